@@ -1,0 +1,72 @@
+"""Periodic fields on regular grids: resampling and derivatives in Fourier space."""
+
+import numpy as np
+from scipy import fft
+
+
+def resample(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Band-limited resampling of a periodic field; its mean (so the electron count) is kept.
+
+    Parameters
+    ----------
+    values
+        Field, shape (nx, ny, nz), periodic, real.
+    shape
+        Number of points wanted along each axis.
+
+    Returns
+    -------
+    np.ndarray
+        Field, shape ``shape``, float64. Frequencies above either grid's limit are dropped; the Nyquist
+        term of an even axis is shared between +n/2 and -n/2 so that the result stays real.
+    """
+    spectrum = fft.fftn(np.asarray(values, dtype=np.float64))
+    for axis, n_new in enumerate(shape):
+        spectrum = _resize_axis(spectrum, axis, n_new)
+    scale = np.prod(shape) / values.size
+    return fft.ifftn(spectrum).real * scale
+
+
+def _resize_axis(spectrum: np.ndarray, axis: int, n_new: int) -> np.ndarray:
+    n_old = spectrum.shape[axis]
+    if n_new == n_old:
+        return spectrum
+    n_kept = min(n_old, n_new)
+    half = (n_kept + 1) // 2  # non-negative frequencies below Nyquist
+    source = np.moveaxis(spectrum, axis, 0)
+    target = np.zeros((n_new, *source.shape[1:]), dtype=source.dtype)
+    target[:half] = source[:half]
+    if half > 1:
+        target[-(half - 1) :] = source[-(half - 1) :]
+    if n_kept % 2 == 0:
+        nyquist = n_kept // 2
+        if n_new > n_old:
+            target[nyquist] = target[-nyquist] = source[nyquist] / 2
+        else:
+            target[nyquist] = source[nyquist] + source[-nyquist]
+    return np.moveaxis(target, 0, axis)
+
+
+def wave_vectors(lattice: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Wave vectors of the half-complex transform ``rfftn``, in 1/Å.
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors in Å as rows, shape (3, 3).
+    shape
+        Grid points along each lattice vector.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (3, nx, ny, nz // 2 + 1), including the factor 2π.
+    """
+    reciprocal = 2 * np.pi * np.linalg.inv(lattice).T  # rows are reciprocal vectors
+    indices = np.meshgrid(
+        fft.fftfreq(shape[0], 1 / shape[0]),
+        fft.fftfreq(shape[1], 1 / shape[1]),
+        fft.rfftfreq(shape[2], 1 / shape[2]),
+        indexing="ij",
+    )
+    return np.einsum("ixyz,ij->jxyz", np.stack(indices), reciprocal)
