@@ -70,3 +70,26 @@ def wave_vectors(lattice: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray
         indexing="ij",
     )
     return np.einsum("ixyz,ij->jxyz", np.stack(indices), reciprocal)
+
+
+def half_spectrum(values: np.ndarray) -> np.ndarray:
+    """``rfftn`` of a periodic field without its Nyquist terms.
+
+    A derivative of the Nyquist term of an even axis depends on the sign given to its frequency, and so on the
+    choice of axes; without it, derivatives of the field are the same in each setting of the cell.
+
+    Parameters
+    ----------
+    values
+        Real field, shape (nx, ny, nz), periodic.
+
+    Returns
+    -------
+    np.ndarray
+        Complex, shape (nx, ny, nz // 2 + 1).
+    """
+    spectrum = fft.rfftn(np.asarray(values, dtype=np.float64))
+    for axis, n_points in enumerate(values.shape):
+        if n_points % 2 == 0:
+            np.moveaxis(spectrum, axis, 0)[n_points // 2] = 0.0
+    return spectrum

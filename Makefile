@@ -1,0 +1,34 @@
+# make demo | test | check | setup | clean. All software goes to .venv; nothing else on the machine changes,
+# except Debian packages that are missing (installed only as root, named otherwise).
+PYTHON ?= python3.11
+CORES ?= 2
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --profile profiles/local --cores $(CORES)
+
+.PHONY: demo test check format setup clean
+
+demo: setup  ## the whole chain, live, on elemental crystals; report in demo/results
+	@$(SNAKEMAKE) --directory demo
+	@echo "Report: $(CURDIR)/demo/results/report.html"
+
+test: setup  ## all tests
+	@$(BIN)/python -m pytest tests
+
+check: setup  ## style and lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/snakemake --lint
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile rules
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.txt envs/setup.sh envs/gpaw_siteconfig.py
+	@PYTHON=$(PYTHON) bash envs/setup.sh
+
+clean:
+	rm -rf demo .venv

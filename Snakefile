@@ -1,0 +1,32 @@
+# rho2prop: crystal structures -> DFT charge densities -> predicted material properties.
+# The chain, in the order of the includes; each rule file is one stage. Defaults: config.yaml.
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/materials.smk"
+include: "rules/densities.smk"
+include: "rules/autoencoder.smk"
+include: "rules/features.smk"
+include: "rules/regression.smk"
+include: "rules/prediction.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+        "results/metrics.csv",
+        "results/predictions.csv",
+        rules.plot_figures.output,

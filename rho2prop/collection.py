@@ -1,0 +1,126 @@
+"""From many DFT folders to the tables that the rest of the workflow reads."""
+
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from rho2prop.atomic import atomic
+from rho2prop.blocks import BlockData, read_blocks
+from rho2prop.density import Density, read_npz
+from rho2prop.descriptors import crystal_system, space_group_number
+from rho2prop.dft.base import collect, require_fraction
+from rho2prop.errors import InputError
+from rho2prop.structures import structure_from_density
+from rho2prop.targets import TARGETS
+
+DENSITY_FILE = "density.npz"
+
+
+def material_row(material_id: str, density: Density, structure_path: str, labels: dict[str, float]) -> dict:
+    """One line of results/materials.csv; labels that are unknown stay blank."""
+    structure = structure_from_density(density)
+    composition = structure.composition
+    return {
+        "material_id": material_id,
+        "role": "train" if labels else "predict",
+        "formula": composition.reduced_formula,
+        "chemical_system": composition.chemical_system,
+        "crystal_system": crystal_system(structure),
+        "space_group_number": space_group_number(structure),
+        "n_sites": len(structure),
+        "volume_per_atom_ang3": structure.volume / len(structure),
+        "structure": structure_path,
+        **{column: labels.get(column) for column in TARGETS},
+    }
+
+
+def collect_materials(
+    labels: dict[str, dict[str, float]],
+    structures: dict[str, str],
+    min_converged_fraction: float,
+    materials_path: Path | str,
+    outcomes_path: Path | str,
+    dft_folder: Path | str = "results/dft",
+) -> None:
+    """Write the table of all outcomes and the table of the converged materials.
+
+    Parameters
+    ----------
+    labels
+        Material id to its known targets.
+    structures
+        Material id to the path of its structure file.
+    min_converged_fraction
+        Stop if a smaller share of the materials converged.
+    """
+    outcomes = collect({name: Path(dft_folder) / name for name in labels})
+    write_table(outcomes, outcomes_path)
+    require_fraction(outcomes, min_converged_fraction)
+    converged = list(outcomes.loc[outcomes["status"] == "converged", "material_id"])
+    densities, rows = [], []
+    for name in tqdm(converged, desc="densities", unit="material"):
+        density = load(name, dft_folder)
+        densities.append((density.kind, density.engine))
+        rows.append(material_row(name, density, structures[name], labels[name]))
+    require_one_kind(converged, densities)
+    write_table(pd.DataFrame(rows), materials_path)
+
+
+def write_table(frame: pd.DataFrame, path: Path | str, index: bool = False) -> None:
+    """Write a CSV file whole or not at all."""
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=index)
+
+
+def join_tables(paths: list[str], columns: list[str], path: Path | str) -> None:
+    """Write the rows of several tables that have these columns as one table."""
+    frames = [pd.read_csv(source, dtype=str, keep_default_na=False)[columns] for source in paths]
+    write_table(pd.concat([pd.DataFrame(columns=columns), *frames]), path)
+
+
+def block_data(files: list[str]) -> BlockData:
+    """Feature blocks by file: ``<block>.csv`` tables and ``<scope>.npz`` latents."""
+    paths = [Path(file) for file in files]
+    return read_blocks(
+        {path.stem: path for path in paths if path.suffix == ".csv"},
+        {path.stem: path for path in paths if path.suffix == ".npz"},
+    )
+
+
+def write_block(frame: pd.DataFrame, path: Path | str) -> None:
+    """Write a feature block: ``material_id`` and one column per feature."""
+    write_table(frame.rename_axis("material_id"), path, index=True)
+
+
+def read_materials(path: Path | str) -> pd.DataFrame:
+    """Read results/materials.csv; ids stay strings ("1e5" and "NaN" are possible ids)."""
+    text = {column: str for column in ("material_id", "role", "formula", "chemical_system", "structure")}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in TARGETS})
+
+
+def density_paths(materials: pd.DataFrame, dft_folder: Path | str = "results/dft") -> list[tuple[str, Path]]:
+    """Material ids and density files of the converged materials."""
+    return [(name, Path(dft_folder) / name / DENSITY_FILE) for name in materials["material_id"]]
+
+
+def require_one_kind(names: list[str], kinds_and_engines: list[tuple[str, str]]) -> None:
+    """Stop if kinds or engines are mixed: their densities do not mean the same.
+
+    Raises
+    ------
+    InputError
+        Naming the first material that differs.
+    """
+    for name, found in zip(names, kinds_and_engines, strict=True):
+        if found != kinds_and_engines[0]:
+            raise InputError(
+                f"density of {name}",
+                f"kind and engine are {found}, but those of {names[0]} are {kinds_and_engines[0]}",
+                "Use densities of one kind and one engine in a training set",
+            )
+
+
+def load(material_id: str, dft_folder: Path | str = "results/dft") -> Density:
+    """The density of a converged material."""
+    return read_npz(Path(dft_folder) / material_id / DENSITY_FILE)

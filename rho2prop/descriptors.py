@@ -1,0 +1,91 @@
+"""Feature blocks that need no density: composition (MAGPIE) and crystal structure."""
+
+import numpy as np
+import pandas as pd
+from pymatgen.analysis.local_env import CovalentRadius
+from pymatgen.core import Structure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
+SYMMETRY_TOLERANCE_ANG = 0.01
+BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
+
+
+def magpie_features(structures: dict[str, Structure]) -> pd.DataFrame:
+    """The 132 MAGPIE composition descriptors by matminer.
+
+    Source: L. Ward et al., npj Comput. Mater. 2, 16028 (2016); matminer preset "magpie".
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``, one column per descriptor.
+    """
+    from matminer.featurizers.composition import ElementProperty
+
+    featurizer = ElementProperty.from_preset("magpie", impute_nan=False)
+    names = featurizer.feature_labels()
+    rows = {name: featurizer.featurize(structure.composition) for name, structure in structures.items()}
+    return _frame(rows, names)
+
+
+def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
+    """Volume-like and symmetry descriptors of the crystal: the control that any density feature has to beat.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``. Lengths in Å, volumes in Å³, mass density in g/cm³.
+    """
+    rows = {name: _structure_row(structure) for name, structure in structures.items()}
+    return _frame({name: list(row.values()) for name, row in rows.items()}, list(next(iter(rows.values()), {})))
+
+
+def crystal_system(structure: Structure) -> str:
+    """Crystal system in the seven-system naming of the paper's Fig. 2."""
+    return SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG).get_crystal_system()
+
+
+def space_group_number(structure: Structure) -> int:
+    """International number of the space group."""
+    return SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG).get_space_group_number()
+
+
+def _structure_row(structure: Structure) -> dict[str, float]:
+    analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG)
+    primitive = analyzer.find_primitive() or structure
+    radii = np.array([CovalentRadius.radius[site.specie.symbol] for site in structure])
+    cutoff = 2 * BOND_FACTOR * radii.max() + 1.0
+    nearest, relative, coordination = [], [], []
+    while len(nearest) < len(structure):
+        nearest, relative, coordination = [], [], []
+        for radius, neighbours in zip(radii, structure.get_all_neighbors(cutoff), strict=True):
+            if not neighbours:
+                cutoff *= 1.5
+                break
+            distances = np.array([neighbour.nn_distance for neighbour in neighbours])
+            sums = radius + radii[[neighbour.index for neighbour in neighbours]]
+            nearest.append(distances.min())
+            relative.append((distances / sums).min())
+            coordination.append(np.sum(distances < BOND_FACTOR * sums))
+    return {
+        "volume_per_atom_ang3": structure.volume / len(structure),
+        "mass_density_g_cm3": float(structure.density),
+        "packing_fraction": 4 / 3 * np.pi * np.sum(radii**3) / structure.volume,
+        "nearest_distance_min_ang": min(nearest),
+        "nearest_distance_mean_ang": np.mean(nearest),
+        "nearest_distance_max_ang": max(nearest),
+        "bond_ratio_min": min(relative),
+        "bond_ratio_mean": np.mean(relative),
+        "coordination_mean": np.mean(coordination),
+        "coordination_min": min(coordination),
+        "coordination_max": max(coordination),
+        "space_group_number": analyzer.get_space_group_number(),
+        "crystal_system": CRYSTAL_SYSTEMS.index(analyzer.get_crystal_system()),
+        "n_sites_primitive": len(primitive),
+    }
+
+
+def _frame(rows: dict[str, list], columns: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+    return frame.rename_axis("material_id")

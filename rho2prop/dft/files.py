@@ -1,0 +1,31 @@
+"""Engine "files": densities that the user has."""
+
+from pathlib import Path
+
+from rho2prop import __version__
+from rho2prop.dft.base import Calculation, EngineError, Task
+from rho2prop.volumetric import read_density
+
+
+def version() -> str:
+    """Version of the readers, which are this package's."""
+    return __version__
+
+
+def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
+    """Read the density file of the material and check that it belongs to its structure.
+
+    Parameters
+    ----------
+    task
+        Material with its ``density_path``.
+    settings
+        Section ``dft.files`` of the configuration: ``kind``.
+    work_dir
+        Not used: nothing is run.
+    """
+    if task.density_path is None:
+        raise EngineError(
+            f"{task.material_id} has no density: fill in the column density of the materials table"
+        )
+    return Calculation(read_density(task.density_path, settings["kind"], task.structure))

@@ -1,0 +1,128 @@
+"""What the models rely on: share of each feature block in the SHAP values of the test parts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.blocks import LATENT, BlockData, DesignMatrix, load_design
+from rho2prop.cnn_training import TrainedCnn, load_cnn
+from rho2prop.regression import load_boosters
+from rho2prop.splits import derived_seed
+
+CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
+    40,
+    60,
+    50,
+)  # per fold: expected gradients converge slowly and cost backward passes
+COLUMNS = ["model", "features", "split", "target", "block", "share", "net_share"]
+
+
+def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData, seed: int) -> pd.DataFrame:
+    """Importance of each block for each target of one regression.
+
+    LightGBM by exact TreeSHAP (S. M. Lundberg et al., Nat. Mach. Intell. 2, 56 (2020)) on all test rows; the
+    attention CNN by expected gradients (``shap.GradientExplainer``) on at most 40 test rows of each fold.
+
+    Parameters
+    ----------
+    folder
+        Folder that ``regression.run`` wrote, of a model with features.
+    splits
+        Table ``results/splits.csv``.
+    blocks
+        Features by block.
+    seed
+        Seed of the choice of rows and of the expected gradients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``model, features, split, target, block, share, net_share``. ``share``: mean over rows of Σ|φ|
+        over the inputs of the block, divided by its sum over blocks. ``net_share``: the same of |Σφ|; inputs
+        of a block that work against each other cancel there, as they do in the prediction.
+    """
+    folder = Path(folder)
+    summary = json.loads((folder / "targets.json").read_text())
+    model, features, split = (summary[name] for name in ("model", "features", "split"))
+    sums = {}
+    for fold in summary["n_train"]:
+        record = json.loads((folder / "folds" / fold / "fold.json").read_text())
+        rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
+        ids = {part: sorted(group) for part, group in rows.groupby("part")["material_id"]}
+        design = load_design(folder / "folds" / fold)
+        test = design.apply(blocks, split, fold, ids["test"])
+        if model == "lightgbm":
+            contributions = _tree_contributions(folder / "folds" / fold, record, test)
+        else:
+            train = design.apply(blocks, split, fold, ids["train"])
+            fold_seed = derived_seed(seed, "importance", features, split, fold)
+            contributions = _cnn_contributions(load_cnn(folder / "folds" / fold), train, test, fold_seed)
+        for key, (absolute, net) in contributions.items():
+            sums[key] = sums.get(key, np.zeros(2)) + np.array([absolute.sum(), net.sum()])
+    rows = [
+        {"model": model, "features": features, "split": split, "target": target, "block": block}
+        | dict(zip(("share", "net_share"), value, strict=True))
+        for (target, block), value in sums.items()
+    ]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    columns = ["share", "net_share"]
+    totals = frame.groupby("target")[columns].transform("sum")
+    frame[columns] = frame[columns] / totals.where(totals > 0)  # NaN where a model ignores every input
+    return frame
+
+
+def _tree_contributions(folder: Path, record: dict, test: DesignMatrix) -> dict:
+    result = {}
+    column_blocks = np.array(test.column_blocks)
+    for target, booster in load_boosters(folder, record).items():
+        shap_values = booster.predict(test.tabular, pred_contrib=True)[
+            :, :-1
+        ]  # the last column is the expected value
+        for block in dict.fromkeys(test.column_blocks):
+            part = shap_values[:, column_blocks == block]
+            result[target, block] = np.abs(part).sum(axis=1), np.abs(part.sum(axis=1))
+    return result
+
+
+def _cnn_contributions(trained: TrainedCnn, train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
+    import shap
+    import torch
+
+    rng = np.random.default_rng(seed)
+    background = train.rows(np.sort(rng.permutation(len(train.tabular))[:CNN_BACKGROUND]))
+    explained = test.rows(np.sort(rng.permutation(len(test.tabular))[:CNN_ROWS]))
+
+    class Ordered(torch.nn.Module):
+        """shap passes only the inputs that exist, in order."""
+
+        def __init__(self):
+            super().__init__()
+            self.network = trained.network
+
+        def forward(self, *inputs):
+            config = self.network.config
+            return self.network(
+                inputs[0] if config.latent_channels else None, inputs[-1] if config.n_tabular else None
+            )
+
+    def inputs(matrix: DesignMatrix) -> list:
+        arrays = [] if matrix.latent is None else [matrix.latent]
+        arrays += [matrix.tabular] if matrix.tabular.shape[1] else []
+        return [torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for array in arrays]
+
+    explainer = shap.GradientExplainer(Ordered().eval(), inputs(background))
+    values = explainer.shap_values(inputs(explained), nsamples=CNN_SAMPLES, rseed=seed % 2**31)
+    values = [values] if isinstance(values, np.ndarray) else values  # a single input comes without its list
+    result = {}
+    column_blocks = np.array(test.column_blocks)
+    for i, target in enumerate(trained.targets):
+        per_input = [array[..., i].reshape(len(array), -1) for array in values]  # (N, inputs)
+        if test.latent is not None:
+            latent = per_input.pop(0)
+            result[target, LATENT] = np.abs(latent).sum(axis=1), np.abs(latent.sum(axis=1))
+        for block in dict.fromkeys(test.column_blocks):
+            part = per_input[0][:, column_blocks == block]
+            result[target, block] = np.abs(part).sum(axis=1), np.abs(part.sum(axis=1))
+    return result

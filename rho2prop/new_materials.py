@@ -1,0 +1,100 @@
+"""New materials: their features, one folder each, and the predictions for all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.atomic import atomic
+from rho2prop.autoencoder_training import encode, load_autoencoder, read_latents, write_latents
+from rho2prop.blocks import BlockData, Latents, block_names, read_blocks
+from rho2prop.collection import DENSITY_FILE, material_row, read_materials, write_block, write_table
+from rho2prop.density import read_npz
+from rho2prop.descriptors import magpie_features, structure_features
+from rho2prop.dft.base import collect, read_outcome
+from rho2prop.fingerprint import fingerprint
+from rho2prop.prediction import COLUMNS, predict
+from rho2prop.structures import structure_from_density
+
+TABLE_BLOCKS = ("magpie", "structure", "fingerprint")
+
+
+def describe_material(
+    material_id: str, dft: Path | str, autoencoder: Path | str, structure_path: str, grid: dict, folder: Path | str
+) -> None:
+    """Write the feature blocks and the latent of one material; an empty folder where the calculation failed.
+
+    Parameters
+    ----------
+    material_id
+        Id in the materials table.
+    dft
+        Its DFT folder.
+    autoencoder
+        Folder of the trained autoencoder.
+    structure_path
+        Its structure file, for the record.
+    grid
+        Section ``grid`` of the configuration.
+    folder
+        Folder to write: ``material.csv``, ``<block>.csv`` and ``all.npz`` if converged, else nothing in it.
+    """
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        if read_outcome(dft).status != "converged":
+            return
+        density = read_npz(Path(dft) / DENSITY_FILE)
+        structures = {material_id: structure_from_density(density)}
+        row = pd.DataFrame([material_row(material_id, density, structure_path, {})])
+        write_table(row, temporary / "material.csv")
+        write_block(magpie_features(structures), temporary / "magpie.csv")
+        write_block(structure_features(structures), temporary / "structure.csv")
+        write_block(pd.DataFrame([fingerprint(density)], index=[material_id]), temporary / "fingerprint.csv")
+        model, _ = load_autoencoder(autoencoder)
+        write_latents(temporary / "all.npz", [material_id], encode(model, [density], grid))
+
+
+def predict_all(
+    choices: list[dict],
+    final: list[str],
+    folds: list[str],
+    dft: list[str],
+    new: list[str],
+    predictions_path: str,
+    outcomes_path: str,
+) -> None:
+    """Predict all new materials with each chosen model.
+
+    Parameters
+    ----------
+    choices
+        ``model`` and ``features`` of each, as in the configuration key ``predict``.
+    final, folds
+        Regression folders of the final models and of the fold models, in the order of ``choices``.
+    dft, new
+        DFT folders of the new materials and the folders that ``describe_material`` wrote, both named by id.
+    predictions_path, outcomes_path
+        Tables to write; without new materials they have a header only.
+    """
+    outcomes = collect({Path(folder).name: folder for folder in dft})
+    folders = {Path(folder).name: Path(folder) for folder in new}
+    converged = [folders[name] for name in outcomes.loc[outcomes["status"] == "converged", "material_id"]]
+    frames = [pd.DataFrame(columns=COLUMNS)]
+    if converged:
+        materials = pd.concat([read_materials(folder / "material.csv") for folder in converged])
+        for choice, final_dir, fold_dir in zip(choices, final, folds, strict=True):
+            blocks = _blocks(converged, choice["features"])
+            frames.append(predict(choice["model"], choice["features"], final_dir, fold_dir, blocks, materials))
+    write_table(outcomes, outcomes_path)
+    write_table(pd.concat([frame for frame in frames if len(frame)] or frames), predictions_path)
+
+
+def _blocks(folders: list[Path], features: str) -> BlockData:
+    names = [name for name in block_names(features) if name in TABLE_BLOCKS]
+    single = [read_blocks({name: folder / f"{name}.csv" for name in names}, {}) for folder in folders]
+    tables = {name: pd.concat([blocks.tables[name] for blocks in single]) for name in names}
+    if len(names) == len(block_names(features)):
+        return BlockData(tables)
+    latents = [read_latents(folder / "all.npz") for folder in folders]
+    ids, values = (np.concatenate(arrays) for arrays in zip(*latents, strict=True))
+    return BlockData(tables, {"all": Latents(ids, values)})

@@ -1,0 +1,383 @@
+"""Regression of the properties, fold by fold: fit, predict the test part, write models and predictions."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from rho2prop import boosting, cnn_training
+from rho2prop.atomic import atomic
+from rho2prop.blocks import LATENT, BlockData, DesignMatrix, block_names, fit_design, load_design
+from rho2prop.elasticity import BULK, SHEAR, derive_from_kg
+from rho2prop.errors import InputError
+from rho2prop.metrics import score
+from rho2prop.splits import derived_seed
+from rho2prop.targets import TARGETS
+
+LEAST_LABELS = 10  # of the whole table
+LEAST_TRAIN_LABELS, LEAST_VALIDATION_LABELS = 5, 1  # of each fold
+FROM_KG = "_from_kg"
+PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
+METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
+CODE = ("blocks.py", "boosting.py", "cnn_training.py", "regression.py", "models/attention_cnn.py")
+
+
+def run(
+    model: str,
+    features: str,
+    split: str,
+    materials: pd.DataFrame,
+    splits: pd.DataFrame,
+    blocks: BlockData,
+    settings: dict,
+    n_components: int,
+    out_dir: Path | str,
+    seed: int,
+    threads: int,
+) -> None:
+    """Fit and test one model with one feature set on all folds of one split.
+
+    Parameters
+    ----------
+    model
+        ``mean``, ``lightgbm`` or ``attention_cnn``.
+    features
+        Block names joined by ``+``; ``none`` for the mean.
+    split
+        Name of the split; ``all`` has the one fold ``final`` and no test part.
+    materials, splits
+        The tables ``results/materials.csv`` and ``results/splits.csv``.
+    blocks
+        Features by block.
+    settings
+        Section of the configuration with the name of the model; empty for the mean.
+    n_components
+        Wanted PCA components of the latents.
+    out_dir
+        Folder to write (see the notes); it appears whole or not at all.
+    seed
+        Seed of the run; each fold and target derives its own.
+    threads
+        CPU threads.
+
+    Notes
+    -----
+    ``predictions.csv`` (test rows with a label), ``predictions_from_kg.csv`` (E and Θ from the predicted K
+    and G, same columns), ``targets.json`` (targets, those left out and why, numbers of training rows) and
+    ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in ``.unfinished-<name>`` beside
+    the folder and are taken up again if nothing that they came from has changed.
+    """
+    out_dir = Path(out_dir)
+    _check_model(model, features)
+    labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
+    folds = _folds(splits, split)
+    targets, left_out = _trainable_targets(labels, folds)
+    for target, reason in left_out.items():
+        print(f"{model}, {features}, {split}: {target} is left out: {reason}", file=sys.stderr)
+    work = out_dir.with_name(f".unfinished-{out_dir.name}")
+    work.mkdir(parents=True, exist_ok=True)
+    head = json.dumps([model, features, split, settings, n_components, seed, targets], sort_keys=True)
+    with tqdm(total=len(folds) * len(targets), desc=f"{model} {features} {split}", unit="fit") as progress:
+        for fold, parts in folds.items():
+            digest = _digest(head, fold, parts, labels[targets], blocks, features, split)
+            if _is_finished(work / fold, digest):
+                progress.update(len(targets))
+                continue
+            with atomic(work / fold) as folder:
+                folder.mkdir()
+                job = _FoldJob(
+                    model,
+                    features,
+                    split,
+                    fold,
+                    parts,
+                    labels[targets],
+                    settings,
+                    n_components,
+                    seed,
+                    threads,
+                )
+                _fit_fold(job, blocks, folder, progress.update)
+                predicted = predict_fold(folder, blocks, parts["test"])
+                predicted.to_csv(folder / "test_predictions.csv")
+                (folder / "fold.json").write_text(json.dumps(job.record() | {"digest": digest}, indent=1))
+    _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials)
+
+
+def predict_fold(folder: Path, blocks: BlockData, material_ids: list[str]) -> pd.DataFrame:
+    """Predictions of the models of one fold, read from disk.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``, one column per target, in the unit of the target.
+    """
+    record = json.loads((folder / "fold.json").read_text())
+    ids = pd.Index(material_ids, name="material_id", dtype=object)
+    if not len(ids):
+        return pd.DataFrame(columns=record["targets"], index=ids, dtype=float)
+    matrix = load_design(folder).apply(blocks, record["split"], record["fold"], list(material_ids))
+    return pd.DataFrame(load_predictor(folder, record)(matrix), index=ids)[record["targets"]]
+
+
+def load_predictor(folder: Path, record: dict) -> Callable[[DesignMatrix], dict[str, np.ndarray]]:
+    """The fitted model of a fold as a function from features to target values."""
+    if record["model"] == "mean":
+        means = json.loads((folder / "mean.json").read_text())
+        return lambda matrix: {name: np.full(len(matrix.tabular), means[name]) for name in record["targets"]}
+    if record["model"] == "lightgbm":
+        boosters = load_boosters(folder, record)
+        return lambda matrix: {name: booster.predict(matrix.tabular) for name, booster in boosters.items()}
+    return cnn_training.load_cnn(folder).predict
+
+
+def load_boosters(folder: Path, record: dict) -> dict:
+    """LightGBM models of a fold by target."""
+    from lightgbm import Booster
+
+    return {name: Booster(model_file=folder / f"{name}.txt") for name in record["targets"]}
+
+
+def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
+    """Scores of every fold of every regression; E and Θ derived from K and G as model ``<model>_from_kg``.
+
+    Parameters
+    ----------
+    folders
+        Folders that ``run`` wrote.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``results/metrics.csv``; ``n_train`` counts training and validation rows with the label
+        (of a derived target: the smaller number of K and G).
+    """
+    rows = []
+    for folder in map(Path, folders):
+        summary = json.loads((folder / "targets.json").read_text())
+        for file, suffix in (("predictions.csv", ""), ("predictions_from_kg.csv", FROM_KG)):
+            for (fold, target), group in read_predictions(folder / file).groupby(
+                ["fold", "target"], sort=False
+            ):
+                n_train = summary["n_train"][fold]
+                rows.append(
+                    {
+                        "target": target,
+                        "features": summary["features"],
+                        "model": summary["model"] + suffix,
+                        "split": summary["split"],
+                        "fold": fold,
+                        "n_train": min(n_train[BULK], n_train[SHEAR]) if suffix else n_train[target],
+                        "n_test": len(group),
+                        **score(group["y_true"], group["y_pred"]),
+                    }
+                )
+    return pd.DataFrame(rows, columns=METRIC_COLUMNS)
+
+
+def read_predictions(path: Path | str) -> pd.DataFrame:
+    """Read ``predictions.csv`` or ``predictions_from_kg.csv`` of a regression."""
+    text = dict.fromkeys(("fold", "material_id", "target"), str)
+    return pd.read_csv(path, converters=text, float_precision="round_trip")
+
+
+def read_materials(path: Path | str) -> pd.DataFrame:
+    """Read ``results/materials.csv``; ids and formulas stay text, blank labels are NaN."""
+    text = dict.fromkeys(
+        ("material_id", "role", "formula", "chemical_system", "crystal_system", "structure"), str
+    )
+    return pd.read_csv(path, converters=text, float_precision="round_trip")
+
+
+def read_splits(path: Path | str) -> pd.DataFrame:
+    """Read ``results/splits.csv``."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+@dataclass(frozen=True)
+class _FoldJob:
+    model: str
+    features: str
+    split: str
+    fold: str
+    parts: dict[str, list[str]]
+    labels: pd.DataFrame
+    settings: dict
+    n_components: int
+    seed: int
+    threads: int
+
+    def record(self) -> dict:
+        rows = self.labels.loc[self.parts["train"] + self.parts["validation"]]
+        n_train = {name: int(count) for name, count in rows.notna().sum().items()}
+        names = ("model", "features", "split", "fold")
+        return {name: getattr(self, name) for name in names} | {
+            "targets": list(self.labels),
+            "n_train": n_train,
+        }
+
+
+def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[[int], None]) -> None:
+    def seed(*names: str) -> int:
+        return derived_seed(job.seed, job.model, job.features, job.split, job.fold, *names)
+
+    train_ids, validation_ids = job.parts["train"], job.parts["validation"]
+    design = fit_design(
+        job.features,
+        blocks,
+        job.split,
+        job.fold,
+        train_ids,
+        job.n_components,
+        derived_seed(job.seed, job.split, job.fold),
+    )
+    design.save(folder)
+    (folder / "fold.json").write_text(json.dumps(job.record()))
+    train = design.apply(blocks, job.split, job.fold, train_ids)
+    validation = design.apply(blocks, job.split, job.fold, validation_ids)
+    y_train, y_validation = (job.labels.loc[ids] for ids in (train_ids, validation_ids))
+    if job.model == "mean":
+        (folder / "mean.json").write_text(json.dumps(pd.concat([y_train, y_validation]).mean().to_dict()))
+        advance(len(job.labels.columns))
+    elif job.model == "lightgbm":
+        records, settings = {}, boosting.BoostingSettings(**job.settings)
+        for target in job.labels:
+            data = []
+            for matrix, labels in ((train, y_train[target]), (validation, y_validation[target])):
+                known = labels.notna().to_numpy()
+                data += [matrix.tabular[known], labels.to_numpy()[known]]
+            booster, records[target] = boosting.fit(*data, settings, seed(target), job.threads)
+            booster.save_model(folder / f"{target}.txt")
+            advance(1)
+        (folder / "boosting.json").write_text(json.dumps(records, indent=1))
+    else:
+        settings = cnn_training.CnnSettings(**job.settings)
+        # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
+        ends = np.linspace(0, len(job.labels.columns), settings.n_trials + 1).round().astype(int)
+        steps = iter(np.diff(ends).tolist())
+        data = train, y_train.to_numpy(), validation, y_validation.to_numpy()
+        trained = cnn_training.fit(
+            *data, list(job.labels), settings, seed("network"), job.threads, lambda: advance(next(steps))
+        )
+        trained.save(folder)
+
+
+def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:
+    predictions, derived, n_train = [], [], {}
+    for fold in folds:
+        n_train[fold] = json.loads((work / fold / "fold.json").read_text())["n_train"]
+        path = work / fold / "test_predictions.csv"
+        predicted = pd.read_csv(path, converters={"material_id": str}, float_precision="round_trip")
+        predicted = predicted.set_index("material_id")
+        predictions.append(_labelled(fold, predicted, labels))
+        derived.append(_labelled(fold, derive_from_kg(predicted, materials), labels))
+    summary = {"model": model, "features": features, "split": split}
+    summary |= {"targets": targets, "left_out": left_out, "n_train": n_train}
+    with atomic(out_dir) as folder:
+        (folder / "folds").mkdir(parents=True)
+        pd.concat(predictions).to_csv(folder / "predictions.csv", index=False)
+        pd.concat(derived).to_csv(folder / "predictions_from_kg.csv", index=False)
+        (folder / "targets.json").write_text(json.dumps(summary, indent=1))
+        for fold in folds:
+            os.replace(work / fold, folder / "folds" / fold)
+    shutil.rmtree(work)
+
+
+def _labelled(fold: str, predicted: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    frames = [pd.DataFrame(columns=PREDICTION_COLUMNS)]
+    for target in predicted:
+        truth = labels.loc[predicted.index, target].dropna()
+        values = {"y_true": truth.to_numpy(), "y_pred": predicted.loc[truth.index, target].to_numpy()}
+        frames.append(pd.DataFrame({"fold": fold, "material_id": truth.index, "target": target} | values))
+    return pd.concat([frame for frame in frames if len(frame)] or frames)
+
+
+def _check_model(model: str, features: str) -> None:
+    names = block_names(features)
+    if model not in ("mean", "lightgbm", "attention_cnn"):
+        raise InputError(
+            "evaluation.regressions", f"unknown model {model!r}", "Use mean, lightgbm or attention_cnn"
+        )
+    if (model == "mean") != (not names):
+        raise InputError(
+            "evaluation.regressions",
+            f"model {model!r} with features {features!r}",
+            'The mean takes the features "none", every other model at least one block',
+        )
+    if model == "lightgbm" and LATENT in names:
+        raise InputError(
+            "evaluation.regressions",
+            "lightgbm takes no three-dimensional block 'latent'",
+            "Use latent_pca instead",
+        )
+
+
+def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:
+    rows = splits[splits["split"] == split]
+    if rows.empty:
+        raise InputError(
+            "results/splits.csv", f"there is no split {split!r}", "Add it to evaluation.splits and draw again"
+        )
+    empty = {"train": [], "validation": [], "test": []}
+    return {
+        fold: empty | {part: sorted(ids) for part, ids in group.groupby("part")["material_id"]}
+        for fold, group in rows.groupby("fold", sort=True)
+    }
+
+
+def _trainable_targets(labels: pd.DataFrame, folds: dict) -> tuple[list[str], dict[str, str]]:
+    everyone = sorted({name for parts in folds.values() for ids in parts.values() for name in ids})
+    targets, left_out = [], {}
+    for target in labels:
+        n_labels = int(labels.loc[everyone, target].notna().sum())
+        if n_labels < LEAST_LABELS:
+            left_out[target] = f"{n_labels} labelled materials, at least {LEAST_LABELS} are needed"
+            continue
+        for fold, parts in folds.items():
+            n_train, n_validation = (
+                int(labels.loc[parts[p], target].notna().sum()) for p in ("train", "validation")
+            )
+            if n_train < LEAST_TRAIN_LABELS or n_validation < LEAST_VALIDATION_LABELS:
+                left_out[target] = (
+                    f"fold {fold} has {n_train} labelled training and {n_validation} validation materials"
+                )
+        if target not in left_out:
+            targets.append(target)
+    if not targets:
+        reasons = "; ".join(f"{target}: {reason}" for target, reason in left_out.items())
+        raise InputError(
+            "results/materials.csv", f"no property can be trained ({reasons})", "Add labelled materials"
+        )
+    return targets, left_out
+
+
+def _digest(
+    head: str, fold: str, parts: dict, labels: pd.DataFrame, blocks: BlockData, features: str, split: str
+) -> str:
+    """Digest of everything that the models of one fold come from, the code included."""
+    digest = hashlib.sha256(head.encode())
+    digest.update(json.dumps([fold, parts]).encode())
+    ids = parts["train"] + parts["validation"] + parts["test"]
+    digest.update(labels.loc[ids].to_csv().encode())
+    for block in block_names(features):
+        if block.startswith(LATENT):
+            digest.update(np.ascontiguousarray(blocks.latent(split, fold, ids)).tobytes())
+        else:
+            rows = blocks.table(block, ids)
+            digest.update("\n".join(rows.columns).encode() + np.ascontiguousarray(rows.to_numpy()).tobytes())
+    for name in CODE:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _is_finished(folder: Path, digest: str) -> bool:
+    record = folder / "fold.json"
+    return record.is_file() and json.loads(record.read_text()).get("digest") == digest

@@ -1,0 +1,271 @@
+"""Reading what a run left behind, checked, and the summaries that figures and tables share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.errors import InputError
+from rho2prop.metrics import summarise as summarise_scores
+from rho2prop.report import paper
+from rho2prop.targets import TARGETS
+
+# Columns of each table: text, then numbers.
+TABLES = {
+    "materials": (
+        ("material_id", "role", "formula", "chemical_system", "crystal_system"),
+        ("n_sites", "volume_per_atom_ang3", *TARGETS),
+    ),
+    "dft_outcomes": (
+        ("material_id", "status", "reason", "engine", "engine_version", "grid", "corrections"),
+        ("energy_ev", "n_electrons", "wall_time_s", "core_hours"),
+    ),
+    "splits": (("split", "fold", "material_id", "part"), ()),
+    "metrics": (
+        ("target", "features", "model", "split", "fold"),
+        ("n_train", "n_test", "r2", "mae", "rmse"),
+    ),
+    "importance": (("model", "features", "split", "target", "block"), ("share",)),
+    "new_predictions": (
+        ("material_id", "formula", "target", "unit", "model", "features"),
+        ("value", "fold_std"),
+    ),
+    "history": ((), ("epoch", "train_loss", "validation_loss", "seconds", "learning_rate")),
+    "reconstruction": (("material_id", "method", "part"), ("bytes", "mse", "mae", "relative_l1")),
+}
+SLICE_ARRAYS = ("original", "reconstructed", "difference")
+FROM_KG = "_from_kg"  # end of the name of a model whose E and Θ follow from its K and G
+KEYS = (*TABLES, "predictions_dir", "slices", "benchmarks")
+POOLED_TEXT = ("fold", "material_id", "target")
+POOLED_NUMBERS = ("y_true", "y_pred")
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the report shows; ``None`` where a file was not part of the run."""
+
+    config: dict
+    materials: pd.DataFrame | None
+    dft_outcomes: pd.DataFrame | None
+    splits: pd.DataFrame | None
+    metrics: pd.DataFrame | None
+    importance: pd.DataFrame | None
+    new_predictions: pd.DataFrame | None
+    history: pd.DataFrame | None
+    reconstruction: pd.DataFrame | None
+    predictions_dir: Path | None
+    slices: tuple[dict, ...]
+    benchmarks: pd.DataFrame | None
+
+    @property
+    def split_names(self) -> list[str]:
+        """Evaluated splits in the order of the configuration."""
+        if self.metrics is None:
+            return []
+        found = set(self.metrics["split"])
+        return [name for name in self.config["evaluation"]["splits"] if name in found]
+
+    @property
+    def main_split(self) -> str | None:
+        """The split looked at closely: the last of ``evaluation.splits`` that was evaluated."""
+        return self.split_names[-1] if self.split_names else None
+
+    @property
+    def targets(self) -> list[str]:
+        """Targets with metrics, in the order of ``rho2prop.targets``."""
+        found = set() if self.metrics is None else set(self.metrics["target"])
+        return [target for target in TARGETS if target in found]
+
+
+def read_run(inputs: Mapping, config: Mapping) -> Run:
+    """Read and check every file of a run.
+
+    Parameters
+    ----------
+    inputs
+        Paths by name: ``materials``, ``dft_outcomes``, ``splits``, ``metrics``, ``importance``,
+        ``new_predictions``, ``history``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
+        (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
+    config
+        Configuration of the run.
+
+    Raises
+    ------
+    InputError
+        If a named file is missing, lacks a column, or holds text where a number belongs.
+    """
+    unknown = sorted(set(inputs) - set(KEYS))
+    if unknown:
+        raise InputError("report inputs", f"unknown name {unknown[0]!r}", f"Use one of {', '.join(KEYS)}")
+    tables = {
+        name: read_table(inputs[name], text, numbers) if inputs.get(name) else None
+        for name, (text, numbers) in TABLES.items()
+    }
+    folders = {}
+    for name in ("predictions_dir", "benchmarks"):
+        folders[name] = Path(inputs[name]) if inputs.get(name) else None
+        if folders[name] is not None and not folders[name].is_dir():
+            raise InputError(folders[name], "no such folder", f"Name the folder of {name} or leave it out")
+    return Run(
+        config=dict(config),
+        **tables,
+        predictions_dir=folders["predictions_dir"],
+        slices=tuple(read_slice(path) for path in inputs.get("slices") or ()),
+        benchmarks=read_benchmarks(folders["benchmarks"]) if folders["benchmarks"] else None,
+    )
+
+
+def read_table(path: Path | str, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
+    """A CSV with the named text and number columns; a blank is "" in text and NaN in numbers."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "no such file", "Run the rule that writes it, or leave it out of the report")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [column for column in (*text, *numbers) if column not in frame]
+    if missing:
+        raise InputError(path, f"no column {missing[0]!r}", f"It needs {', '.join((*text, *numbers))}")
+    for column in numbers:
+        values = pd.to_numeric(frame[column].replace("", "nan"), errors="coerce")
+        wrong = values.isna() & ~frame[column].str.lower().isin(["", "nan"])
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            problem = f"line {row + 2}, column {column!r}: {frame[column].iloc[row]!r} is not a number"
+            raise InputError(path, problem, "Write a number or leave it blank")
+        frame[column] = values.astype(float)
+    return frame
+
+
+def read_slice(path: Path | str) -> dict:
+    """A plane of an original and a reconstructed density in e/Å³, with its edge in Å and its error."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            plane = {name: np.asarray(archive[name], dtype=float) for name in SLICE_ARRAYS}
+            plane |= {name: float(archive[name]) for name in ("edge_ang", "relative_l1")}
+            plane |= {name: str(archive[name]) for name in ("formula", "material_id")}
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(
+            path, f"not a density slice ({error})", "Write it again with the plotting rule"
+        ) from error
+    shapes = {plane[name].shape for name in SLICE_ARRAYS}
+    if len(shapes) != 1 or any(len(shape) != 2 for shape in shapes):
+        raise InputError(path, f"arrays of shapes {sorted(shapes)}", "The three must be (n, n) alike")
+    return plane
+
+
+def read_benchmarks(folder: Path) -> pd.DataFrame:
+    """Snakemake's benchmark files below a folder: rule, wall time, processor time, peak memory of each job.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns rule, wall_s, cpu_s, max_rss_mb; one row per job. The rule is the first folder (or the
+        file's name). Values that Snakemake could not measure ("-", "NA") are NaN.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        parts = path.relative_to(folder).parts
+        frame = pd.read_csv(path, sep="\t", dtype=str)
+        missing = [column for column in ("s", "max_rss", "cpu_time") if column not in frame]
+        if missing:
+            raise InputError(path, f"no column {missing[0]!r}", "Keep only Snakemake's benchmark files there")
+        for record in frame.to_dict("records"):
+            values = [pd.to_numeric(record[key], errors="coerce") for key in ("s", "cpu_time", "max_rss")]
+            rows.append((parts[0] if len(parts) > 1 else path.stem, *values))
+    return pd.DataFrame(rows, columns=["rule", "wall_s", "cpu_s", "max_rss_mb"])
+
+
+def is_density(block: str) -> bool:
+    """Whether a feature block is made from the charge density."""
+    return block.startswith(("latent", "fingerprint", "difference"))
+
+
+def uses_density(features: str) -> bool:
+    """Whether a feature set holds a density block."""
+    return any(is_density(block) for block in features.split("+"))
+
+
+def kind_of(block: str) -> str:
+    """Family of a feature block: density, composition or structure."""
+    if is_density(block):
+        return "density"
+    return "composition" if block == "magpie" else "structure"
+
+
+def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Scores over folds (``rho2prop.metrics.summarise``), by rising MAE in each split and target."""
+    order = ["split", "target", "mae_mean"]
+    return summarise_scores(metrics).sort_values(order, kind="stable", ignore_index=True)
+
+
+def is_derived(model: str) -> bool:
+    """Whether predictions were calculated from those of K and G."""
+    return model.endswith(FROM_KG)
+
+
+def hybrid_features(run: Run, model: str) -> str | None:
+    """Feature set of a model for the parity plots and the importance.
+
+    The paper's hybrid where it was evaluated, else the set that the configuration predicts with, else none.
+    """
+    if run.metrics is None:
+        return None
+    evaluated = set(run.metrics.loc[run.metrics["model"] == model, "features"])
+    wanted = [paper.HYBRID.get(model)]
+    wanted += [entry["features"] for entry in run.config.get("predict", ()) if entry["model"] == model]
+    return next((features for features in wanted if features in evaluated), None)
+
+
+def pooled_predictions(run: Run, model: str, features: str, split: str) -> pd.DataFrame | None:
+    """Test predictions of all folds, or None if the run has no such file."""
+    if run.predictions_dir is None:
+        return None
+    path = run.predictions_dir / model / features / split / "predictions.csv"
+    return read_table(path, POOLED_TEXT, POOLED_NUMBERS) if path.is_file() else None
+
+
+def density_gain(run: Run) -> pd.DataFrame:
+    """Best feature set with density against the best without, fold by fold.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns split, target, with_density, without_density (pairs of model and features), mae_with,
+        mae_without, change (relative, negative is better), change_std (over folds), n_better, n_folds;
+        only where both kinds exist.
+    """
+    metrics = run.metrics[~run.metrics["model"].map(is_derived) & (run.metrics["model"] != "mean")]
+    rows = []
+    for split in run.split_names:
+        for target in run.targets:
+            part = metrics[(metrics["split"] == split) & (metrics["target"] == target)]
+            dense = part["features"].map(uses_density)
+            if dense.all() or not dense.any():
+                continue
+            best = [_best_by_fold(part[mask]) for mask in (dense, ~dense)]
+            (name_with, mae_with), (name_without, mae_without) = best
+            ratio = (mae_with / mae_without - 1).dropna()
+            rows.append(
+                {
+                    "split": split,
+                    "target": target,
+                    "with_density": name_with,
+                    "without_density": name_without,
+                    "mae_with": mae_with.mean(),
+                    "mae_without": mae_without.mean(),
+                    "change": mae_with.mean() / mae_without.mean() - 1,
+                    "change_std": ratio.std(),
+                    "n_better": int((ratio < 0).sum()),
+                    "n_folds": len(ratio),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _best_by_fold(part: pd.DataFrame) -> tuple[tuple[str, str], pd.Series]:
+    means = part.groupby(["model", "features"])["mae"].mean()
+    model, features = means.idxmin()
+    chosen = part[(part["model"] == model) & (part["features"] == features)]
+    return (model, features), chosen.set_index("fold")["mae"]

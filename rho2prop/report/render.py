@@ -1,0 +1,171 @@
+"""One self-contained HTML report, and the main figures as files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure as Drawing
+
+from rho2prop import __version__
+from rho2prop.atomic import atomic
+from rho2prop.errors import InputError
+from rho2prop.report import (
+    figures,
+    figures_density,
+    figures_models,
+    sections_data,
+    sections_density,
+    sections_making,
+    sections_models,
+    sections_use,
+)
+from rho2prop.report.blocks import Figure, Section
+from rho2prop.report.data import Run, hybrid_features, pooled_predictions, read_run, summarise
+from rho2prop.report.style import data_uri, sentence_figure, to_png, to_svg
+from rho2prop.targets import TARGETS
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "workflow" / "report" / "report.html.j2"
+MAX_BYTES = 10_000_000
+
+FIGURE_FILES = {
+    "crystal_systems": "svg",
+    "target_distributions": "svg",
+    "training_curve": "svg",
+    "density_slices": "png",
+    "parity_lightgbm": "svg",
+    "parity_attention_cnn": "svg",
+    "importance": "svg",
+    "feature_sets": "svg",
+}
+
+
+def sections(run: Run) -> list[Section]:
+    """All sections of the report, in order."""
+    return [
+        sections_making.summary(run),
+        sections_data.materials(run),
+        sections_data.targets(run),
+        sections_data.dft(run),
+        sections_density.autoencoder(run),
+        sections_models.properties(run),
+        sections_use.importance(run),
+        sections_use.predictions(run),
+        sections_making.making(run),
+    ]
+
+
+def render(inputs: Mapping, config: Mapping, out_html: Path | str, template: Path | str = TEMPLATE) -> None:
+    """Write the report: one HTML file without any outer script, font or image.
+
+    Parameters
+    ----------
+    inputs
+        Paths by name, see ``rho2prop.report.data.read_run``.
+    config
+        Configuration of the run.
+    out_html
+        File to write.
+    template
+        Jinja2 template of the page; each value is escaped in it.
+    """
+    template = Path(template)
+    if not template.is_file():
+        raise InputError(
+            template, "no report template", "Run from a checkout of the workflow, which holds it"
+        )
+    run = read_run(inputs, config)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inline"] = _inline
+    environment.filters["block_kind"] = lambda block: type(block).__name__
+    html = environment.get_template(template.name).render(
+        sections=sections(run), title="From charge density to properties", version=__version__
+    )
+    size = len(html.encode())
+    if size > MAX_BYTES:
+        raise RuntimeError(f"report of {size:,} bytes, more than {MAX_BYTES:,}: draw a dense figure as PNG")
+    with atomic(out_html) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+def _inline(block: Figure) -> Markup:
+    """The drawing as markup: SVG text or an image with its bytes in it."""
+    if block.png:
+        return Markup('<img alt="{}" src="{}">').format(block.alt, data_uri(to_png(block.drawing)))
+    svg = to_svg(block.drawing, block.name)
+    label = Markup('<svg role="img" aria-label="{}" ').format(block.alt)
+    return label + Markup(svg.removeprefix("<svg "))
+
+
+def save_figures(inputs: Mapping, config: Mapping, out_dir: Path | str) -> dict[str, Path]:
+    """Write the main figures for ``snakemake --report``.
+
+    Parameters
+    ----------
+    inputs, config
+        As for ``render``.
+    out_dir
+        Folder of the files ``<name>.svg`` (``density_slices.png``); see ``FIGURE_FILES``. A figure for which
+        the run has no data holds a sentence that says so.
+
+    Returns
+    -------
+    dict
+        Path of each file by name.
+    """
+    run = read_run(inputs, config)
+    drawn = main_figures(run)
+    paths = {}
+    for name, suffix in FIGURE_FILES.items():
+        drawing = drawn[name] if isinstance(drawn[name], Drawing) else sentence_figure(drawn[name])
+        paths[name] = Path(out_dir) / f"{name}.{suffix}"
+        with atomic(paths[name]) as temporary:
+            if suffix == "png":
+                temporary.write_bytes(to_png(drawing))
+            else:
+                temporary.write_text(to_svg(drawing, name), encoding="utf-8")
+    return paths
+
+
+def main_figures(run: Run) -> dict[str, Drawing | str]:
+    """The main figures by name, or the sentence that says why there is none."""
+    drawn: dict[str, Drawing | str] = {
+        "crystal_systems": "No material reached this point.",
+        "target_distributions": "No material has a label.",
+        "training_curve": "This run has no training history.",
+        "density_slices": "This run has no density slices.",
+        "parity_lightgbm": "LightGBM was not evaluated with density and composition together.",
+        "parity_attention_cnn": "The attention CNN was not evaluated with density and composition together.",
+        "importance": "No SHAP values were computed in this run.",
+        "feature_sets": "No property model was evaluated: too few labelled materials.",
+    }
+    if run.materials is not None and len(run.materials):
+        drawn["crystal_systems"] = figures.crystal_systems(run.materials)
+        known = [target for target in TARGETS if run.materials[target].notna().any()]
+        if known:
+            drawn["target_distributions"] = figures.target_distributions(run.materials, known)
+    if run.history is not None and run.history["validation_loss"].notna().any():
+        drawn["training_curve"] = figures_density.training_curve(run.history)
+    if run.slices:
+        drawn["density_slices"] = figures_density.density_slices(run.slices)
+    if run.metrics is not None and len(run.metrics):
+        table = summarise(run.metrics)
+        if (table["model"] != "mean").any():
+            drawn["feature_sets"] = figures_models.feature_sets(table, run.split_names, run.targets)
+        for model in sections_models.PARITY_MODELS:
+            features = hybrid_features(run, model)
+            pooled = pooled_predictions(run, model, features, run.main_split) if features else None
+            if pooled is not None and len(pooled):
+                rows = sections_models.rows_of(table, model, features, run.main_split)
+                targets = [target for target in run.targets if target in set(pooled["target"])]
+                shares = sections_models.shares_of(run, model, features)
+                drawn[f"parity_{model}"] = figures_models.parity(pooled, rows, targets, shares)
+    if run.importance is not None and len(run.importance):
+        drawn["importance"] = sections_use.importance_figure(run)
+    return drawn

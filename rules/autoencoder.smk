@@ -1,0 +1,100 @@
+# The 3D autoencoder: training, latents, and how well it gives densities back.
+rule train_autoencoder:
+    """Scope "all": one unsupervised autoencoder; "<split>-<fold>": on the training part of that fold alone."""
+    input:
+        dft=dft_folders(TRAINING),
+        materials="results/materials.csv",
+        splits="results/splits.csv",
+    output:
+        folder=directory("results/autoencoder/{scope}"),
+    log:
+        "logs/train_autoencoder/{scope}.log",
+    benchmark:
+        "results/benchmarks/train_autoencoder/{scope}.tsv"
+    params:
+        autoencoder=config["autoencoder"],
+        grid=config["grid"],
+        seed=config["seed"],
+        work="results/checkpoints/autoencoder/{scope}",
+        code=code_digest("models/autoencoder.py", "autoencoder_training.py", "grids.py"),
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=config["autoencoder"]["devices"],
+        tasks=config["autoencoder"]["nodes"],
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "train_autoencoder.py"
+
+
+rule encode_latents:
+    input:
+        dft=dft_folders(TRAINING),
+        materials="results/materials.csv",
+        autoencoder="results/autoencoder/{scope}",
+    output:
+        latents="results/latents/{scope}.npz",
+    log:
+        "logs/encode_latents/{scope}.log",
+    benchmark:
+        "results/benchmarks/encode_latents/{scope}.tsv"
+    params:
+        grid=config["grid"],
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "encode_latents.py"
+
+
+rule evaluate_reconstruction:
+    """Errors of the autoencoder and of its rivals at equal bytes."""
+    input:
+        dft=dft_folders(TRAINING),
+        materials="results/materials.csv",
+        autoencoder="results/autoencoder/{scope}",
+    output:
+        errors="results/reconstruction/{scope}.csv",
+    log:
+        "logs/evaluate_reconstruction/{scope}.log",
+    benchmark:
+        "results/benchmarks/evaluate_reconstruction/{scope}.tsv"
+    params:
+        grid=config["grid"],
+        code=code_digest("reconstruction.py", "grids.py"),
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "evaluate_reconstruction.py"
+
+
+rule write_slices:
+    """Original, reconstructed and difference density of two test materials, for the report."""
+    input:
+        dft=dft_folders(TRAINING),
+        materials="results/materials.csv",
+        autoencoder="results/autoencoder/all",
+    output:
+        slices=expand("results/reconstruction/slices/{number}.npz", number=[1, 2]),
+    log:
+        "logs/write_slices.log",
+    params:
+        grid=config["grid"],
+        code=code_digest("reconstruction.py", "grids.py"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "write_slices.py"

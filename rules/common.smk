@@ -1,0 +1,66 @@
+# Checks of config and materials table, wildcard constraints and the lists that the rules expand over.
+import hashlib
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from rho2prop.materials import load_materials
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
+
+validate(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
+
+try:
+    MATERIALS = load_materials(config["materials"], config["elements"], config["dft"]["engine"])
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+TRAINING = [name for name, material in MATERIALS.items() if material.role == "train"]
+NEW = [name for name, material in MATERIALS.items() if material.role == "predict"]
+SPLITS = config["evaluation"]["splits"]
+FOLDS = [str(fold) for fold in range(config["evaluation"]["n_folds"])]
+REGRESSIONS = [
+    (model, features) for model, sets in config["evaluation"]["regressions"].items() for features in sets
+]
+
+
+wildcard_constraints:
+    material=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    scope=r"all|(random|formula|chemical_system)-\d+",
+    split=r"random|formula|chemical_system|all",
+    model=r"[a-z_]+",
+    features=r"[a-z_]+(\+[a-z_]+)*",
+
+
+def code_digest(*modules):
+    """Changes when one of these modules or folders does: the trigger that Snakemake lacks for packages."""
+    paths = [Path(workflow.basedir) / "rho2prop" / module for module in modules]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*.*")))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def dft_folders(names):
+    return [f"results/dft/{name}" for name in names]
+
+
+def latent_files(split):
+    """The latents that the folds of a split use: one set for all, or one per fold."""
+    if config["autoencoder"]["scope"] == "all" or split == "all":
+        return ["results/latents/all.npz"]
+    return [f"results/latents/{split}-{fold}.npz" for fold in FOLDS]
+
+
+def feature_files(wildcards):
+    """Files of the blocks that a feature set is joined from."""
+    files = []
+    for block in wildcards.features.split("+"):
+        if block in ("latent", "latent_pca"):
+            files += latent_files(wildcards.split)
+        elif block != "none":
+            files.append(f"results/features/{block}.csv")
+    return files
+
+
+def regression_folders(splits):
+    return [f"results/regression/{model}/{features}/{split}" for model, features in REGRESSIONS for split in splits]

@@ -1,0 +1,45 @@
+# Feature blocks of the training materials that are not learned.
+rule write_descriptors:
+    """Composition (MAGPIE) and crystal structure."""
+    input:
+        dft=dft_folders(TRAINING),
+        materials="results/materials.csv",
+    output:
+        magpie="results/features/magpie.csv",
+        structure="results/features/structure.csv",
+    log:
+        "logs/write_descriptors.log",
+    benchmark:
+        "results/benchmarks/write_descriptors.tsv"
+    params:
+        code=code_digest("descriptors.py"),
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "write_descriptors.py"
+
+
+rule write_fingerprints:
+    """Invariant statistics of each density."""
+    input:
+        dft=dft_folders(TRAINING),
+        materials="results/materials.csv",
+    output:
+        fingerprint="results/features/fingerprint.csv",
+    log:
+        "logs/write_fingerprints.log",
+    benchmark:
+        "results/benchmarks/write_fingerprints.tsv"
+    params:
+        code=code_digest("fingerprint.py", "fourier.py"),
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "write_fingerprints.py"

@@ -1,0 +1,47 @@
+# New materials (rows without labels): their own densities and features, then the trained models.
+rule encode_material:
+    """Feature blocks and latent of one new material; an empty folder where its DFT failed."""
+    input:
+        dft="results/dft/{material}",
+        autoencoder="results/autoencoder/all",
+    output:
+        folder=directory("results/new/{material}"),
+    log:
+        "logs/encode_material/{material}.log",
+    params:
+        structure=lambda wildcards: MATERIALS[wildcards.material].structure,
+        grid=config["grid"],
+        code=code_digest("fingerprint.py", "fourier.py", "descriptors.py"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "encode_material.py"
+
+
+rule predict_properties:
+    input:
+        dft=dft_folders(NEW),
+        new=[f"results/new/{name}" for name in NEW],
+        final=[f"results/regression/{choice['model']}/{choice['features']}/all" for choice in config["predict"]],
+        folds=[
+            f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}" for choice in config["predict"]
+        ],
+    output:
+        predictions="results/predictions.csv",
+        outcomes="results/new_outcomes.csv",
+    log:
+        "logs/predict_properties.log",
+    params:
+        choices=config["predict"],
+        code=code_digest("prediction.py", "elasticity.py"),
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "predict_properties.py"

@@ -1,0 +1,96 @@
+# Folds drawn once, each regression fitted inside them, metrics and importance.
+rule write_splits:
+    input:
+        materials="results/materials.csv",
+    output:
+        splits="results/splits.csv",
+    log:
+        "logs/write_splits.log",
+    params:
+        kinds=SPLITS,
+        n_folds=config["evaluation"]["n_folds"],
+        validation_fraction=config["evaluation"]["validation_fraction"],
+        seed=config["seed"],
+        code=code_digest("splits.py"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "write_splits.py"
+
+
+rule fit_regression:
+    """All folds and targets of one model on one feature set; split "all" makes the model that predicts."""
+    input:
+        materials="results/materials.csv",
+        splits="results/splits.csv",
+        features=feature_files,
+    output:
+        folder=directory("results/regression/{model}/{features}/{split}"),
+    log:
+        "logs/fit_regression/{model}/{features}/{split}.log",
+    benchmark:
+        "results/benchmarks/fit_regression/{model}/{features}/{split}.tsv"
+    params:
+        settings=lambda wildcards: config.get(wildcards.model, {}),
+        latent_pca_components=config["features"]["latent_pca_components"],
+        seed=config["seed"],
+        code=code_digest(
+            "blocks.py", "regression.py", "boosting.py", "cnn_training.py", "models/attention_cnn.py"
+        ),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "fit_regression.py"
+
+
+rule evaluate_regressions:
+    input:
+        materials="results/materials.csv",
+        splits="results/splits.csv",
+        regressions=regression_folders(SPLITS),
+    output:
+        metrics="results/metrics.csv",
+    log:
+        "logs/evaluate_regressions.log",
+    params:
+        code=code_digest("metrics.py", "regression.py", "elasticity.py"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "evaluate_regressions.py"
+
+
+rule explain_regression:
+    """Share of each feature block in the predictions, by SHAP values on test folds."""
+    input:
+        materials="results/materials.csv",
+        splits="results/splits.csv",
+        features=feature_files,
+        regression="results/regression/{model}/{features}/{split}",
+    output:
+        importance="results/importance/{model}/{features}/{split}.csv",
+    log:
+        "logs/explain_regression/{model}/{features}/{split}.log",
+    benchmark:
+        "results/benchmarks/explain_regression/{model}/{features}/{split}.tsv"
+    params:
+        seed=config["seed"],
+        code=code_digest("importance.py"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "explain_regression.py"

@@ -1,0 +1,100 @@
+# Figures for `snakemake --report` and the self-contained HTML report.
+FIGURES = {
+    "crystal_systems": "Materials",
+    "target_distributions": "Materials",
+    "training_curve": "Autoencoder",
+    "density_slices": "Autoencoder",
+    "feature_sets": "Regression",
+    "parity_lightgbm": "Regression",
+    "parity_attention_cnn": "Regression",
+    "importance": "Regression",
+}
+FIGURE_FORMAT = {"density_slices": "png"}  # all others: svg
+IMPORTANCE = [
+    f"results/importance/{model}/{features}/{SPLITS[-1]}.csv" for model, features in REGRESSIONS if "+" in features
+]
+REPORTED = dict(
+    materials="results/materials.csv",
+    dft_outcomes="results/outcomes.csv",
+    splits="results/splits.csv",
+    metrics="results/metrics.csv",
+    importance="results/importance.csv",
+    new_predictions="results/predictions.csv",
+    history="results/autoencoder/all/history.csv",
+    reconstruction="results/reconstruction/all.csv",
+    slices=["results/reconstruction/slices/1.npz", "results/reconstruction/slices/2.npz"],
+    predictions_dir="results/regression",
+    benchmarks="results/benchmarks",
+)
+
+
+rule collect_tables:
+    """Outcomes of all materials, importance of all models."""
+    input:
+        outcomes=["results/dft_outcomes.csv", "results/new_outcomes.csv"],
+        importance=IMPORTANCE,
+    output:
+        outcomes="results/outcomes.csv",
+        importance="results/importance.csv",
+    log:
+        "logs/collect_tables.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "collect_tables.py"
+
+
+rule plot_figures:
+    input:
+        regressions=regression_folders(SPLITS),
+        tables=rules.collect_tables.output,
+        metrics="results/metrics.csv",
+        predictions="results/predictions.csv",
+        autoencoder="results/autoencoder/all",
+        reconstruction="results/reconstruction/all.csv",
+        slices=REPORTED["slices"],
+    output:
+        **{
+            name: report(
+                f"results/figures/{name}.{FIGURE_FORMAT.get(name, 'svg')}",
+                caption=f"../workflow/report/{name}.rst",
+                category=category,
+            )
+            for name, category in FIGURES.items()
+        },
+    log:
+        "logs/plot_figures.log",
+    params:
+        config=config,
+        inputs=REPORTED,
+        code=code_digest("report"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "plot_figures.py"
+
+
+rule render_report:
+    input:
+        **rules.plot_figures.input,
+    output:
+        html="results/report.html",
+    log:
+        "logs/render_report.log",
+    params:
+        config=config,
+        inputs=REPORTED,
+        code=code_digest("report", "../workflow/report"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    script:
+        SCRIPTS / "render_report.py"

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from rho2prop.blocks import DesignMatrix
+from rho2prop.cnn_training import CnnSettings, fit, load_cnn, masked_mse
+from rho2prop.errors import InputError
+from rho2prop.models.attention_cnn import AttentionCnn, AttentionCnnConfig, ChannelAttention, SpatialAttention
+
+SETTINGS = CnnSettings(n_trials=2, max_epochs=25, patience=10, batch_size=16, channels=(4, 8))
+
+
+def make_data(n_rows=90, seed=0):
+    """Target 0 from the latent, target 1 from the tabular part."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(n_rows, 2, 4, 4, 4)).astype(np.float32)
+    strength = rng.uniform(-2, 2, n_rows)
+    latent[:, 0] += strength[:, None, None, None]
+    tabular = rng.normal(size=(n_rows, 3))
+    labels = np.stack([100 + 30 * strength, -5 + tabular[:, 0] - tabular[:, 1]], axis=1)
+    return DesignMatrix(tabular, ["magpie"] * 3, latent), labels
+
+
+def config(**changes):
+    shape = dict(latent_channels=3, latent_size=8, n_tabular=5, n_outputs=4, channels=(4, 6))
+    return AttentionCnnConfig(**shape | dict(head_depth=3, head_width=16, dropout=0.1) | changes)
+
+
+@pytest.mark.parametrize(("channels", "n_tabular"), [(3, 5), (3, 0), (0, 5)])
+def test_each_combination_of_branches_predicts_all_targets(channels, n_tabular):
+    network = AttentionCnn(config(latent_channels=channels, n_tabular=n_tabular))
+    output = network(
+        torch.randn(2, 3, 8, 8, 8) if channels else None, torch.randn(2, 5) if n_tabular else None
+    )
+    assert output.shape == (2, 4)
+    output.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_a_network_without_inputs_is_refused():
+    with pytest.raises(ValueError, match="latents, tabular"):
+        AttentionCnn(config(latent_channels=0, n_tabular=0))
+
+
+def test_a_descriptor_far_outside_the_training_range_stays_bounded():
+    network = AttentionCnn(config(latent_channels=0)).eval()
+    far = torch.zeros(2, 5)
+    far[:, 2] = torch.tensor([5.0, 2e5])
+    with torch.no_grad():
+        near_output, far_output = network(None, far)
+    torch.testing.assert_close(near_output, far_output)
+
+
+def test_attention_only_weights_between_zero_and_one():
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 4, 4, 4)
+    channel = ChannelAttention(16)(x) / x
+    assert ((channel > 0) & (channel < 1)).all()
+    torch.testing.assert_close(
+        channel.amax(dim=(2, 3, 4)), channel.amin(dim=(2, 3, 4))
+    )  # one weight per channel
+    spatial = SpatialAttention()(x) / x
+    assert ((spatial > 0) & (spatial < 1)).all()
+    torch.testing.assert_close(spatial.amax(dim=1), spatial.amin(dim=1))  # one weight per voxel
+
+
+def test_missing_labels_have_no_effect_on_loss_and_gradient():
+    prediction = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    known = torch.tensor([[True, False], [True, True]])
+    results = []
+    for filler in (float("nan"), 0.0, 1e30):
+        loss = masked_mse(prediction, torch.tensor([[0.0, filler], [3.0, 2.0]]), known)
+        (gradient,) = torch.autograd.grad(loss, prediction)
+        results.append((loss.item(), gradient))
+        assert gradient[0, 1] == 0
+    assert results[0][0] == pytest.approx((1 + 0 + 4) / 3)
+    assert all(loss == results[0][0] and torch.equal(gradient, results[0][1]) for loss, gradient in results)
+
+
+def test_learns_both_branches_with_missing_labels_and_round_trips(tmp_path):
+    train, labels = make_data(seed=0)
+    labels[::3, 1] = np.nan
+    validation, validation_labels = make_data(40, seed=1)
+    trained = fit(train, labels, validation, validation_labels, ["a", "b"], SETTINGS, seed=4, threads=1)
+    test, truth = make_data(60, seed=2)
+    predicted = trained.predict(test)
+    for i, name in enumerate("ab"):
+        assert 1 - np.var(predicted[name] - truth[:, i]) / np.var(truth[:, i]) > 0.9
+    trained.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+    again = load_cnn(tmp_path)
+    assert again.record["trials"] == trained.record["trials"]
+    for name, values in again.predict(test).items():
+        np.testing.assert_array_equal(values, predicted[name])
+
+
+def test_the_seed_decides_the_predictions_and_the_callers_random_state_is_kept():
+    (train, labels), (validation, validation_labels) = make_data(), make_data(20, seed=1)
+    settings = CnnSettings(n_trials=2, max_epochs=2, patience=2, batch_size=16, channels=(4,))
+    torch.manual_seed(11)
+    state = torch.random.get_rng_state()
+    runs = []
+    for seed in (4, 4, 5):
+        trained = fit(
+            train, labels, validation, validation_labels, ["a", "b"], settings, seed=seed, threads=1
+        )
+        runs.append(trained.predict(validation)["a"])
+    assert torch.equal(state, torch.random.get_rng_state())
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
+def test_too_few_rows_are_refused():
+    train, labels = make_data(20)
+    with pytest.raises(InputError, match="20 training and 1 validation rows"):
+        fit(train, labels, train.rows(np.arange(1)), labels[:1], ["a", "b"], SETTINGS, seed=0, threads=1)

@@ -1,0 +1,175 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import rho2prop.autoencoder_training as training
+from rho2prop.density import write_npz
+from rho2prop.errors import InputError
+from rho2prop.models.autoencoder import AutoencoderConfig, build_autoencoder
+
+GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
+SETTINGS = {
+    "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.1, "orientations_per_epoch": 2, "batch_size": 2,
+    "learning_rate": 1e-3, "max_epochs": 4, "patience": 10, "precision": "fp32", "devices": 1, "nodes": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def paths(density, tmp_path):
+    """Six densities, the same crystal more and more squeezed."""
+    found = []
+    for i, scale in enumerate(np.linspace(0.9, 1.1, 6)):
+        path = tmp_path / "densities" / f"m{i}.npz"
+        write_npz(replace(density, values=density.values / scale**3, lattice=density.lattice * scale), path)
+        found.append((f"m{i}", path))
+    return found
+
+
+SPLIT = {"m0": "train", "m1": "train", "m2": "train", "m3": "validation", "m4": "test", "m5": "train"}
+
+
+@pytest.mark.parametrize("network", ["paper", "fast"])
+@pytest.mark.parametrize(("grid_size", "latent_size"), [(128, 8), (128, 16), (128, 32), (64, 8), (64, 16), (64, 32)])
+def test_latents_have_16_channels_of_the_wanted_size(network, grid_size, latent_size):
+    with torch.device("meta"):
+        model = build_autoencoder(AutoencoderConfig(network, grid_size, latent_size)).eval()
+        grid = torch.empty(1, 1, grid_size, grid_size, grid_size)
+        latent = model.encoder(grid)
+        assert latent.shape == (1, 16, latent_size, latent_size, latent_size)
+        assert model.decoder(latent).shape == grid.shape
+
+
+def test_the_papers_network_has_the_parameters_of_its_public_forerunner():
+    model = build_autoencoder(AutoencoderConfig("paper", 128, 16))
+    without_norm = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 5 or "bias" in name)
+    norm_biases = sum(m.num_features for m in model.modules() if isinstance(m, torch.nn.BatchNorm3d))
+    assert without_norm - norm_biases == 111_633
+
+
+def test_a_latent_size_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="times autoencoder.latent_size"):
+        AutoencoderConfig("fast", 64, 24)
+
+
+@pytest.mark.parametrize("network", ["paper", "fast"])
+def test_loss_falls_on_one_batch(network):
+    torch.manual_seed(0)
+    model = build_autoencoder(AutoencoderConfig(network, 16, 4, dropout=0.0))
+    batch = torch.rand(2, 1, 4, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        loss = torch.nn.functional.mse_loss(model(batch), batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def weights(folder):
+    return training.load_autoencoder(folder)[0].state_dict()
+
+
+def test_a_resumed_training_equals_the_straight_one(paths, tmp_path):
+    training.train(paths, SPLIT, SETTINGS, GRID, tmp_path / "straight", tmp_path / "w1", seed=7)
+    digest_settings = SETTINGS  # the number of epochs belongs to the training: stop from outside, as a kill does
+
+    class Killed(Exception):
+        pass
+
+    saved = training._save_checkpoint
+
+    def save_then_die(*arguments):
+        saved(*arguments)
+        if len(arguments[-1]["history"]) == 2:
+            raise Killed
+
+    training._save_checkpoint = save_then_die
+    try:
+        with pytest.raises(Killed):
+            training.train(paths, SPLIT, digest_settings, GRID, tmp_path / "resumed", tmp_path / "w2", seed=7)
+    finally:
+        training._save_checkpoint = saved
+    assert not (tmp_path / "resumed").exists()
+    training.train(paths, SPLIT, digest_settings, GRID, tmp_path / "resumed", tmp_path / "w2", seed=7)
+
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "resumed")
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    histories = [pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("straight", "resumed")]
+    pd.testing.assert_frame_equal(*histories)
+    assert list(histories[0]["epoch"]) == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(paths, tmp_path, capsys):
+    short = SETTINGS | {"max_epochs": 1}
+    training.train(paths, SPLIT, short, GRID, tmp_path / "a", tmp_path / "work", seed=7)
+    training.train(paths, SPLIT, short | {"learning_rate": 2e-3}, GRID, tmp_path / "b", tmp_path / "work", seed=7)
+    assert "belongs to other settings" in capsys.readouterr().err
+    assert not torch.equal(*(next(iter(weights(tmp_path / name).values())) for name in "ab"))
+
+
+def test_training_stops_early_and_keeps_the_best(paths, tmp_path):
+    settings = SETTINGS | {"learning_rate": 1.0, "max_epochs": 40, "patience": 2}
+    training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    assert len(history) < 40
+    assert history["validation_loss"].idxmin() == len(history) - 3
+    assert training.load_autoencoder(tmp_path / "out")[1]["best_validation_mse"] == history["validation_loss"].min()
+
+
+def test_test_densities_are_not_read_in_training(paths, tmp_path):
+    dict(paths)["m4"].write_bytes(b"not a density")
+    training.train(paths, SPLIT, SETTINGS | {"max_epochs": 1}, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    assert training.read_parts(tmp_path / "out") == SPLIT
+
+
+def test_an_epoch_shows_each_grid_in_distinct_orientations_once():
+    settings = {"orientations_per_epoch": 12, "batch_size": 5}
+    pairs = np.concatenate(training._plan(7, settings, 1, 0, (1, 2)))
+    assert len({tuple(pair) for pair in pairs}) == 7 * 12
+    ranks = [np.concatenate(training._plan(7, settings, 2, rank, (1, 2))) for rank in (0, 1)]
+    assert {tuple(pair) for rank in ranks for pair in rank} == {tuple(pair) for pair in pairs}
+
+
+def test_split_80_10_10_is_a_partition_and_does_not_depend_on_the_order():
+    ids = [f"m{i}" for i in range(50)]
+    split = training.split_80_10_10(ids, seed=1)
+    counts = pd.Series(split).value_counts()
+    assert counts.to_dict() == {"train": 40, "validation": 5, "test": 5}
+    assert training.split_80_10_10(ids[::-1], seed=1) == split
+    assert training.split_80_10_10(ids, seed=2) != split
+
+
+def test_scope_of_a_fold_takes_its_parts():
+    rows = [("random", "0", "a", "train"), ("random", "0", "b", "test"), ("random", "1", "a", "test")]
+    splits = pd.DataFrame(rows, columns=["split", "fold", "material_id", "part"])
+    assert training.scope_split("random-0", ["a", "b"], splits, 1) == {"a": "train", "b": "test"}
+
+
+def test_grids_that_do_not_fit_are_refused_with_numbers(paths, monkeypatch):
+    class Memory:
+        available = 10_000
+
+    monkeypatch.setattr(training.psutil, "virtual_memory", lambda: Memory)
+    with pytest.raises(InputError, match="even in bf16"):
+        training.load_grids(paths, GRID)
+
+
+def test_latents_round_trip(tmp_path):
+    latents = np.random.default_rng(0).normal(size=(2, 16, 4, 4, 4)).astype(np.float16)
+    training.write_latents(tmp_path / "l.npz", ["a", "b"], latents)
+    ids, found = training.read_latents(tmp_path / "l.npz")
+    assert list(ids) == ["a", "b"]
+    np.testing.assert_array_equal(found, latents)
+
+
+def test_bf16_step_stays_near_fp32(paths, tmp_path):
+    for precision in ("fp32", "bf16"):
+        settings = SETTINGS | {"precision": precision, "max_epochs": 2, "dropout": 0.0}
+        training.train(paths, SPLIT, settings, GRID, tmp_path / precision, tmp_path / f"w-{precision}", seed=7)
+    losses = [pd.read_csv(tmp_path / name / "history.csv")["train_loss"].iloc[0] for name in ("fp32", "bf16")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)

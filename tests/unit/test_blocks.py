@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rho2prop.blocks import BlockData, Latents, fit_design, load_design, read_blocks
+from rho2prop.errors import InputError
+
+TRAIN = [f"m{i}" for i in range(30)]
+OTHER = [f"m{i}" for i in range(30, 40)]
+
+
+def make_blocks(garbage=False):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(5, 3, (40, 6)), columns=list("abcdef"), index=TRAIN + OTHER)
+    table.loc[TRAIN, "c"] = 7.0  # constant in the training part only
+    table.loc["m3", "a"] = np.nan
+    table["d"] = np.nan
+    latents = rng.normal(size=(40, 2, 4, 4, 4)) * np.arange(1, 3)[None, :, None, None, None] + 3
+    latents[:, 0, 0, 0, 0] = 1.0  # dead voxel
+    if garbage:
+        table.loc[OTHER] = 1e6
+        latents[30:] = -1e6
+    return BlockData({"magpie": table}, {"all": Latents(np.array(TRAIN + OTHER), latents)})
+
+
+def fit(blocks, features="magpie+latent_pca+latent", n_components=8):
+    return fit_design(features, blocks, "random", "0", TRAIN, n_components, seed=1)
+
+
+def test_training_part_is_standardised_and_the_rest_is_not_seen():
+    design = fit(make_blocks())
+    matrix = design.apply(make_blocks(), "random", "0", TRAIN)
+    assert design.columns["magpie"] == ["a", "b", "e", "f"]  # neither constant nor empty in training
+    assert matrix.column_blocks == ["magpie"] * 4 + ["latent_pca"] * 8
+    np.testing.assert_allclose(matrix.tabular.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(matrix.tabular[:, 1:4].std(axis=0), 1, atol=1e-12)
+    assert matrix.tabular[3, 0] == 0.0  # the missing value became the training mean
+    np.testing.assert_allclose(matrix.latent.mean(axis=(0, 2, 3, 4)), 0, atol=1e-5)
+
+    garbage = fit(make_blocks(garbage=True))
+    assert garbage.columns == design.columns
+    for name, array in design.arrays.items():
+        np.testing.assert_array_equal(garbage.arrays[name], array)
+
+
+def test_principal_components_are_uncorrelated_and_ordered():
+    scores = fit(make_blocks(), "latent_pca").apply(make_blocks(), "random", "0", TRAIN).tabular
+    covariance = scores.T @ scores
+    variances = np.diag(covariance)
+    np.testing.assert_allclose(covariance, np.diag(variances), atol=1e-3 * variances[0])
+    assert (np.diff(variances) <= 0).all()
+
+
+def test_components_are_bounded_by_the_training_rows():
+    assert fit(make_blocks(), "latent_pca", 512).arrays["latent_pca.components"].shape == (29, 128)
+
+
+def test_save_load_apply_is_identity(tmp_path):
+    design = fit(make_blocks())
+    design.save(tmp_path)
+    first = design.apply(make_blocks(), "random", "0", OTHER)
+    second = load_design(tmp_path).apply(make_blocks(), "random", "0", OTHER)
+    np.testing.assert_array_equal(first.tabular, second.tabular)
+    np.testing.assert_array_equal(first.latent, second.latent)
+
+
+def test_latents_of_the_fold_are_taken():
+    latents = make_blocks().latents["all"]
+    blocks = BlockData(
+        {}, {"random-0": latents, "random-1": Latents(latents.material_ids, latents.values * 2)}
+    )
+    np.testing.assert_array_equal(
+        blocks.latent("random", "1", ["m5"]), 2 * blocks.latent("random", "0", ["m5"])
+    )
+    with pytest.raises(InputError, match="formula-0"):
+        blocks.latent("formula", "0", ["m5"])
+
+
+def test_files_are_read_with_ids_as_text(tmp_path):
+    (tmp_path / "magpie.csv").write_text("material_id,x,y\nNA,1.5,\n007,2.5,0.1\n")
+    np.savez(
+        tmp_path / "all.npz", material_ids=np.array(["007"]), latents=np.ones((1, 2, 2, 2, 2), np.float16)
+    )
+    blocks = read_blocks({"magpie": tmp_path / "magpie.csv"}, {"all": tmp_path / "all.npz"})
+    assert blocks.table("magpie", ["007", "NA"])["x"].tolist() == [2.5, 1.5]
+    assert np.isnan(blocks.table("magpie", ["NA"])["y"].iloc[0])
+    assert blocks.latent("random", "0", ["007"]).shape == (1, 2, 2, 2, 2)
+    with pytest.raises(InputError, match=r"magpie\.csv: no features for 1 material.*'x1'"):
+        blocks.table("magpie", ["007", "x1"])
+    (tmp_path / "all.npz").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(InputError, match="not a readable file of latents"):
+        blocks.latent("random", "0", ["007"])
+
+
+def test_infinite_features_are_named():
+    blocks = BlockData({"magpie": pd.DataFrame({"x": [1.0, np.inf]}, index=["a", "b"])})
+    with pytest.raises(InputError, match="b: x is infinite"):
+        blocks.table("magpie", ["a", "b"])

@@ -1,0 +1,149 @@
+"""The density record: what is written is read back, and nothing unsound passes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rho2prop.density import Density, read_npz, write_npz
+from rho2prop.errors import InputError
+
+LATTICE = np.array([[4.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.5, 5.0]])
+
+
+def wave_density(n_electrons: float = 8.0, superposition: bool = False) -> Density:
+    """A plane wave on a constant background; its integral is n_electrons exactly."""
+    x = np.arange(12) / 12
+    values = np.ones((12, 10, 8)) + 0.3 * np.cos(2 * np.pi * x)[:, None, None]
+    values *= n_electrons / abs(np.linalg.det(LATTICE))
+    return Density(
+        values=values.astype(np.float32),
+        lattice=LATTICE,
+        numbers=np.array([14, 14]),
+        frac_coords=np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]]),
+        n_electrons=n_electrons,
+        kind="valence",
+        engine="test 1.0",
+        superposition=np.full_like(values, values.mean()) if superposition else None,
+    )
+
+
+@pytest.mark.parametrize("superposition", [False, True])
+def test_written_density_is_read_back_unchanged(tmp_path, superposition):
+    density = wave_density(superposition=superposition)
+    write_npz(density, tmp_path / "density.npz")
+    read = read_npz(tmp_path / "density.npz")
+    for name in ("values", "lattice", "numbers", "frac_coords"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(density, name))
+    assert (read.n_electrons, read.kind, read.engine) == (8.0, "valence", "test 1.0")
+    assert read.integral() == pytest.approx(8.0, abs=1e-5)
+    assert (read.superposition is not None) == superposition
+    if superposition:
+        np.testing.assert_array_equal(read.superposition, density.superposition)
+
+
+def poisoned(values: np.ndarray, value: float) -> np.ndarray:
+    values = values.copy()
+    values[3, 2, 1] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: {"values": poisoned(d.values, np.nan)}, ["nan", "(3, 2, 1)"]),
+        (lambda d: {"values": poisoned(d.values, np.inf)}, ["inf", "(3, 2, 1)"]),
+        (lambda d: {"values": d.values[0]}, ["(10, 8)", "(nx, ny, nz)"]),
+        (lambda d: {"values": np.ones((2, 2, 2), dtype=complex)}, ["complex128"]),
+        (lambda d: {"values": 2 * d.values}, ["16.0000 electrons", "expected 8.0000"]),
+        (lambda d: {"n_electrons": 8.05}, ["8.0000", "8.0500"]),
+        (lambda d: {"n_electrons": float("nan")}, ["n_electrons"]),
+        (lambda d: {"n_electrons": -8.0}, ["-8.0"]),
+        (lambda d: {"lattice": d.lattice[:2]}, ["lattice", "(2, 3)"]),
+        (lambda d: {"lattice": np.zeros((3, 3))}, ["lattice"]),
+        (lambda d: {"numbers": np.array([14])}, ["frac_coords", "(2, 3)"]),
+        (lambda d: {"numbers": np.array([14, 0])}, ["numbers holds 0"]),
+        (lambda d: {"numbers": np.array([14.0, 14.0])}, ["numbers", "float64"]),
+        (lambda d: {"kind": "spin"}, ["'spin'", "valence"]),
+        (lambda d: {"superposition": d.values[:6]}, ["superposition", "(6, 10, 8)"]),
+        (lambda d: {"superposition": 1.1 * d.values}, ["superposition", "8.8"]),
+    ],
+)
+def test_unsound_density_is_refused_before_anything_is_written(tmp_path, change, words):
+    density = wave_density()
+    path = tmp_path / "density.npz"
+    with pytest.raises(InputError) as error:
+        write_npz(replace(density, **change(density)), path)
+    for word in ["density.npz", *words]:
+        assert word in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_density_does_not_replace_a_good_one(tmp_path):
+    path = tmp_path / "density.npz"
+    write_npz(wave_density(), path)
+    with pytest.raises(InputError):
+        write_npz(replace(wave_density(), n_electrons=9.0), path)
+    assert read_npz(path).n_electrons == 8.0
+
+
+def saved_arrays(path, **changes):
+    write_npz(wave_density(), path)
+    with np.load(path) as archive:
+        arrays = {**dict(archive), **changes}
+    np.savez_compressed(path, **{key: value for key, value in arrays.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    "key", ["density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine"]
+)
+def test_missing_key_is_named(tmp_path, key):
+    path = tmp_path / "density.npz"
+    saved_arrays(path, **{key: None})
+    with pytest.raises(InputError, match=rf"density\.npz: lacks {key}"):
+        read_npz(path)
+
+
+def test_unknown_keys_are_ignored_and_files_are_checked_when_read(tmp_path):
+    path = tmp_path / "density.npz"
+    saved_arrays(path, energy_ev=np.float64(-3.0))
+    assert read_npz(path).n_electrons == 8.0
+    saved_arrays(path, n_electrons=np.float64(7.9))
+    with pytest.raises(InputError, match=r"8\.0000 electrons, expected 7\.9000"):
+        read_npz(path)
+    saved_arrays(path, kind=np.array(3))
+    with pytest.raises(InputError, match="kind must be one text"):
+        read_npz(path)
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    path = tmp_path / "density.npz"
+    saved_arrays(path, engine=np.array({"a": 1}, dtype=object))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_cut_file_is_named(tmp_path, fraction):
+    path = tmp_path / "density.npz"
+    write_npz(wave_density(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(InputError, match=r"density\.npz"):
+        read_npz(path)
+
+
+def test_flipped_bytes_are_found(tmp_path):
+    path = tmp_path / "density.npz"
+    write_npz(wave_density(), path)
+    content = bytearray(path.read_bytes())
+    for i in range(200, 260):
+        content[i] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"density\.npz"):
+        read_npz(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.npz: there is no such density file"):
+        read_npz(tmp_path / "nowhere.npz")

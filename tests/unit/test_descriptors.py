@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from rho2prop.descriptors import crystal_system, magpie_features, structure_features
+
+
+@pytest.fixture
+def rock_salt():
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def test_magpie_is_a_function_of_composition_alone(rock_salt):
+    primitive = rock_salt.get_primitive_structure()
+    features = magpie_features({"cell": rock_salt, "primitive": primitive})
+    assert features.shape == (2, 132)
+    np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-12)
+    assert features.loc["cell", "MagpieData mean Number"] == pytest.approx((11 + 17) / 2)
+
+
+def test_structure_features_do_not_depend_on_the_cell(rock_salt):
+    variants = {"cell": rock_salt, "primitive": rock_salt.get_primitive_structure(), "super": rock_salt * (1, 1, 2)}
+    features = structure_features(variants)
+    for name in ("primitive", "super"):
+        np.testing.assert_allclose(features.loc[name], features.loc["cell"], rtol=1e-6)
+    row = features.loc["cell"]
+    assert row["nearest_distance_min_ang"] == pytest.approx(2.82)
+    assert row["coordination_mean"] == 6
+    assert row["space_group_number"] == 225
+    assert row["volume_per_atom_ang3"] == pytest.approx(5.64**3 / 8)
+
+
+def test_a_lone_atom_in_a_wide_cell_still_has_a_nearest_neighbour():
+    gas = Structure(Lattice.cubic(12.0), ["He"], [[0, 0, 0]])
+    row = structure_features({"He": gas}).loc["He"]
+    assert row["nearest_distance_min_ang"] == pytest.approx(12.0)
+    assert row["coordination_max"] == 0
+
+
+def test_trigonal_and_hexagonal_are_told_apart():
+    magnesium = Structure.from_spacegroup(
+        "P6_3/mmc", Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 1 / 4]]
+    )
+    bismuth = Structure.from_spacegroup("R-3m", Lattice.hexagonal(4.55, 11.86), ["Bi"], [[0, 0, 0.234]])
+    assert crystal_system(magnesium) == "hexagonal"
+    assert crystal_system(bismuth) == "trigonal"

@@ -1,0 +1,232 @@
+"""Engines: real GPAW at low cut-offs, densities from files, and failures that leave no density."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.vasp.inputs import Poscar
+from pymatgen.io.vasp.outputs import Chgcar
+
+from rho2prop import __version__
+from rho2prop.density import read_npz
+from rho2prop.dft import base, gpaw
+from rho2prop.dft.base import Outcome, collect, read_outcome, require_fraction, run_material
+from rho2prop.errors import InputError
+from rho2prop.fourier import resample
+
+SETTINGS = {
+    "xc": "PBE",
+    "ecut_ev": 250,
+    "k_spacing_per_ang": 1.1,
+    "smearing_ev": 0.1,
+    "spin": "auto",
+    "max_iterations": 100,
+    "superposition": False,
+}
+FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+SILICON = Structure(FCC * 5.43, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+MAGNESIA = Structure(FCC * 4.21, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def run(tmp_path, structure, engine="gpaw", settings=SETTINGS, density_path=None, name="m"):
+    Poscar(structure).write_file(tmp_path / f"{name}.vasp")
+    return run_material(name, tmp_path / f"{name}.vasp", density_path, engine, settings, tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def silicon(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("silicon")
+    outcome = run(folder, SILICON, settings={**SETTINGS, "superposition": True})
+    return outcome, folder / "m"
+
+
+def test_silicon_has_eight_valence_electrons_and_its_symmetry(silicon):
+    outcome, folder = silicon
+    assert (outcome.status, outcome.reason, outcome.n_electrons) == ("converged", "", 8.0)
+    density = read_npz(folder / "density.npz")
+    assert density.integral() == pytest.approx(8.0, abs=1e-4)
+    assert density.values.shape == outcome.grid
+    # the three lattice vectors are equivalent by the threefold axis, and the bond centre inverts the crystal
+    np.testing.assert_allclose(density.values, density.values.transpose(1, 2, 0), atol=2e-4)
+    values = resample(density.values, (32, 32, 32))
+    inverted = np.roll(values[::-1, ::-1, ::-1], 32 // 4 + 1, axis=(0, 1, 2))
+    np.testing.assert_allclose(values, inverted, atol=2e-4)
+
+
+def test_bond_of_silicon_shows_against_the_superposition(silicon):
+    _, folder = silicon
+    density = read_npz(folder / "density.npz")
+    difference = density.values - density.superposition
+    assert density.superposition.mean(dtype=float) * density.volume_ang3 == pytest.approx(8.0, abs=1e-4)
+    assert 0.3 < np.abs(difference).mean() * density.volume_ang3 < 2.5
+    bond_centre = density.values.shape[0] // 8
+    assert difference[bond_centre, bond_centre, bond_centre] > 0.02
+
+
+def test_superposition_keeps_nothing_of_the_self_consistent_density():
+    def calculator():
+        atoms = bulk("Si")
+        k_points = {"size": (2, 2, 2), "gamma": True}
+        atoms.calc = gpaw.LegacyGPAW(mode=gpaw.gpaw.PW(200), xc="PBE", kpts=k_points, txt=None)
+        return atoms, atoms.calc
+
+    atoms, converged = calculator()
+    atoms.get_potential_energy()
+    atoms, fresh = calculator()
+    fresh.initialize(atoms)
+    fresh.set_positions(atoms)  # its density is the superposition before any iteration
+    np.testing.assert_allclose(gpaw.superposed_density(converged), gpaw.valence_density(fresh), atol=1e-10)
+
+
+def test_outcome_and_log_are_kept(silicon):
+    outcome, folder = silicon
+    assert read_outcome(folder) == outcome
+    assert outcome.code_version == __version__
+    assert outcome.engine_version in (folder / "gpaw.txt").read_text()
+    assert outcome.energy_ev < -8.0
+    assert outcome.core_hours == pytest.approx(outcome.wall_time_s / 3600, abs=1e-6)
+
+
+def test_magnesia_has_sixteen_valence_electrons_mostly_at_oxygen(tmp_path):
+    outcome = run(tmp_path, MAGNESIA)
+    assert (outcome.status, outcome.n_electrons) == ("converged", 16.0)
+    density = read_npz(tmp_path / "m" / "density.npz")
+    assert density.integral() == pytest.approx(16.0, abs=1e-3)
+    half = density.values.shape[0] // 2
+    quarter = density.values.shape[0] // 4
+    near_oxygen = density.values[half, half, half + 2]
+    assert near_oxygen > 5 * density.values[quarter, quarter, quarter]
+
+
+def test_too_few_iterations_give_a_failed_outcome_without_density(tmp_path):
+    outcome = run(tmp_path, SILICON, settings={**SETTINGS, "max_iterations": 2})
+    assert outcome.status == "failed"
+    assert "did not converge within 2 iterations" in outcome.reason
+    assert (outcome.energy_ev, outcome.n_electrons, outcome.grid) == (None, None, None)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["gpaw.txt", "outcome.json"]
+    assert "iter" in (tmp_path / "m" / "gpaw.txt").read_text()
+
+
+def test_failure_removes_the_density_of_an_earlier_run(tmp_path, silicon):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "density.npz").write_bytes((silicon[1] / "density.npz").read_bytes())
+    run(tmp_path, SILICON, settings={**SETTINGS, "max_iterations": 2})
+    assert not (tmp_path / "m" / "density.npz").exists()
+
+
+def test_element_without_dataset_is_named(tmp_path):
+    technetium = Structure(
+        Lattice.hexagonal(2.74, 4.4), ["Tc", "Tc"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]
+    )
+    outcome = run(tmp_path, technetium)
+    assert outcome.status == "failed"
+    assert "no PBE dataset for Tc" in outcome.reason
+
+
+def test_unreadable_structure_is_a_failed_outcome(tmp_path):
+    (tmp_path / "x.cif").write_text("data_x\n")
+    outcome = run_material("x", tmp_path / "x.cif", None, "gpaw", SETTINGS, tmp_path / "x")
+    assert outcome.status == "failed"
+    assert "x.cif" in outcome.reason
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["outcome.json"]
+
+
+def test_exception_of_an_engine_is_a_failed_outcome_with_its_traceback(tmp_path, monkeypatch):
+    def broken(task, settings, work_dir):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(gpaw, "compute", broken)
+    outcome = run(tmp_path, SILICON)
+    assert outcome.reason == "RuntimeError: first line second line"
+    assert "in broken" in (tmp_path / "m" / "error.txt").read_text()
+
+
+def test_interrupt_passes_and_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(task, settings, work_dir):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpaw, "compute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, SILICON)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.vasp"]
+
+
+def test_unknown_engine_lists_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match="gpaw, files"):
+        run(tmp_path, SILICON, engine="abinit")
+
+
+def test_files_engine_checks_the_density_against_the_structure(tmp_path):
+    values = np.random.default_rng(1).uniform(0.5, 1.0, (6, 6, 6))
+    Chgcar(Poscar(SILICON), {"total": values * 8 / values.mean()}).write_file(tmp_path / "CHGCAR")
+    settings = {"kind": "valence"}
+    good = run(tmp_path, SILICON, "files", settings, str(tmp_path / "CHGCAR"), name="good")
+    assert (good.status, good.n_electrons, good.grid, good.energy_ev) == ("converged", 8.0, (6, 6, 6), None)
+    assert read_npz(tmp_path / "good" / "density.npz").engine == "vasp"
+    other = run(tmp_path, MAGNESIA, "files", settings, str(tmp_path / "CHGCAR"), name="other")
+    assert other.status == "failed"
+    assert "density of Si2" in other.reason
+    absent = run(tmp_path, SILICON, "files", settings, None, name="absent")
+    assert "no density" in absent.reason
+
+    frame = collect({name: tmp_path / name for name in ("good", "other", "absent")}).set_index("material_id")
+    assert frame.status.tolist() == ["converged", "failed", "failed"]
+    assert frame.grid["good"] == "6x6x6"
+    assert frame.n_electrons["good"] == 8.0
+    assert np.isnan(frame.energy_ev["good"])
+    require_fraction(frame.reset_index(), 0.3)
+    with pytest.raises(InputError, match=r"1 of 3 materials converged.*other: .*density of Si2"):
+        require_fraction(frame.reset_index(), 0.9)
+    with pytest.raises(InputError, match="0 of 2"):
+        require_fraction(frame.reset_index().iloc[1:], 0.0)
+
+
+def test_damaged_outcomes_are_named(tmp_path, silicon):
+    (tmp_path / "outcome.json").write_text("{}")
+    with pytest.raises(InputError, match=r"outcome\.json"):
+        collect({"m": tmp_path})
+    text = silicon[0].to_json()
+    assert Outcome.from_json(text, "x") == silicon[0]
+    (tmp_path / "outcome.json").write_text(json.dumps({**json.loads(text), "status": "perhaps"}))
+    with pytest.raises(InputError, match="perhaps"):
+        read_outcome(tmp_path)
+    (tmp_path / "outcome.json").write_text(text)
+    with pytest.raises(InputError, match=r"no density\.npz"):
+        read_outcome(tmp_path)
+
+
+def test_k_mesh_counts_with_two_pi():
+    lattice = np.diag([2 * np.pi, np.pi, 20.0])
+    assert gpaw.k_mesh(lattice, 0.5) == (2, 4, 1)
+    assert len(set(gpaw.k_mesh(FCC * 4.05, 0.35))) == 1
+
+
+def test_spin_is_on_where_it_matters():
+    def crystal(*symbols):
+        return Structure(np.eye(3) * 8, symbols, [[0, 0, i / len(symbols)] for i in range(len(symbols))])
+
+    assert gpaw.is_polarised(crystal("Fe", "O"), "auto")
+    assert gpaw.is_polarised(crystal("O", "O"), "auto")
+    assert not gpaw.is_polarised(crystal("Mg", "O"), "auto")
+    assert gpaw.is_polarised(crystal("Mg", "O"), "polarised")
+    assert not gpaw.is_polarised(crystal("Fe"), "none")
+    assert gpaw.initial_moments_mub(crystal("Fe", "O", "Ar")) == [4.0, 0.6, 0.0]
+
+
+def test_nickel_stays_ferromagnetic_and_keeps_ten_electrons(tmp_path):
+    nickel = Structure(FCC * 3.52, ["Ni"], [[0, 0, 0]])
+    outcome = run(tmp_path, nickel, settings={**SETTINGS, "superposition": True})
+    assert (outcome.status, outcome.reason) == ("converged", "")
+    density = read_npz(tmp_path / "m" / "density.npz")
+    assert density.integral() == pytest.approx(outcome.n_electrons, abs=1e-3)
+    log = (tmp_path / "m" / "gpaw.txt").read_text()
+    moment_mub = float(re.findall(r"Total magnetic moment: \(.*, (.*)\)", log)[-1])
+    assert 0.3 < moment_mub < 1.5  # 0.6 with a fine k-mesh
+
+
+def test_engines_are_imported_only_when_used():
+    assert set(base.ENGINES) == {"gpaw", "files"}
+    assert base.load_engine("files").__name__ == "rho2prop.dft.files"

@@ -1,0 +1,100 @@
+import pytest
+
+from rho2prop.materials import element_materials, read_table, write_element_structures
+
+HEADER = "material_id,structure,density,bulk_modulus_gpa,formation_energy_ev_per_atom\n"
+
+
+def table(folder, *rows, header=HEADER):
+    (folder / "a.cif").write_text("x")
+    (folder / "a.npz").write_text("x")
+    path = folder / "materials.csv"
+    path.write_text(header + "".join(row + "\n" for row in rows))
+    return path
+
+
+def test_paths_are_relative_to_the_table_and_blanks_are_unknown(tmp_path):
+    materials = read_table(table(tmp_path, "m-1,a.cif,,76.5,", "m-2,a.cif,a.npz,,"))
+    assert materials["m-1"].labels == {"bulk_modulus_gpa": 76.5}
+    assert materials["m-1"].role == "train"
+    assert materials["m-1"].structure == str(tmp_path / "a.cif")
+    assert materials["m-1"].density is None
+    assert materials["m-2"].role == "predict"
+    assert materials["m-2"].density == str(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value"),
+    [
+        ("m 1,a.cif,,1,", "material_id", "'m 1'"),
+        ("../m,a.cif,,1,", "material_id", "'../m'"),
+        ("m,a.cif,,stiff,", "bulk_modulus_gpa", "'stiff'"),
+        ("m,a.cif,,nan,", "bulk_modulus_gpa", "'nan'"),
+        ("m,a.cif,,-3,", "bulk_modulus_gpa", "-3.0"),
+        ("m,a.cif,,,-8.9e6", "formation_energy_ev_per_atom", "-8900000.0"),
+        ("m,b.cif,,1,", "structure", "b.cif"),
+        ("m,a.cif,b.npz,1,", "density", "b.npz"),
+    ],
+)
+def test_a_bad_cell_is_named_by_line_column_and_value(tmp_path, row, column, value):
+    path = table(tmp_path, "good,a.cif,,1,", row)
+    with pytest.raises(ValueError, match="1 bad row") as error:
+        read_table(path)
+    message = str(error.value)
+    assert str(path) in message
+    assert f"line 3, column {column}" in message
+    assert value in message
+
+
+def test_duplicate_ids_name_both_lines(tmp_path):
+    with pytest.raises(ValueError, match=r"line 4, column material_id: 'm' stands already in line 2"):
+        read_table(table(tmp_path, "m,a.cif,,1,", "n,a.cif,,1,", "m,a.cif,,2,"))
+
+
+def test_all_bad_rows_are_reported_at_once(tmp_path):
+    rows = [f"m{i},a.cif,,soft," for i in range(12)]
+    with pytest.raises(ValueError, match="12 bad row") as error:
+        read_table(table(tmp_path, *rows))
+    assert "and 2 more" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "match"),
+    [
+        ("material_id,structure,hardness\n", "unknown column 'hardness'"),
+        ("structure\n", "column 'material_id' is missing"),
+        ("material_id,structure,structure\n", "twice"),
+    ],
+)
+def test_a_bad_header_is_named(tmp_path, header, match):
+    with pytest.raises(ValueError, match=match):
+        read_table(table(tmp_path, "m,a.cif", header=header))
+
+
+def test_a_surplus_cell_and_a_missing_density_are_found(tmp_path):
+    with pytest.raises(ValueError, match="line 2"):
+        read_table(table(tmp_path, "m,a.cif,,1,,extra"))
+    with pytest.raises(ValueError, match='line 2, column density: blank, but the engine is "files"'):
+        read_table(table(tmp_path, "m,a.cif,,1,"), needs_density=True)
+
+
+def test_missing_and_empty_tables(tmp_path):
+    with pytest.raises(ValueError, match="no such materials table"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="no rows"):
+        read_table(table(tmp_path))
+
+
+def test_embedded_elements(tmp_path):
+    materials = element_materials(max_atoms=4, max_atomic_number=48, magnetic=False, exclude=["Tc"])
+    assert 28 <= len(materials) <= 35
+    assert not {"O", "Cr", "Mn", "Fe", "Co", "Ni", "Tc", "Si"} & set(materials)
+    assert materials["Cu"].labels["bulk_modulus_gpa"] == pytest.approx(141.3, abs=0.1)  # WIEN2k, DeltaCodes
+
+    from pymatgen.core import Structure
+
+    write_element_structures(["Al", "Mg"], tmp_path)
+    aluminium = Structure.from_file(tmp_path / "Al.vasp")
+    assert len(aluminium) == 1
+    assert aluminium.volume == pytest.approx(16.48, abs=0.01)  # Å³, WIEN2k equilibrium volume
+    assert len(Structure.from_file(tmp_path / "Mg.vasp")) == 2

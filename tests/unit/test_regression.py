@@ -1,0 +1,210 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rho2prop import regression
+from rho2prop.blocks import BlockData, Latents
+from rho2prop.elasticity import derive_from_kg
+from rho2prop.errors import InputError
+from rho2prop.importance import block_importance
+from rho2prop.regression import collect_metrics, predict_fold, read_predictions, run
+from rho2prop.splits import draw_splits
+from rho2prop.targets import TARGETS
+
+SETTINGS = {
+    "mean": {},
+    "lightgbm": dict(n_trials=3, max_rounds=150, patience=20, learning_rate=[0.05, 0.2], max_bin=31),
+    "attention_cnn": dict(n_trials=1, max_epochs=4, patience=4, batch_size=32, channels=[4]),
+}
+BULK, SHEAR = "bulk_modulus_gpa", "shear_modulus_gpa"
+
+
+def make_inputs(n_rows=160):
+    """K and G follow from the features; E and Θ are exact; E_form has too few labels."""
+    rng = np.random.default_rng(2)
+    ids = [f"m{i:03d}" for i in range(n_rows)]
+    x = pd.DataFrame(rng.uniform(0, 1, (n_rows, 4)), columns=list("abcd"), index=ids)
+    volume = pd.DataFrame({"v": rng.uniform(0, 1, n_rows)}, index=ids)
+    materials = pd.DataFrame(
+        {
+            "material_id": ids,
+            "role": "train",
+            "formula": ["NaCl", "MgO", "SiC", "GaN"] * (n_rows // 4),
+            "chemical_system": [f"s{i // 4}" for i in range(n_rows)],
+            "volume_per_atom_ang3": 10 + 10 * volume["v"].to_numpy(),
+            BULK: (50 + 200 * x["a"] + 50 * (volume["v"] > 0.5)).to_numpy(),
+            SHEAR: (30 + 100 * x["b"]).to_numpy(),
+        }
+    )
+    exact = derive_from_kg(materials.set_index("material_id")[[BULK, SHEAR]], materials)
+    materials = materials.join(exact, on="material_id")
+    materials["formation_energy_ev_per_atom"] = [-1.0] * 3 + [np.nan] * (n_rows - 3)
+    materials.loc[::4, SHEAR] = np.nan
+    values = np.zeros((n_rows, 2, 2, 2, 2)) + x.to_numpy()[:, :2, None, None, None]
+    latents = {"all": Latents(np.array(ids), values + 0.01 * rng.normal(size=values.shape))}
+    return (
+        materials,
+        draw_splits(materials, ["random"], 3, 0.2, 7),
+        BlockData({"magpie": x, "structure": volume}, latents),
+    )
+
+
+def run_model(out_dir, model, features, inputs, split="random", seed=1):
+    materials, splits, blocks = inputs
+    run(model, features, split, materials, splits, blocks, SETTINGS[model], 8, out_dir, seed, threads=1)
+    return out_dir
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return make_inputs()
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory, inputs):
+    return run_model(tmp_path_factory.mktemp("boosted") / "random", "lightgbm", "magpie+structure", inputs)
+
+
+def test_a_learnable_problem_is_learnt_and_the_mean_is_not_a_model(boosted, inputs, tmp_path):
+    mean = run_model(tmp_path / "mean", "mean", "none", inputs)
+    metrics = collect_metrics([boosted, mean])
+    r2 = metrics.groupby(["model", "target"])["r2"].mean()
+    assert r2["lightgbm", BULK] > 0.9
+    assert r2["lightgbm", SHEAR] > 0.9
+    assert r2["lightgbm_from_kg", "youngs_modulus_gpa"] > 0.9
+    assert r2["lightgbm_from_kg", "debye_temperature_k"] > 0.9
+    assert r2["mean", BULK] < 0.01
+
+
+def test_predictions_are_of_test_rows_with_a_label(boosted, inputs):
+    materials, splits, _ = inputs
+    rows = read_predictions(boosted / "predictions.csv")
+    tested = splits[(splits["split"] == "random") & (splits["part"] == "test")].set_index("material_id")[
+        "fold"
+    ]
+    assert (rows["fold"] == rows["material_id"].map(tested)).all()
+    assert rows["target"].value_counts().to_dict() == {
+        BULK: 160,
+        SHEAR: 120,
+        "youngs_modulus_gpa": 160,
+        "debye_temperature_k": 160,
+    }
+    truth = materials.set_index("material_id")[BULK]
+    bulk = rows[rows["target"] == BULK]
+    assert (bulk["y_true"].to_numpy() == truth[bulk["material_id"]].to_numpy()).all()
+    # E is derived also where G itself has no label.
+    derived = read_predictions(boosted / "predictions_from_kg.csv")
+    assert (derived["target"] == "youngs_modulus_gpa").sum() == 160
+
+
+def test_targets_that_cannot_be_trained_are_named(boosted):
+    summary = json.loads((boosted / "targets.json").read_text())
+    assert summary["targets"] == [target for target in TARGETS if target != "formation_energy_ev_per_atom"]
+    assert summary["left_out"]["formation_energy_ev_per_atom"].startswith("3 labelled materials")
+
+
+def test_metrics_count_labelled_training_and_validation_rows(boosted, inputs):
+    materials, splits, _ = inputs
+    metrics = collect_metrics([boosted]).set_index(["model", "target", "fold"])
+    rows = splits[(splits["split"] == "random") & (splits["fold"] == "1") & (splits["part"] != "test")]
+    labelled = materials.set_index("material_id").loc[rows["material_id"], SHEAR].notna().sum()
+    assert metrics.loc[("lightgbm", SHEAR, "1"), "n_train"] == labelled
+    assert metrics.loc[("lightgbm_from_kg", "debye_temperature_k", "1"), "n_train"] == labelled
+    assert metrics.loc[("lightgbm", SHEAR, "1"), "n_train"] < metrics.loc[("lightgbm", BULK, "1"), "n_train"]
+
+
+@pytest.mark.parametrize(
+    ("model", "features"), [("lightgbm", "magpie+latent_pca"), ("attention_cnn", "magpie+latent")]
+)
+def test_the_test_part_changes_nothing_that_is_fitted(tmp_path, inputs, model, features):
+    materials, splits, blocks = inputs
+    first_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")].assign(split="one")
+    ids = {part: sorted(rows["material_id"]) for part, rows in first_fold.groupby("part")}
+    labels = materials.copy()
+    labels.loc[labels["material_id"].isin(ids["test"]), [BULK, SHEAR]] = 1e9
+    table = blocks.tables["magpie"].copy()
+    table.loc[ids["test"]] = 1e9
+    values = blocks.latents["all"].values.copy()
+    values[np.isin(blocks.latents["all"].material_ids, ids["test"])] = -1e6
+    garbage = BlockData({"magpie": table}, {"all": Latents(blocks.latents["all"].material_ids, values)})
+    clean = run_model(tmp_path / "clean", model, features, (materials, first_fold, blocks), "one")
+    dirty = run_model(tmp_path / "dirty", model, features, (labels, first_fold, garbage), "one")
+    names = sorted(path.name for path in (clean / "folds" / "0").iterdir())
+    for name in names:
+        if name.endswith((".txt", ".npz", ".safetensors", ".json")) and name != "fold.json":
+            assert (clean / "folds" / "0" / name).read_bytes() == (
+                dirty / "folds" / "0" / name
+            ).read_bytes(), name
+    before, after = (
+        predict_fold(folder / "folds" / "0", blocks, ids["validation"]) for folder in (clean, dirty)
+    )
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_same_seed_same_predictions_and_saved_models_repeat_them(tmp_path, boosted, inputs):
+    again = run_model(tmp_path / "again", "lightgbm", "magpie+structure", inputs)
+    assert (again / "predictions.csv").read_bytes() == (boosted / "predictions.csv").read_bytes()
+    other = run_model(tmp_path / "other", "lightgbm", "magpie+structure", inputs, seed=2)
+    assert (other / "predictions.csv").read_bytes() != (boosted / "predictions.csv").read_bytes()
+    rows = read_predictions(boosted / "predictions.csv")
+    rows = rows[(rows["fold"] == "2") & (rows["target"] == BULK)]
+    loaded = predict_fold(boosted / "folds" / "2", inputs[2], rows["material_id"].tolist())
+    np.testing.assert_array_equal(loaded[BULK].to_numpy(), rows["y_pred"].to_numpy())
+
+
+def test_finished_folds_survive_an_interruption(tmp_path, boosted, inputs, monkeypatch):
+    fit_fold, fitted = regression._fit_fold, []
+
+    def interrupted(job, *arguments):
+        if job.fold == "1" and "1" not in fitted:
+            fitted.append("1")
+            raise KeyboardInterrupt
+        fitted.append(job.fold)
+        fit_fold(job, *arguments)
+
+    monkeypatch.setattr(regression, "_fit_fold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_model(tmp_path / "random", "lightgbm", "magpie+structure", inputs)
+    assert not (tmp_path / "random").exists()
+    run_model(tmp_path / "random", "lightgbm", "magpie+structure", inputs)
+    assert fitted == ["0", "1", "1", "2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["random"]
+    assert (tmp_path / "random/predictions.csv").read_bytes() == (boosted / "predictions.csv").read_bytes()
+
+
+def test_importance_finds_the_block_that_carries_the_property(boosted, inputs):
+    _, splits, blocks = inputs
+    shares = block_importance(boosted, splits, blocks, seed=0).set_index(["target", "block"])
+    np.testing.assert_allclose(shares[["share", "net_share"]].groupby("target").sum(), 1.0)
+    assert shares.loc[(SHEAR, "magpie"), "share"] > 0.9
+    assert 0.1 < shares.loc[(BULK, "structure"), "share"] < 0.6
+
+
+@pytest.mark.parametrize("features", ["magpie+structure+latent", "latent", "magpie"])
+def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch):
+    monkeypatch.setattr("rho2prop.importance.CNN_SAMPLES", 4)
+    monkeypatch.setattr("rho2prop.importance.CNN_ROWS", 5)
+    materials, splits, blocks = inputs
+    one_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")]
+    folder = run_model(tmp_path / "cnn", "attention_cnn", features, (materials, one_fold, blocks))
+    shares = block_importance(folder, splits, blocks, seed=0)
+    assert set(shares["block"]) == set(features.split("+"))
+    np.testing.assert_allclose(shares.groupby("target")[["share", "net_share"]].sum(), 1.0)
+    assert (shares[["share", "net_share"]] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "message"),
+    [
+        ("mean", "magpie", "The mean takes"),
+        ("lightgbm", "none", "The mean takes"),
+        ("lightgbm", "latent", "Use latent_pca"),
+        ("forest", "magpie", "unknown model 'forest'"),
+    ],
+)
+def test_impossible_combinations_are_refused(tmp_path, inputs, model, features, message):
+    materials, splits, blocks = inputs
+    with pytest.raises(InputError, match=message):
+        run(model, features, "random", materials, splits, blocks, {}, 8, tmp_path / "x", 1, threads=1)

@@ -1,0 +1,234 @@
+"""The whole chain on real input."""
+
+import json
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, Run
+from pymatgen.core import Lattice, Structure
+
+from rho2prop.density import read_npz, write_npz
+
+
+def test_every_element_converged_with_its_valence_electrons(elements_run):
+    outcomes = pd.read_csv(elements_run.folder / "results/dft_outcomes.csv", keep_default_na=False)
+    assert set(outcomes["status"]) == {"converged"}
+    expected = {"Li": 3, "Be": 2, "C": 4, "Na": 7, "Mg": 10, "Al": 3}
+    for name, electrons_per_atom in expected.items():
+        density = read_npz(elements_run.folder / f"results/dft/{name}/density.npz")
+        assert density.integral() == pytest.approx(electrons_per_atom * len(density.numbers), rel=1e-5), name
+
+
+def test_metrics_have_every_model_and_follow_from_the_predictions(elements_run):
+    metrics = pd.read_csv(elements_run.folder / "results/metrics.csv", dtype={"fold": str})
+    assert list(metrics.columns) == [
+        "target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"
+    ]  # fmt: skip
+    assert set(metrics["target"]) == {"bulk_modulus_gpa"}
+    assert set(metrics["split"]) == {"random", "chemical_system"}
+    assert {"mean", "lightgbm", "attention_cnn"} == set(metrics["model"])
+    folder = elements_run.folder / "results/regression/lightgbm/magpie+fingerprint/random"
+    predictions = pd.read_csv(folder / "predictions.csv", dtype={"fold": str}, keep_default_na=False)
+    for fold, rows in predictions.groupby("fold"):
+        row = metrics.query("model == 'lightgbm' and features == 'magpie+fingerprint' and split == 'random'")
+        row = row[row["fold"] == fold].iloc[0]
+        assert row["mae"] == pytest.approx(np.abs(rows["y_true"].astype(float) - rows["y_pred"].astype(float)).mean())
+        assert row["n_test"] == len(rows)
+
+
+def test_each_material_is_tested_exactly_once_per_split(elements_run):
+    splits = pd.read_csv(elements_run.folder / "results/splits.csv", dtype=str, keep_default_na=False)
+    materials = pd.read_csv(elements_run.folder / "results/materials.csv", dtype=str, keep_default_na=False)
+    tested = splits[splits["part"] == "test"]
+    for _, rows in tested.groupby("split"):
+        assert sorted(rows["material_id"]) == sorted(materials["material_id"])
+
+
+class _Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.text = [], []
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name == "src" or (tag == "link" and name == "href"):
+                self.fetched.append(value)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_report_is_self_contained_and_shows_the_numbers_of_the_metrics(elements_run):
+    page = _Links()
+    page.feed((elements_run.folder / "results/report.html").read_text())
+    assert page.fetched
+    assert all(source.startswith("data:") for source in page.fetched)
+    text = " ".join(page.text)
+    metrics = pd.read_csv(elements_run.folder / "results/metrics.csv")
+    best = metrics[metrics["split"] == "chemical_system"].groupby(["model", "features"])["mae"].mean().min()
+    assert f"{best:.3g}" in text or f"{best:.1f}" in text or f"{best:.2f}" in text
+
+
+def test_a_second_run_has_nothing_to_do(elements_run):
+    result = elements_run.snakemake()
+    assert result.returncode == 0
+    assert "Nothing to be done" in result.stdout
+
+
+def test_snakemake_report(elements_run, tmp_path):
+    result = elements_run.snakemake("--report", str(tmp_path / "report.html"))
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "target_distributions" in (tmp_path / "report.html").read_text()
+
+
+@pytest.fixture(scope="session")
+def table_run(elements_run, tmp_path_factory) -> Run:
+    """A materials table with the densities of the first run as files, the bad files that users have, one new row."""
+    folder = tmp_path_factory.mktemp("table")
+    data = folder / "data"
+    data.mkdir()
+    rows = ["material_id,structure,density,bulk_modulus_gpa"]
+    labels = pd.read_csv(elements_run.folder / "results/materials.csv", index_col="material_id", keep_default_na=False)
+    for name, label in labels["bulk_modulus_gpa"].items():
+        shutil.copy(elements_run.folder / f"results/dft/{name}/density.npz", data / f"{name}.npz")
+        shutil.copy(elements_run.folder / f"resources/elements/{name}.vasp", data / f"{name}.vasp")
+        rows.append(f"{name},data/{name}.vasp,data/{name}.npz,{'' if name == 'Al' else label}")
+    rows += [f"bad-{reason},data/{files}" for reason, files in write_bad_files(data).items()]
+    (folder / "materials.csv").write_text("\n".join(rows) + "\n")
+    options = ("--configfile", "tests/workflow/small.yaml", "--config", f"materials={folder}/materials.csv")
+    overrides = folder / "files.yaml"
+    overrides.write_text("dft: {engine: files, min_converged_fraction: 0.5}\nelements: {max_atomic_number: 20}\n")
+    run = Run(folder / "run", (*options[:2], str(overrides), *options[2:]))
+    result = run.snakemake()
+    assert result.returncode == 0, result.stdout[-6000:]
+    return run
+
+
+def write_bad_files(data) -> dict[str, str]:
+    """Files that must be set aside: reason -> structure, density and label cells."""
+    beryllium = read_npz(data / "Be.npz")
+    arrays = dict(np.load(data / "Be.npz"))
+    holes = arrays["density"].copy()
+    holes[0, 0, 0] = np.nan
+    np.savez(data / "nan.npz", **(arrays | {"density": holes}))
+    np.savez(data / "electrons.npz", **(arrays | {"n_electrons": np.float64(5.0)}))
+    (data / "cut.npz").write_bytes((data / "Be.npz").read_bytes()[:2000])
+    (data / "malformed.cif").write_text("data_x\n_cell_length_a 3.0\nloop_\n_atom_site_label\n")
+    lines = ["Be", "1.0", *(" ".join(f"{x:.8f}" for x in row) for row in beryllium.lattice), "Be", "2", "Direct"]
+    lines += [" ".join(f"{x:.8f}" for x in row) for row in beryllium.frac_coords]
+    values = (beryllium.values * beryllium.volume_ang3).ravel(order="F")
+    lines += ["", " ".join(map(str, beryllium.values.shape))]
+    lines += [" ".join(f"{x:.11E}" for x in values[i : i + 5]) for i in range(0, len(values), 5)]
+    (data / "CHGCAR_cut").write_text("\n".join(lines[: len(lines) // 2]) + "\n")
+    return {
+        "nan": "Be.vasp,data/nan.npz,100",
+        "electrons": "Be.vasp,data/electrons.npz,100",
+        "cut": "Be.vasp,data/cut.npz,100",
+        "chgcar": "Be.vasp,data/CHGCAR_cut,100",
+        "cif": "malformed.cif,data/Be.npz,100",
+        "other": "Mg.vasp,data/Be.npz,100",
+    }
+
+
+def test_bad_files_are_set_aside_with_file_and_reason(table_run):
+    outcomes = pd.read_csv(table_run.folder / "results/dft_outcomes.csv", index_col="material_id", keep_default_na=False)
+    failed = outcomes[outcomes["status"] == "failed"]["reason"]
+    files = {
+        "bad-nan": "nan.npz", "bad-electrons": "electrons.npz", "bad-cut": "cut.npz", "bad-chgcar": "CHGCAR_cut",
+        "bad-cif": "malformed.cif", "bad-other": "Be.npz",
+    }  # fmt: skip
+    assert set(failed.index) == set(files)
+    for name, file in files.items():
+        assert file in failed[name], failed[name]
+        assert "\n" not in failed[name]
+        folder = table_run.folder / "results/dft" / name
+        assert not (folder / "density.npz").exists()
+        assert json.loads((folder / "outcome.json").read_text())["status"] == "failed"
+    assert not list(table_run.folder.rglob(".partial-*"))
+    materials = (table_run.folder / "results/materials.csv").read_text()
+    assert "bad-" not in materials
+    assert "bad-nan" in (table_run.folder / "results/report.html").read_text()
+
+
+def test_a_row_without_label_is_predicted(table_run):
+    predictions = pd.read_csv(table_run.folder / "results/predictions.csv", keep_default_na=False)
+    assert set(predictions["material_id"]) == {"Al"}
+    rows = predictions[predictions["target"] == "bulk_modulus_gpa"]
+    assert set(rows["model"]) >= {"lightgbm", "attention_cnn"}
+    assert (rows["unit"] == "GPa").all()
+    assert np.isfinite(rows["value"].astype(float)).all()
+
+
+def test_adding_a_material_runs_only_its_own_rules(table_run):
+    table = table_run.folder.parent / "materials.csv"
+    before = table.read_text()
+    try:
+        table.write_text(before + "new-one,data/Mg.vasp,data/Mg.npz,\n")
+        result = table_run.snakemake("--dry-run", "--quiet", "none")
+    finally:
+        table.write_text(before)
+    jobs = {line.split()[0]: int(line.split()[1]) for line in job_table(result.stdout)}
+    assert jobs.pop("total") == 6
+    assert jobs == {
+        "run_dft": 1, "encode_material": 1, "predict_properties": 1, "plot_figures": 1, "render_report": 1, "all": 1
+    }  # fmt: skip
+
+
+def job_table(output: str) -> list[str]:
+    lines = output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.split() == ["job", "count"])
+    stop = next(i for i, line in enumerate(lines) if line.startswith("total"))
+    return lines[start + 2 : stop + 1]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("Be,data/Be.vasp,data/Be.npz,3", "stands already in line"),
+        ("x,data/Be.vasp,data/Be.npz,hard", "column bulk_modulus_gpa: 'hard'"),
+        ("x,data/none.cif,data/Be.npz,3", "there is no file"),
+    ],
+)
+def test_a_bad_table_stops_before_any_work(table_run, tmp_path, row, message):
+    table = table_run.folder.parent / "bad.csv"
+    table.write_text((table_run.folder.parent / "materials.csv").read_text() + row + "\n")
+    result = Run(tmp_path, (*table_run.options[:-1], f"materials={table}")).snakemake()
+    assert result.returncode != 0
+    assert message in result.stdout
+    assert str(table) in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_dry_run_of_six_thousand_materials_is_quick_and_small(tmp_path):
+    Structure(Lattice.cubic(3.0), ["Po"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
+    rows = [f"m-{i},a.cif,{50 + i % 100}" for i in range(6059)]
+    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
+    run = Run(tmp_path / "run", ("--config", f"materials={tmp_path}/materials.csv"))
+    result = run.snakemake("--dry-run", "--quiet", "none")
+    assert result.returncode == 0, result.stdout[-3000:]
+    total = next(line for line in job_table(result.stdout) if line.startswith("total"))
+    assert 6059 < int(total.split()[1]) <= 12_000
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
+def test_shipped_configs_are_valid(tmp_path, config, elements_run):
+    Structure(Lattice.cubic(3.0), ["Po"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
+    (tmp_path / "materials.csv").write_text("material_id,structure,density,bulk_modulus_gpa\nm,a.cif,a.cif,50\n")
+    run = Run(tmp_path / "run", ("--configfile", f"config/{config}", "--config", f"materials={tmp_path}/materials.csv"))
+    assert run.snakemake("--dry-run").returncode == 0
+
+
+def test_an_unknown_config_key_is_refused(tmp_path):
+    result = Run(tmp_path, ("--config", "grid={'sizes': 64}")).snakemake("--dry-run")
+    assert result.returncode != 0
+    assert "sizes" in result.stdout
+
+
+def test_written_densities_can_be_read_by_the_files_engine(elements_run, tmp_path):
+    density = read_npz(elements_run.folder / "results/dft/Mg/density.npz")
+    write_npz(density, tmp_path / "copy.npz")
+    np.testing.assert_array_equal(read_npz(tmp_path / "copy.npz").values, density.values)

@@ -1,0 +1,13 @@
+"""Outcomes of the training materials and the table of those that converged."""
+
+from rho2prop.collection import collect_materials
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    collect_materials(
+        snakemake.params.labels,
+        snakemake.params.structures,
+        snakemake.params.min_converged_fraction,
+        snakemake.output.materials,
+        snakemake.output.outcomes,
+    )

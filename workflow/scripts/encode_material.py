@@ -1,0 +1,14 @@
+"""Feature blocks and latent of one new material."""
+
+from rho2prop.new_materials import describe_material
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    describe_material(
+        snakemake.wildcards.material,
+        snakemake.input.dft,
+        snakemake.input.autoencoder,
+        snakemake.params.structure,
+        snakemake.params.grid,
+        snakemake.output.folder,
+    )

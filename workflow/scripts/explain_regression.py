@@ -1,0 +1,15 @@
+"""SHAP share of each feature block."""
+
+from rho2prop.collection import block_data, write_table
+from rho2prop.importance import block_importance
+from rho2prop.regression import read_splits
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    importance = block_importance(
+        snakemake.input.regression,
+        read_splits(snakemake.input.splits),
+        block_data(snakemake.input.features),
+        snakemake.params.seed,
+    )
+    write_table(importance, snakemake.output.importance)

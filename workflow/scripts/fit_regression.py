@@ -1,0 +1,20 @@
+"""One model on one feature set: all folds and targets of a split."""
+
+from rho2prop.collection import block_data, read_materials
+from rho2prop.regression import read_splits, run
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    run(
+        snakemake.wildcards.model,
+        snakemake.wildcards.features,
+        snakemake.wildcards.split,
+        read_materials(snakemake.input.materials),
+        read_splits(snakemake.input.splits),
+        block_data(snakemake.input.get("features", [])),
+        snakemake.params.settings,
+        snakemake.params.latent_pca_components,
+        snakemake.output.folder,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,9 @@
+"""The main figures as files, for `snakemake --report`."""
+
+from pathlib import Path
+
+from rho2prop.report.render import save_figures
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    save_figures(snakemake.params.inputs, snakemake.params.config, Path(snakemake.output[0]).parent)

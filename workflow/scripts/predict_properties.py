@@ -1,0 +1,15 @@
+"""Predictions for all new materials by the chosen models, and the outcomes of their calculations."""
+
+from rho2prop.new_materials import predict_all
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    predict_all(
+        snakemake.params.choices,
+        list(snakemake.input.final),
+        list(snakemake.input.folds),
+        list(snakemake.input.get("dft", [])),
+        list(snakemake.input.get("new", [])),
+        snakemake.output.predictions,
+        snakemake.output.outcomes,
+    )

@@ -1,0 +1,16 @@
+"""Density and outcome of one material."""
+
+from rho2prop.dft.base import run_material
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    outcome = run_material(
+        snakemake.wildcards.material,
+        snakemake.input.structure,
+        str(snakemake.input.density) or None,
+        snakemake.params.engine,
+        snakemake.params.settings,
+        snakemake.output.folder,
+        threads=snakemake.threads,
+    )
+    print(outcome)

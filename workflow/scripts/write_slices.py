@@ -1,0 +1,15 @@
+"""Slices of two test densities: original, reconstructed, difference."""
+
+from rho2prop.collection import density_paths, read_materials
+from rho2prop.reconstruction import write_test_slices
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    materials = read_materials(snakemake.input.materials)
+    write_test_slices(
+        snakemake.input.autoencoder,
+        density_paths(materials),
+        materials.set_index("material_id")["formula"].to_dict(),
+        snakemake.params.grid,
+        list(snakemake.output.slices),
+    )
