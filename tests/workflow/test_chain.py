@@ -100,7 +100,7 @@ def table_run(elements_run, tmp_path_factory) -> Run:
     (folder / "materials.csv").write_text("\n".join(rows) + "\n")
     options = ("--configfile", "tests/workflow/small.yaml", "--config", f"materials={folder}/materials.csv")
     overrides = folder / "files.yaml"
-    overrides.write_text("dft: {engine: files, min_converged_fraction: 0.5}\nelements: {max_atomic_number: 20}\n")
+    overrides.write_text("dft: {engine: files, min_converged_fraction: 0.5}\nelements: {max_atomic_number: 22}\n")
     run = Run(folder / "run", (*options[:2], str(overrides), *options[2:]))
     result = run.snakemake()
     assert result.returncode == 0, result.stdout[-6000:]
