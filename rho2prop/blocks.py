@@ -46,9 +46,7 @@ class BlockData:
         """Rows of a block in the order of ``material_ids``, float64."""
         source = self.sources.get(block, f"feature block {block!r}")
         if block not in self.tables:
-            raise InputError(
-                source, "this feature block was not given", f"Known blocks: {', '.join(self.tables)}"
-            )
+            raise InputError(source, "this feature block was not given", f"Known blocks: {', '.join(self.tables)}")
         missing = [name for name in material_ids if name not in self.tables[block].index]
         if missing:
             raise _missing_rows(source, missing)
@@ -81,9 +79,7 @@ class BlockData:
             raise _missing_rows(source, missing)
         values = latents.values[[row_of[name] for name in material_ids]]
         if not np.isfinite(values).all():
-            raise InputError(
-                source, "a latent holds NaN or infinite values", "Encode it again (delete the file)"
-            )
+            raise InputError(source, "a latent holds NaN or infinite values", "Encode it again (delete the file)")
         return values
 
 
@@ -115,9 +111,7 @@ class Design:
         for block in block_names(self.features):
             mean, scale = self.arrays[f"{block}.mean"], self.arrays[f"{block}.scale"]
             if block == LATENT:
-                latent = (
-                    np.asarray(blocks.latent(split, fold, material_ids), dtype=np.float32) - mean
-                ) / scale
+                latent = (np.asarray(blocks.latent(split, fold, material_ids), dtype=np.float32) - mean) / scale
                 continue
             if block == LATENT_PCA:
                 flat = _flat(blocks.latent(split, fold, material_ids))
@@ -227,9 +221,7 @@ def read_blocks(tables: dict[str, Path], latents: dict[str, Path]) -> BlockData:
         try:
             frames[block] = frame.astype(np.float64)
         except ValueError as error:
-            raise InputError(
-                path, f"not all features are numbers ({error})", "Compute the block again"
-            ) from error
+            raise InputError(path, f"not all features are numbers ({error})", "Compute the block again") from error
     return BlockData(
         frames,
         {scope: Path(path) for scope, path in latents.items()},
@@ -238,16 +230,12 @@ def read_blocks(tables: dict[str, Path], latents: dict[str, Path]) -> BlockData:
 
 
 @lru_cache(maxsize=2)
-def _read_latents(
-    path: Path, modified_ns: int
-) -> Latents:  # the time stamp keeps a rewritten file from being stale
+def _read_latents(path: Path, modified_ns: int) -> Latents:  # the time stamp keeps a rewritten file from being stale
     try:
         with np.load(path) as arrays:
             return Latents(arrays["material_ids"], arrays["latents"])
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(
-            path, f"not a readable file of latents ({error})", "Delete it and run again"
-        ) from error
+        raise InputError(path, f"not a readable file of latents ({error})", "Delete it and run again") from error
 
 
 def _fit_pca(flat: np.ndarray, n_components: int, seed: int) -> dict[str, np.ndarray]:

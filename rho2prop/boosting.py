@@ -7,9 +7,7 @@ import lightgbm
 import numpy as np
 import optuna
 
-PRUNING_DISTANCE = (
-    0.5  # trials are compared at equal learning rate × rounds, so that slow learners are not cut
-)
+PRUNING_DISTANCE = 0.5  # trials are compared at equal learning rate × rounds, so that slow learners are not cut
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,7 @@ def fit(
             "learning_rate": trial.suggest_float("learning_rate", *settings.learning_rate, log=True),
             "num_leaves": trial.suggest_int("num_leaves", 31, 255, log=True),
             "max_depth": trial.suggest_int("max_depth", 5, 15),
-            "min_child_samples": trial.suggest_int(
-                "min_child_samples", min(5, most_child), most_child, log=True
-            ),
+            "min_child_samples": trial.suggest_int("min_child_samples", min(5, most_child), most_child, log=True),
             "subsample": trial.suggest_float("subsample", 0.6, 1.0),
             "colsample_bytree": trial.suggest_float("colsample_bytree", 0.6, 1.0),
             "lambda_l1": trial.suggest_float("lambda_l1", 1e-8, 1.0, log=True),

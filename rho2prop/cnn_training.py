@@ -169,9 +169,7 @@ def _train(
 
     # One device is enough for latents; with the environment named, Fabric starts no Slurm process group.
     fabric = Fabric(accelerator="auto", devices=1, plugins=[LightningEnvironment()])
-    train, validation = (
-        [fabric.to_device(x) if x is not None else None for x in part] for part in (train, validation)
-    )
+    train, validation = ([fabric.to_device(x) if x is not None else None for x in part] for part in (train, validation))
     latent, tabular, targets, known = train
     with torch.random.fork_rng():
         torch.manual_seed(trial["seed"])
@@ -197,9 +195,7 @@ def _train(
             # Equal parts: a last batch of one row would have no variance to normalise by.
             for batch in torch.tensor_split(order, n_batches):
                 optimiser.zero_grad()
-                loss = masked_mse(
-                    model(_pick(latent, batch), _pick(tabular, batch)), targets[batch], known[batch]
-                )
+                loss = masked_mse(model(_pick(latent, batch), _pick(tabular, batch)), targets[batch], known[batch])
                 fabric.backward(loss)
                 optimiser.step()
             prediction = _forward(model, *validation[:2])
@@ -207,9 +203,7 @@ def _train(
             history.append(loss)
             if loss < best_loss:
                 best_loss, best_epoch = loss, epoch
-                best_weights = {
-                    name: value.detach().cpu().clone() for name, value in network.state_dict().items()
-                }
+                best_weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
             elif epoch - best_epoch >= settings.patience:
                 break
     if best_weights is None:
@@ -218,9 +212,7 @@ def _train(
 
 
 @torch.no_grad()
-def _forward(
-    network: torch.nn.Module, latent: torch.Tensor | None, tabular: torch.Tensor | None
-) -> torch.Tensor:
+def _forward(network: torch.nn.Module, latent: torch.Tensor | None, tabular: torch.Tensor | None) -> torch.Tensor:
     network.eval()
     n_rows = len(tabular if latent is None else latent)
     batches = [slice(start, start + EVALUATION_BATCH) for start in range(0, n_rows, EVALUATION_BATCH)]

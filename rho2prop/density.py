@@ -68,9 +68,7 @@ def check(density: Density, source: Path | str) -> None:
     _check_field(density.values, "density", source)
     lattice = density.lattice
     if lattice.shape != (3, 3) or not _is_finite(lattice):
-        raise InputError(
-            source, f"lattice must be 3×3 finite numbers, found {lattice.dtype} {lattice.shape}", remake
-        )
+        raise InputError(source, f"lattice must be 3×3 finite numbers, found {lattice.dtype} {lattice.shape}", remake)
     if density.volume_ang3 < 1e-3:
         raise InputError(source, f"lattice spans only {density.volume_ang3:.3g} Å³", remake)
     numbers, n_atoms = density.numbers, density.numbers.size
@@ -108,9 +106,7 @@ def _is_finite(values: np.ndarray) -> bool:
 
 def _check_field(values: np.ndarray, name: str, source: Path | str) -> None:
     if values.ndim != 3 or values.size == 0 or values.dtype not in (np.float32, np.float64):
-        problem = (
-            f"{name} must be float32 or float64 of shape (nx, ny, nz), found {values.dtype} {values.shape}"
-        )
+        problem = f"{name} must be float32 or float64 of shape (nx, ny, nz), found {values.dtype} {values.shape}"
         raise InputError(source, problem, "Store the density on its three-dimensional grid in e/Å³")
     finite = np.isfinite(values)
     if not finite.all():

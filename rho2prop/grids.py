@@ -42,12 +42,8 @@ def to_grid(density: Density, kind: str, size: int, voxel_ang: float) -> np.ndar
     if kind == "window":
         points = window_fractions(density.lattice, size, voxel_ang)
         indices = points * np.array(density.values.shape).reshape(3, 1)
-        coefficients = ndimage.spline_filter(
-            density.values.astype(np.float64), SPLINE_ORDER, mode="grid-wrap"
-        )
-        values = ndimage.map_coordinates(
-            coefficients, indices, order=SPLINE_ORDER, mode="grid-wrap", prefilter=False
-        )
+        coefficients = ndimage.spline_filter(density.values.astype(np.float64), SPLINE_ORDER, mode="grid-wrap")
+        values = ndimage.map_coordinates(coefficients, indices, order=SPLINE_ORDER, mode="grid-wrap", prefilter=False)
         return values.reshape((size,) * 3).astype(np.float32)
     raise ValueError(f"unknown grid kind {kind!r}; use padded or window")
 

@@ -77,9 +77,7 @@ def _tree_contributions(folder: Path, record: dict, test: DesignMatrix) -> dict:
     result = {}
     column_blocks = np.array(test.column_blocks)
     for target, booster in load_boosters(folder, record).items():
-        shap_values = booster.predict(test.tabular, pred_contrib=True)[
-            :, :-1
-        ]  # the last column is the expected value
+        shap_values = booster.predict(test.tabular, pred_contrib=True)[:, :-1]  # the last column is the expected value
         for block in dict.fromkeys(test.column_blocks):
             part = shap_values[:, column_blocks == block]
             result[target, block] = np.abs(part).sum(axis=1), np.abs(part.sum(axis=1))
@@ -103,9 +101,7 @@ def _cnn_contributions(trained: TrainedCnn, train: DesignMatrix, test: DesignMat
 
         def forward(self, *inputs):
             config = self.network.config
-            return self.network(
-                inputs[0] if config.latent_channels else None, inputs[-1] if config.n_tabular else None
-            )
+            return self.network(inputs[0] if config.latent_channels else None, inputs[-1] if config.n_tabular else None)
 
     def inputs(matrix: DesignMatrix) -> list:
         arrays = [] if matrix.latent is None else [matrix.latent]

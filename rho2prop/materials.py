@@ -61,7 +61,9 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
     """
     if not path.is_file():
         raise InputError(
-            path, "there is no such materials table", 'Give the path of a CSV file, or "elements", as config key `materials`'
+            path,
+            "there is no such materials table",
+            'Give the path of a CSV file, or "elements", as config key `materials`',
         )
     schema = yaml.safe_load(SCHEMA_PATH.read_text())
     validator = jsonschema.Draft202012Validator(schema)

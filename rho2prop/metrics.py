@@ -21,9 +21,7 @@ def score(y_true, y_pred) -> dict[str, float]:
     """
     y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if y_true.shape != y_pred.shape or y_true.ndim != 1 or not y_true.size:
-        raise ValueError(
-            f"score needs two equal, non-empty vectors, got shapes {y_true.shape} and {y_pred.shape}"
-        )
+        raise ValueError(f"score needs two equal, non-empty vectors, got shapes {y_true.shape} and {y_pred.shape}")
     if not (np.isfinite(y_true).all() and np.isfinite(y_pred).all()):
         raise ValueError("score needs finite values")
     error = y_pred - y_true

@@ -164,9 +164,7 @@ def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
     for folder in map(Path, folders):
         summary = json.loads((folder / "targets.json").read_text())
         for file, suffix in (("predictions.csv", ""), ("predictions_from_kg.csv", FROM_KG)):
-            for (fold, target), group in read_predictions(folder / file).groupby(
-                ["fold", "target"], sort=False
-            ):
+            for (fold, target), group in read_predictions(folder / file).groupby(["fold", "target"], sort=False):
                 n_train = summary["n_train"][fold]
                 rows.append(
                     {
@@ -191,9 +189,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
 
 def read_materials(path: Path | str) -> pd.DataFrame:
     """Read ``results/materials.csv``; ids and formulas stay text, blank labels are NaN."""
-    text = dict.fromkeys(
-        ("material_id", "role", "formula", "chemical_system", "crystal_system", "structure"), str
-    )
+    text = dict.fromkeys(("material_id", "role", "formula", "chemical_system", "crystal_system", "structure"), str)
     return pd.read_csv(path, converters=text, float_precision="round_trip")
 
 
@@ -303,9 +299,7 @@ def _labelled(fold: str, predicted: pd.DataFrame, labels: pd.DataFrame) -> pd.Da
 def _check_model(model: str, features: str) -> None:
     names = block_names(features)
     if model not in ("mean", "lightgbm", "attention_cnn"):
-        raise InputError(
-            "evaluation.regressions", f"unknown model {model!r}", "Use mean, lightgbm or attention_cnn"
-        )
+        raise InputError("evaluation.regressions", f"unknown model {model!r}", "Use mean, lightgbm or attention_cnn")
     if (model == "mean") != (not names):
         raise InputError(
             "evaluation.regressions",
@@ -342,9 +336,7 @@ def _trainable_targets(labels: pd.DataFrame, folds: dict) -> tuple[list[str], di
             left_out[target] = f"{n_labels} labelled materials, at least {LEAST_LABELS} are needed"
             continue
         for fold, parts in folds.items():
-            n_train, n_validation = (
-                int(labels.loc[parts[p], target].notna().sum()) for p in ("train", "validation")
-            )
+            n_train, n_validation = (int(labels.loc[parts[p], target].notna().sum()) for p in ("train", "validation"))
             if n_train < LEAST_TRAIN_LABELS or n_validation < LEAST_VALIDATION_LABELS:
                 left_out[target] = (
                     f"fold {fold} has {n_train} labelled training and {n_validation} validation materials"
@@ -353,9 +345,7 @@ def _trainable_targets(labels: pd.DataFrame, folds: dict) -> tuple[list[str], di
             targets.append(target)
     if not targets:
         reasons = "; ".join(f"{target}: {reason}" for target, reason in left_out.items())
-        raise InputError(
-            "results/materials.csv", f"no property can be trained ({reasons})", "Add labelled materials"
-        )
+        raise InputError("results/materials.csv", f"no property can be trained ({reasons})", "Add labelled materials")
     return targets, left_out
 
 

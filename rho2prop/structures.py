@@ -99,9 +99,7 @@ def checked_structure(structure: Structure, path: Path) -> Structure:
     structure = Structure(structure.lattice, structure.atomic_numbers, structure.frac_coords)
     lattice = structure.lattice
     if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:
-        problem = (
-            f"has {len(structure)} atoms in {lattice.volume:.3g} Å³ (edges {np.round(lattice.abc, 3)} Å)"
-        )
+        problem = f"has {len(structure)} atoms in {lattice.volume:.3g} Å³ (edges {np.round(lattice.abc, 3)} Å)"
         raise InputError(path, problem, "Check the lattice vectors: they must be in Å")
     centres, neighbours, _, distances = structure.get_neighbor_list(SHORTEST_DISTANCE_ANG)
     if len(distances):

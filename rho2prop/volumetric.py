@@ -141,9 +141,7 @@ def _counted(
 ) -> Density:
     """A checked Density whose number of electrons is the whole number nearest to its integral."""
     integral = float(values.mean(dtype=np.float64) * abs(np.linalg.det(lattice)))
-    n_electrons = (
-        round(integral) if np.isfinite(integral) else 1
-    )  # check() names the point that is not finite
+    n_electrons = round(integral) if np.isfinite(integral) else 1  # check() names the point that is not finite
     if np.isfinite(integral) and abs(integral - n_electrons) > ELECTRON_TOLERANCE * max(n_electrons, 1):
         problem = f"integrates to {integral:.4f} electrons, expected a whole number within 0.1 %"
         raise InputError(path, problem, "Check that it holds the density of one whole cell")
@@ -169,17 +167,12 @@ def _counted(
 def _check_structure(density: Density, structure: Structure, path: Path) -> None:
     found = structure_from_density(density)
     mend = "Give the density that was computed for the structure in the same row"
-    if (
-        len(found) != len(structure)
-        or found.composition.reduced_formula != structure.composition.reduced_formula
-    ):
+    if len(found) != len(structure) or found.composition.reduced_formula != structure.composition.reduced_formula:
         problem = f"is the density of {found.formula}, expected {structure.formula}"
         raise InputError(path, problem, mend)
     if not _same_lattice(found.lattice, structure.lattice):
         cells = [np.round(lattice.parameters, 3).tolist() for lattice in (found.lattice, structure.lattice)]
-        problem = (
-            f"has the cell {cells[0]} (Å, degrees), expected {cells[1]} as the structure has, within 1 %"
-        )
+        problem = f"has the cell {cells[0]} (Å, degrees), expected {cells[1]} as the structure has, within 1 %"
         raise InputError(path, problem, mend)
 
 

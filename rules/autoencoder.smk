@@ -11,20 +11,20 @@ rule train_autoencoder:
         "logs/train_autoencoder/{scope}.log",
     benchmark:
         "results/benchmarks/train_autoencoder/{scope}.tsv"
-    params:
-        autoencoder=config["autoencoder"],
-        grid=config["grid"],
-        seed=config["seed"],
-        work="results/checkpoints/autoencoder/{scope}",
-        code=code_digest("models/autoencoder.py", "autoencoder_training.py", "grids.py"),
+    conda:
+        ENVIRONMENT
     threads: 8
     resources:
         mem_mb=16000,
         runtime=1440,
         gpu=config["autoencoder"]["devices"],
         tasks=config["autoencoder"]["nodes"],
-    conda:
-        ENVIRONMENT
+    params:
+        autoencoder=config["autoencoder"],
+        grid=config["grid"],
+        seed=config["seed"],
+        work="results/checkpoints/autoencoder/{scope}",
+        code=code_digest("models/autoencoder.py", "autoencoder_training.py", "grids.py"),
     script:
         SCRIPTS / "train_autoencoder.py"
 
@@ -40,14 +40,14 @@ rule encode_latents:
         "logs/encode_latents/{scope}.log",
     benchmark:
         "results/benchmarks/encode_latents/{scope}.tsv"
-    params:
-        grid=config["grid"],
+    conda:
+        ENVIRONMENT
     threads: 8
     resources:
         mem_mb=8000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        grid=config["grid"],
     script:
         SCRIPTS / "encode_latents.py"
 
@@ -64,15 +64,15 @@ rule evaluate_reconstruction:
         "logs/evaluate_reconstruction/{scope}.log",
     benchmark:
         "results/benchmarks/evaluate_reconstruction/{scope}.tsv"
-    params:
-        grid=config["grid"],
-        code=code_digest("reconstruction.py", "grids.py"),
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=8000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        grid=config["grid"],
+        code=code_digest("reconstruction.py", "grids.py"),
     script:
         SCRIPTS / "evaluate_reconstruction.py"
 
@@ -87,14 +87,14 @@ rule write_slices:
         slices=expand("results/reconstruction/slices/{number}.npz", number=[1, 2]),
     log:
         "logs/write_slices.log",
-    params:
-        grid=config["grid"],
-        code=code_digest("reconstruction.py", "grids.py"),
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        ENVIRONMENT
+    params:
+        grid=config["grid"],
+        code=code_digest("reconstruction.py", "grids.py"),
     script:
         SCRIPTS / "write_slices.py"

@@ -12,7 +12,9 @@ ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
 validate(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
 
 try:
-    MATERIALS = load_materials(config["materials"], config["elements"], config["dft"]["engine"])
+    MATERIALS = load_materials(
+        config["materials"], config["elements"], config["dft"]["engine"]
+    )
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -21,7 +23,9 @@ NEW = [name for name, material in MATERIALS.items() if material.role == "predict
 SPLITS = config["evaluation"]["splits"]
 FOLDS = [str(fold) for fold in range(config["evaluation"]["n_folds"])]
 REGRESSIONS = [
-    (model, features) for model, sets in config["evaluation"]["regressions"].items() for features in sets
+    (model, features)
+    for model, sets in config["evaluation"]["regressions"].items()
+    for features in sets
 ]
 
 
@@ -36,8 +40,14 @@ wildcard_constraints:
 def code_digest(*modules):
     """Changes when one of these modules or folders does: the trigger that Snakemake lacks for packages."""
     paths = [Path(workflow.basedir) / "rho2prop" / module for module in modules]
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*.*")))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    files = [
+        file
+        for path in paths
+        for file in ([path] if path.is_file() else sorted(path.glob("*.*")))
+    ]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[
+        :12
+    ]
 
 
 def dft_folders(names):
@@ -63,4 +73,8 @@ def feature_files(wildcards):
 
 
 def regression_folders(splits):
-    return [f"results/regression/{model}/{features}/{split}" for model, features in REGRESSIONS for split in splits]
+    return [
+        f"results/regression/{model}/{features}/{split}"
+        for model, features in REGRESSIONS
+        for split in splits
+    ]

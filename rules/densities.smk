@@ -4,7 +4,9 @@ rule run_dft:
     input:
         structure=lambda wildcards: MATERIALS[wildcards.material].structure,
         density=lambda wildcards: (
-            [MATERIALS[wildcards.material].density] if config["dft"]["engine"] == "files" else []
+            [MATERIALS[wildcards.material].density]
+            if config["dft"]["engine"] == "files"
+            else []
         ),
     output:
         folder=directory("results/dft/{material}"),
@@ -12,15 +14,15 @@ rule run_dft:
         "logs/run_dft/{material}.log",
     benchmark:
         "results/benchmarks/run_dft/{material}.tsv"
-    params:
-        engine=config["dft"]["engine"],
-        settings=config["dft"][config["dft"]["engine"]],
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        ENVIRONMENT
+    params:
+        engine=config["dft"]["engine"],
+        settings=config["dft"][config["dft"]["engine"]],
     script:
         SCRIPTS / "run_dft.py"
 
@@ -36,15 +38,15 @@ rule collect_materials:
         "logs/collect_materials.log",
     benchmark:
         "results/benchmarks/collect_materials.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
     params:
         labels={name: MATERIALS[name].labels for name in TRAINING},
         structures={name: MATERIALS[name].structure for name in TRAINING},
         min_converged_fraction=config["dft"]["min_converged_fraction"],
         code=code_digest("collection.py"),
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    conda:
-        ENVIRONMENT
     script:
         SCRIPTS / "collect_materials.py"

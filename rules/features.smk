@@ -11,13 +11,13 @@ rule write_descriptors:
         "logs/write_descriptors.log",
     benchmark:
         "results/benchmarks/write_descriptors.tsv"
-    params:
-        code=code_digest("descriptors.py"),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        ENVIRONMENT
+    params:
+        code=code_digest("descriptors.py"),
     script:
         SCRIPTS / "write_descriptors.py"
 
@@ -33,13 +33,13 @@ rule write_fingerprints:
         "logs/write_fingerprints.log",
     benchmark:
         "results/benchmarks/write_fingerprints.tsv"
-    params:
-        code=code_digest("fingerprint.py", "fourier.py"),
+    conda:
+        ENVIRONMENT
     threads: 8
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        code=code_digest("fingerprint.py", "fourier.py"),
     script:
         SCRIPTS / "write_fingerprints.py"

@@ -3,16 +3,17 @@ if config["materials"] == "elements":
 
     rule write_elements:
         output:
-            structures=expand("resources/elements/{material}.vasp", material=list(MATERIALS)),
+            structures=expand(
+                "resources/elements/{material}.vasp", material=list(MATERIALS)
+            ),
         log:
             "logs/write_elements.log",
-        params:
-            materials=list(MATERIALS),
-            folder="resources/elements",
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=1000,
             runtime=10,
-        conda:
-            ENVIRONMENT
+        params:
+            materials=list(MATERIALS),
         script:
             SCRIPTS / "write_elements.py"

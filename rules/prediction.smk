@@ -8,16 +8,16 @@ rule encode_material:
         folder=directory("results/new/{material}"),
     log:
         "logs/encode_material/{material}.log",
-    params:
-        structure=lambda wildcards: MATERIALS[wildcards.material].structure,
-        grid=config["grid"],
-        code=code_digest("fingerprint.py", "fourier.py", "descriptors.py"),
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        ENVIRONMENT
+    params:
+        structure=lambda wildcards: MATERIALS[wildcards.material].structure,
+        grid=config["grid"],
+        code=code_digest("fingerprint.py", "fourier.py", "descriptors.py"),
     script:
         SCRIPTS / "encode_material.py"
 
@@ -26,22 +26,26 @@ rule predict_properties:
     input:
         dft=dft_folders(NEW),
         new=[f"results/new/{name}" for name in NEW],
-        final=[f"results/regression/{choice['model']}/{choice['features']}/all" for choice in config["predict"]],
+        final=[
+            f"results/regression/{choice['model']}/{choice['features']}/all"
+            for choice in config["predict"]
+        ],
         folds=[
-            f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}" for choice in config["predict"]
+            f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}"
+            for choice in config["predict"]
         ],
     output:
         predictions="results/predictions.csv",
         outcomes="results/new_outcomes.csv",
     log:
         "logs/predict_properties.log",
-    params:
-        choices=config["predict"],
-        code=code_digest("prediction.py", "elasticity.py"),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        ENVIRONMENT
+    params:
+        choices=config["predict"],
+        code=code_digest("prediction.py", "elasticity.py"),
     script:
         SCRIPTS / "predict_properties.py"

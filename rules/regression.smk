@@ -6,17 +6,17 @@ rule write_splits:
         splits="results/splits.csv",
     log:
         "logs/write_splits.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         kinds=SPLITS,
         n_folds=config["evaluation"]["n_folds"],
         validation_fraction=config["evaluation"]["validation_fraction"],
         seed=config["seed"],
         code=code_digest("splits.py"),
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        ENVIRONMENT
     script:
         SCRIPTS / "write_splits.py"
 
@@ -33,19 +33,23 @@ rule fit_regression:
         "logs/fit_regression/{model}/{features}/{split}.log",
     benchmark:
         "results/benchmarks/fit_regression/{model}/{features}/{split}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=720,
     params:
         settings=lambda wildcards: config.get(wildcards.model, {}),
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
         code=code_digest(
-            "blocks.py", "regression.py", "boosting.py", "cnn_training.py", "models/attention_cnn.py"
+            "blocks.py",
+            "regression.py",
+            "boosting.py",
+            "cnn_training.py",
+            "models/attention_cnn.py",
         ),
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=720,
-    conda:
-        ENVIRONMENT
     script:
         SCRIPTS / "fit_regression.py"
 
@@ -59,13 +63,13 @@ rule evaluate_regressions:
         metrics="results/metrics.csv",
     log:
         "logs/evaluate_regressions.log",
-    params:
-        code=code_digest("metrics.py", "regression.py", "elasticity.py"),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        ENVIRONMENT
+    params:
+        code=code_digest("metrics.py", "regression.py", "elasticity.py"),
     script:
         SCRIPTS / "evaluate_regressions.py"
 
@@ -83,14 +87,14 @@ rule explain_regression:
         "logs/explain_regression/{model}/{features}/{split}.log",
     benchmark:
         "results/benchmarks/explain_regression/{model}/{features}/{split}.tsv"
-    params:
-        seed=config["seed"],
-        code=code_digest("importance.py"),
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        seed=config["seed"],
+        code=code_digest("importance.py"),
     script:
         SCRIPTS / "explain_regression.py"

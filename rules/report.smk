@@ -11,7 +11,9 @@ FIGURES = {
 }
 FIGURE_FORMAT = {"density_slices": "png"}  # all others: svg
 IMPORTANCE = [
-    f"results/importance/{model}/{features}/{SPLITS[-1]}.csv" for model, features in REGRESSIONS if "+" in features
+    f"results/importance/{model}/{features}/{SPLITS[-1]}.csv"
+    for model, features in REGRESSIONS
+    if "+" in features
 ]
 REPORTED = dict(
     materials="results/materials.csv",
@@ -22,7 +24,10 @@ REPORTED = dict(
     new_predictions="results/predictions.csv",
     history="results/autoencoder/all/history.csv",
     reconstruction="results/reconstruction/all.csv",
-    slices=["results/reconstruction/slices/1.npz", "results/reconstruction/slices/2.npz"],
+    slices=[
+        "results/reconstruction/slices/1.npz",
+        "results/reconstruction/slices/2.npz",
+    ],
     predictions_dir="results/regression",
     benchmarks="results/benchmarks",
 )
@@ -38,11 +43,11 @@ rule collect_tables:
         importance="results/importance.csv",
     log:
         "logs/collect_tables.log",
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
     script:
         SCRIPTS / "collect_tables.py"
 
@@ -67,15 +72,15 @@ rule plot_figures:
         },
     log:
         "logs/plot_figures.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         config=config,
         inputs=REPORTED,
         code=code_digest("report"),
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    conda:
-        ENVIRONMENT
     script:
         SCRIPTS / "plot_figures.py"
 
@@ -87,14 +92,14 @@ rule render_report:
         html="results/report.html",
     log:
         "logs/render_report.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         config=config,
         inputs=REPORTED,
         code=code_digest("report", "../workflow/report"),
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    conda:
-        ENVIRONMENT
     script:
         SCRIPTS / "render_report.py"

@@ -263,9 +263,7 @@ def require_fraction(frame: pd.DataFrame, min_fraction: float) -> None:
     n_converged = len(frame) - len(failures)
     if n_converged > 0 and n_converged >= min_fraction * len(frame):
         return
-    shown = "; ".join(
-        f"{row.material_id}: {row.reason}" for row in failures.head(SHOWN_FAILURES).itertuples()
-    )
+    shown = "; ".join(f"{row.material_id}: {row.reason}" for row in failures.head(SHOWN_FAILURES).itertuples())
     more = f" and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
     problem = (
         f"only {n_converged} of {len(frame)} materials converged, dft.min_converged_fraction asks for "

@@ -25,7 +25,5 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         Not used: nothing is run.
     """
     if task.density_path is None:
-        raise EngineError(
-            f"{task.material_id} has no density: fill in the column density of the materials table"
-        )
+        raise EngineError(f"{task.material_id} has no density: fill in the column density of the materials table")
     return Calculation(read_density(task.density_path, settings["kind"], task.structure))

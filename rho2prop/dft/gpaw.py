@@ -82,9 +82,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
 def _require_datasets(structure: Structure, xc: str) -> None:
     for symbol in sorted({site.specie.symbol for site in structure}):
         if not any(list(Path(folder).glob(f"{symbol}.{xc}*")) for folder in gpaw.setup_paths):
-            raise EngineError(
-                f"GPAW has no {xc} dataset for {symbol}: remove the material or use another engine"
-            )
+            raise EngineError(f"GPAW has no {xc} dataset for {symbol}: remove the material or use another engine")
 
 
 def k_mesh(lattice: np.ndarray, spacing_per_ang: float) -> tuple[int, int, int]:

@@ -58,9 +58,7 @@ class SpatialAttention(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, D, H, W)
-        summary = torch.cat(
-            [x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1
-        )  # (B, 2, D, H, W)
+        summary = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)  # (B, 2, D, H, W)
         return x * torch.sigmoid(self.convolutions(summary))
 
 
@@ -79,9 +77,7 @@ class ResidualAttentionBlock(nn.Module):
             SpatialAttention(),
         )
         same = stride == 1 and channels_in == channels_out
-        self.shortcut = (
-            nn.Identity() if same else nn.Conv3d(channels_in, channels_out, 1, stride=stride, bias=False)
-        )
+        self.shortcut = nn.Identity() if same else nn.Conv3d(channels_in, channels_out, 1, stride=stride, bias=False)
         self.activation = nn.SiLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -125,6 +121,4 @@ class AttentionCnn(nn.Module):
 
 
 def _dense(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.SiLU(), nn.Dropout(dropout)
-    )
+    return nn.Sequential(nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.SiLU(), nn.Dropout(dropout))

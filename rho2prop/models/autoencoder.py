@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -110,11 +111,11 @@ def _fast_network(config: AutoencoderConfig) -> tuple[nn.Module, nn.Module]:
     n_strided = config.n_halvings - int(math.log2(patch))
     widths = [32 * 2 ** min(i, 1) for i in range(n_strided + 1)]
     encoder = [nn.Conv3d(1, widths[0], patch, stride=patch), ResidualBlock(widths[0], config.dropout)]
-    for narrow, wide in zip(widths, widths[1:], strict=False):
+    for narrow, wide in pairwise(widths):
         encoder += [nn.Conv3d(narrow, wide, 2, stride=2), ResidualBlock(wide, config.dropout)]
     encoder += [nn.Conv3d(widths[-1], LATENT_CHANNELS, 1)]
     decoder = [nn.Conv3d(LATENT_CHANNELS, widths[-1], 3, padding=1), ResidualBlock(widths[-1], config.dropout)]
-    for narrow, wide in reversed(list(zip(widths, widths[1:], strict=False))):
+    for narrow, wide in reversed(list(pairwise(widths))):
         decoder += [nn.ConvTranspose3d(wide, narrow, 2, stride=2), ResidualBlock(narrow, config.dropout)]
     decoder += [nn.Conv3d(widths[0], patch**3, 3, padding=1), PixelShuffle3d(patch)]
     return nn.Sequential(*encoder), nn.Sequential(*decoder)

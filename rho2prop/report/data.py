@@ -146,9 +146,7 @@ def read_slice(path: Path | str) -> dict:
             plane |= {name: float(archive[name]) for name in ("edge_ang", "relative_l1")}
             plane |= {name: str(archive[name]) for name in ("formula", "material_id")}
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise InputError(
-            path, f"not a density slice ({error})", "Write it again with the plotting rule"
-        ) from error
+        raise InputError(path, f"not a density slice ({error})", "Write it again with the plotting rule") from error
     shapes = {plane[name].shape for name in SLICE_ARRAYS}
     if len(shapes) != 1 or any(len(shape) != 2 for shape in shapes):
         raise InputError(path, f"arrays of shapes {sorted(shapes)}", "The three must be (n, n) alike")

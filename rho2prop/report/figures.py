@@ -49,9 +49,7 @@ def crystal_systems(materials: pd.DataFrame) -> Figure:
 
 def element_counts(materials: pd.DataFrame) -> Counter:
     """In how many materials each chemical element occurs."""
-    return Counter(
-        element for formula in materials["formula"] for element in set(re.findall(r"[A-Z][a-z]?", formula))
-    )
+    return Counter(element for formula in materials["formula"] for element in set(re.findall(r"[A-Z][a-z]?", formula)))
 
 
 def elements(materials: pd.DataFrame) -> Figure:
@@ -70,15 +68,11 @@ def elements(materials: pd.DataFrame) -> Figure:
                 number = counts.get(symbol, 0)
                 face = colours(norm(number)) if number else "#F4F5F7"
                 dark = number and norm(number) > 0.42
-                axes.add_patch(
-                    mpl.patches.Rectangle((column, y), 0.94, 0.94, facecolor=face, edgecolor="none")
-                )
+                axes.add_patch(mpl.patches.Rectangle((column, y), 0.94, 0.94, facecolor=face, edgecolor="none"))
                 ink = "white" if dark else (INK if number else "#A9AFB8")
                 axes.text(column + 0.47, y + 0.56, symbol, ha="center", va="center", fontsize=7.5, color=ink)
                 if number:
-                    axes.text(
-                        column + 0.47, y + 0.2, f"{number}", ha="center", va="center", fontsize=4.8, color=ink
-                    )
+                    axes.text(column + 0.47, y + 0.2, f"{number}", ha="center", va="center", fontsize=4.8, color=ink)
         axes.set_xlim(0, 18)
         axes.set_ylim(-8.5, 1)
         axes.set_aspect("equal")
@@ -109,9 +103,7 @@ def target_distributions(materials: pd.DataFrame, targets: list[str]) -> Figure:
             # A kernel density estimate of a handful of values would show the kernel, not the data.
             if len(values) >= 5 and np.std(values) > 0:
                 grid = np.linspace(bins[0], bins[-1], 200)
-                axes.plot(
-                    grid, gaussian_kde(values)(grid) * len(values) * (bins[1] - bins[0]), color=INK, lw=1.3
-                )
+                axes.plot(grid, gaussian_kde(values)(grid) * len(values) * (bins[1] - bins[0]), color=INK, lw=1.3)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
             inset = axes.inset_axes((0, 0.83, 1, 0.13), sharex=axes)
             inset.boxplot(

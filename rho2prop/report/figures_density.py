@@ -19,9 +19,7 @@ def training_curve(history: pd.DataFrame) -> Figure:
         axes = figure.subplots()
         single = {"marker": "o", "markersize": 3} if len(history) < 40 else {}
         axes.plot(history["epoch"], history["train_loss"], color=ORANGE, label="training", **single)
-        axes.plot(
-            history["epoch"], history["validation_loss"], color=BLUE, label="validation", ls="--", **single
-        )
+        axes.plot(history["epoch"], history["validation_loss"], color=BLUE, label="validation", ls="--", **single)
         axes.plot(
             best["epoch"],
             best["validation_loss"],

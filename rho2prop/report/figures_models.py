@@ -19,9 +19,7 @@ KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
 def model_name(model: str) -> str:
     """A model as the reader knows it."""
     return (
-        f"{model_name(model.removesuffix(FROM_KG))} (from K, G)"
-        if is_derived(model)
-        else MODEL_NAMES.get(model, model)
+        f"{model_name(model.removesuffix(FROM_KG))} (from K, G)" if is_derived(model) else MODEL_NAMES.get(model, model)
     )
 
 
@@ -179,9 +177,7 @@ def importance(table: pd.DataFrame, titles: dict[tuple[str, str], str]) -> Figur
 
 def shares_by_kind(table: pd.DataFrame) -> pd.DataFrame:
     """Shares summed over blocks of one kind: index target, columns density, composition, structure."""
-    summed = (
-        table.assign(kind=table["block"].map(kind_of)).groupby(["target", "kind"])["share"].sum().unstack()
-    )
+    summed = table.assign(kind=table["block"].map(kind_of)).groupby(["target", "kind"])["share"].sum().unstack()
     order = [target for target in TARGETS if target in summed.index]
     return summed.reindex(index=order, columns=list(KIND_COLOURS)).fillna(0.0)
 
@@ -196,9 +192,7 @@ def _share_bars(axes, table: pd.DataFrame) -> None:
         for y, start, value in zip(position, left, width, strict=True):
             if value >= 8:
                 ink = "white" if kind != "composition" else INK
-                axes.text(
-                    start + value / 2, y, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8
-                )
+                axes.text(start + value / 2, y, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8)
         left += width
     axes.set_yticks(position, [SYMBOLS[target] for target in shares.index])
     axes.set_xlim(0, 100)
@@ -216,6 +210,4 @@ def _kind_handles(table: pd.DataFrame) -> list[Patch]:
 def share_text(table: pd.DataFrame) -> str:
     """``K 62 %, G 58 %``: density share by target, for captions and alternative texts."""
     shares = shares_by_kind(table)["density"]
-    return ", ".join(
-        f"{TARGETS[target].symbol} {significant(100 * share, 2)} %" for target, share in shares.items()
-    )
+    return ", ".join(f"{TARGETS[target].symbol} {significant(100 * share, 2)} %" for target, share in shares.items())

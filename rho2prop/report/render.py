@@ -71,9 +71,7 @@ def render(inputs: Mapping, config: Mapping, out_html: Path | str, template: Pat
     """
     template = Path(template)
     if not template.is_file():
-        raise InputError(
-            template, "no report template", "Run from a checkout of the workflow, which holds it"
-        )
+        raise InputError(template, "no report template", "Run from a checkout of the workflow, which holds it")
     run = read_run(inputs, config)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),

@@ -17,9 +17,7 @@ def materials(run: Run) -> Section:
     section = Section("materials", "Materials")
     table = run.materials
     if table is None or table.empty:
-        section.blocks.append(
-            Text("No material reached this point, so there is nothing to count.", "missing")
-        )
+        section.blocks.append(Text("No material reached this point, so there is nothing to count.", "missing"))
         return section
     n_train = int((table["role"] == "train").sum())
     n_predict = int((table["role"] == "predict").sum())
@@ -62,9 +60,7 @@ def targets(run: Run) -> Section:
     table = run.materials
     known = [] if table is None else [target for target in TARGETS if table[target].notna().any()]
     if not known:
-        section.blocks.append(
-            Text("No material has a label, so there is no distribution to show.", "missing")
-        )
+        section.blocks.append(Text("No material has a label, so there is no distribution to show.", "missing"))
         return section
     rows = []
     for target in known:
@@ -99,9 +95,7 @@ def targets(run: Run) -> Section:
     ]
     for target in TARGETS:
         if target not in known:
-            section.blocks.append(
-                Text(f"No material has a {TARGETS[target].name}, so none is learned.", "missing")
-            )
+            section.blocks.append(Text(f"No material has a {TARGETS[target].name}, so none is learned.", "missing"))
     return section
 
 
@@ -130,26 +124,19 @@ def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
     cost = outcomes["core_hours"]
     if cost.notna().any():
         total = f"{significant(cost.sum())} core hours in all"
-        per = (
-            f"median {significant(cost.median())}, highest {significant(cost.max())} core hours per material"
-        )
+        per = f"median {significant(cost.median())}, highest {significant(cost.max())} core hours per material"
         wall = f"median wall time {duration(outcomes['wall_time_s'].median())}"
         blocks.append(Text(f"Cost: {total}; {per}; {wall}."))
     corrected = outcomes[outcomes["corrections"].str.strip().ne("") & outcomes["corrections"].ne("[]")]
     if len(corrected):
         ids = ", ".join(corrected["material_id"].head(20))
-        blocks.append(
-            Text(f"{count(len(corrected), 'run')} needed a correction of the protocol: {ids}.", "note")
-        )
+        blocks.append(Text(f"{count(len(corrected), 'run')} needed a correction of the protocol: {ids}.", "note"))
     blocks += _electrons(outcomes[converged])
     if converged.all():
         blocks.append(Text("Failures: none."))
     else:
         failed = outcomes[~converged]
-        rows = [
-            Row((row.material_id, row.status, row.reason or "no reason recorded"))
-            for row in failed.itertuples()
-        ]
+        rows = [Row((row.material_id, row.status, row.reason or "no reason recorded")) for row in failed.itertuples()]
         blocks.append(
             Table(
                 "Materials set aside, with the reason" + _cut(len(rows), "results/dft_outcomes.csv"),

@@ -24,9 +24,7 @@ def autoencoder(run: Run) -> Section:
 
 def _network_text(config: Mapping) -> str:
     network, grid = config["autoencoder"], config["grid"]
-    spacing = (
-        f"{grid['voxel_ang']} Å per voxel" if grid["kind"] == "window" else "native spacing, zero-padded"
-    )
+    spacing = f"{grid['voxel_ang']} Å per voxel" if grid["kind"] == "window" else "native spacing, zero-padded"
     voxels, latent = grid["size"], network["latent_size"]
     return (
         f"Grid “{grid['kind']}” of {voxels}³ voxels ({spacing}); network “{network['network']}”; latent of "
@@ -59,9 +57,7 @@ def _training(history: pd.DataFrame | None) -> list:
 def _reconstruction(table: pd.DataFrame | None) -> list:
     test = None if table is None else table[table["part"] == "test"]
     if test is None or test.empty:
-        return [
-            Text("No material was held out as a test of the autoencoder, so no error is given.", "missing")
-        ]
+        return [Text("No material was held out as a test of the autoencoder, so no error is given.", "missing")]
     rows = []
     for method, name in METHODS.items():
         part = test[test["method"] == method]
@@ -77,10 +73,7 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
         )
         rows.append((spread[0], Row((name, *cells))))
     best = min(range(len(rows)), key=lambda index: rows[index][0])
-    marked = [
-        Row(row.cells, frozenset({5}) if index == best else frozenset())
-        for index, (_, row) in enumerate(rows)
-    ]
+    marked = [Row(row.cells, frozenset({5}) if index == best else frozenset()) for index, (_, row) in enumerate(rows)]
     published = (
         f"{paper.RECONSTRUCTION_MSE:.1e}".replace("-0", "−"),
         f"{paper.RECONSTRUCTION_MAE:.2e}".replace("-0", "−"),
@@ -89,8 +82,7 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
     missing = [name for method, name in METHODS.items() if method not in set(test["method"])]
     blocks = [
         Table(
-            "Errors over the test part, at equal numbers of bytes; relative error = ∫|ρ−ρ̂| / ∫ρ inside the "
-            "real cell.",
+            "Errors over the test part, at equal numbers of bytes; relative error = ∫|ρ−ρ̂| / ∫ρ inside the real cell.",
             (
                 "method",
                 "materials",
@@ -126,8 +118,7 @@ def _slices(run: Run) -> list:
     if not run.slices:
         return [Text("No density slices were written for this run.", "missing")]
     described = ", ".join(
-        f"{formula_text(plane['formula'])} ({plane['material_id']}, {100 * plane['relative_l1']:.2g} % "
-        "relative error)"
+        f"{formula_text(plane['formula'])} ({plane['material_id']}, {100 * plane['relative_l1']:.2g} % relative error)"
         for plane in run.slices
     )
     return [

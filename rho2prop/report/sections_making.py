@@ -58,9 +58,7 @@ def summary(run: Run) -> Section:
             tiles.append((significant(outcomes["core_hours"].sum()), "core hours of DFT"))
     if run.metrics is not None:
         tiles.append((f"{len(run.targets)}", "property" if len(run.targets) == 1 else "properties"))
-        tiles.append(
-            (f"{run.metrics[['model', 'features']].drop_duplicates().shape[0]}", "models × feature sets")
-        )
+        tiles.append((f"{run.metrics[['model', 'features']].drop_duplicates().shape[0]}", "models × feature sets"))
     section.blocks += [Tiles(tuple(tiles)), Text(_what_was_run(run, n_materials))]
     section.blocks += _best(run)
     return section
@@ -73,8 +71,7 @@ def _what_was_run(run: Run, n_materials: int) -> str:
         engines = sorted(set((outcomes["engine"] + " " + outcomes["engine_version"]).str.strip()))
         engine = f" from {', '.join(engines)}"
     sentences.append(
-        f"Electron densities of {count(n_materials, 'material')}{engine} were turned into features of a "
-        "crystal"
+        f"Electron densities of {count(n_materials, 'material')}{engine} were turned into features of a crystal"
     )
     if run.history is not None and len(run.history):
         sentences[-1] += f" (with an autoencoder trained for {count(len(run.history), 'epoch')})"
@@ -166,9 +163,7 @@ def making(run: Run) -> Section:
         Text(", ".join(f"{name} {number}" for name, number in versions()) + "."),
         Heading("Configuration"),
         Code(
-            yaml.safe_dump(
-                json.loads(json.dumps(run.config, default=str)), sort_keys=False, allow_unicode=True
-            ),
+            yaml.safe_dump(json.loads(json.dumps(run.config, default=str)), sort_keys=False, allow_unicode=True),
             "config",
         ),
         Heading("Sources"),

@@ -93,9 +93,7 @@ def _untrained(run: Run) -> list:
         if target in run.targets:
             continue
         n_labels = 0 if run.materials is None else int(run.materials[target].notna().sum())
-        reason = (
-            "no material has a label" if n_labels == 0 else f"only {count(n_labels, 'material')} with a label"
-        )
+        reason = "no material has a label" if n_labels == 0 else f"only {count(n_labels, 'material')} with a label"
         blocks.append(Text(f"{info.name.capitalize()} ({info.symbol}): not predicted, {reason}.", "missing"))
     return blocks
 
@@ -169,22 +167,17 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
         features = hybrid_features(run, model)
         name = model_name(model)
         if features is None:
-            blocks.append(
-                Text(f"{name}: not evaluated with features of density and composition together.", "missing")
-            )
+            blocks.append(Text(f"{name}: not evaluated with features of density and composition together.", "missing"))
             continue
         pooled = pooled_predictions(run, model, features, split)
         if pooled is None or pooled.empty:
-            blocks.append(
-                Text(f"{name}: no stored predictions for the split {split_name(split)}.", "missing")
-            )
+            blocks.append(Text(f"{name}: no stored predictions for the split {split_name(split)}.", "missing"))
             continue
         rows = rows_of(summary, model, features, split)
         targets = [target for target in run.targets if target in set(pooled["target"])]
         shares = shares_of(run, model, features)
         described = "; ".join(
-            f"{TARGETS[row.target].symbol} R² {plus_minus(row.r2_mean, row.r2_std, 2)}"
-            for row in rows.itertuples()
+            f"{TARGETS[row.target].symbol} R² {plus_minus(row.r2_mean, row.r2_std, 2)}" for row in rows.itertuples()
         )
         blocks.append(
             Figure(
@@ -221,18 +214,14 @@ def _ablation(run: Run, summary: pd.DataFrame) -> Table:
     rows = []
     for label, model, features, published in paper.ABLATION:
         rows.append(Row((label,), kind="group"))
-        rows.append(
-            Row(("paper", *(DASH if value is None else f"{value:.2f}" for value in published)), kind="paper")
-        )
+        rows.append(Row(("paper", *(DASH if value is None else f"{value:.2f}" for value in published)), kind="paper"))
         if model is None:
             rows.append(Row(("this run: not computed", *([DASH] * len(published)))))
             continue
         for split in run.split_names:
             part = rows_of(summary, model, features, split).set_index("target")
             cells = [
-                plus_minus(part.loc[target, "r2_mean"], part.loc[target, "r2_std"], 2)
-                if target in part.index
-                else DASH
+                plus_minus(part.loc[target, "r2_mean"], part.loc[target, "r2_std"], 2) if target in part.index else DASH
                 for target in paper.ABLATION_TARGETS
             ]
             rows.append(Row((f"this run, {split_name(split)}", *cells)))

@@ -34,14 +34,12 @@ def importance(run: Run) -> Section:
         Figure(
             "importance",
             importance_figure(run),
-            "Share of the mean absolute SHAP values on test materials, summed over the features of each "
-            "kind.",
+            "Share of the mean absolute SHAP values on test materials, summed over the features of each kind.",
             "Stacked bars per target. " + " ".join(said for said, _ in statements),
         ),
         _share_table(table, chosen),
         Text(
-            "A share tells what a fitted model leans on, not what causes a property; correlated features "
-            "share it.",
+            "A share tells what a fitted model leans on, not what causes a property; correlated features share it.",
             "note",
         ),
     ]
@@ -86,10 +84,7 @@ def importance_figure(run: Run):
 def importance_panels(run: Run) -> dict[tuple[str, str], str]:
     """Models and feature sets with SHAP values, and their titles."""
     pairs = run.importance[["model", "features"]].drop_duplicates().itertuples(index=False)
-    return {
-        (pair.model, pair.features): f"{model_name(pair.model)}: {blocks_text(pair.features)}"
-        for pair in pairs
-    }
+    return {(pair.model, pair.features): f"{model_name(pair.model)}: {blocks_text(pair.features)}" for pair in pairs}
 
 
 def predictions(run: Run) -> Section:
@@ -115,9 +110,7 @@ def predictions(run: Run) -> Section:
     ):
         values = part.drop_duplicates("target").set_index("target")
         cells = [
-            plus_minus(values.loc[target, "value"], values.loc[target, "fold_std"])
-            if target in values.index
-            else DASH
+            plus_minus(values.loc[target, "value"], values.loc[target, "fold_std"]) if target in values.index else DASH
             for target in order
         ]
         rows.append(Row((material, formula, f"{model_name(model)}: {blocks_text(features)}", *cells)))

@@ -78,9 +78,7 @@ def panels(n_panels: int, n_columns: int = 3, size: tuple[float, float] = (3.1, 
     n_columns = min(n_columns, n_panels)
     n_rows = -(-n_panels // n_columns)
     width = size[0] * n_columns if n_columns > 1 else size[0] * 1.5
-    figure = Figure(
-        figsize=(width, size[1] * n_rows if n_columns > 1 else size[1] * 1.3), layout="constrained"
-    )
+    figure = Figure(figsize=(width, size[1] * n_rows if n_columns > 1 else size[1] * 1.3), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel().tolist()
     for unused in axes[n_panels:]:
         unused.set_axis_off()

@@ -29,9 +29,7 @@ def config(**changes):
 @pytest.mark.parametrize(("channels", "n_tabular"), [(3, 5), (3, 0), (0, 5)])
 def test_each_combination_of_branches_predicts_all_targets(channels, n_tabular):
     network = AttentionCnn(config(latent_channels=channels, n_tabular=n_tabular))
-    output = network(
-        torch.randn(2, 3, 8, 8, 8) if channels else None, torch.randn(2, 5) if n_tabular else None
-    )
+    output = network(torch.randn(2, 3, 8, 8, 8) if channels else None, torch.randn(2, 5) if n_tabular else None)
     assert output.shape == (2, 4)
     output.sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -56,9 +54,7 @@ def test_attention_only_weights_between_zero_and_one():
     x = torch.randn(2, 16, 4, 4, 4)
     channel = ChannelAttention(16)(x) / x
     assert ((channel > 0) & (channel < 1)).all()
-    torch.testing.assert_close(
-        channel.amax(dim=(2, 3, 4)), channel.amin(dim=(2, 3, 4))
-    )  # one weight per channel
+    torch.testing.assert_close(channel.amax(dim=(2, 3, 4)), channel.amin(dim=(2, 3, 4)))  # one weight per channel
     spatial = SpatialAttention()(x) / x
     assert ((spatial > 0) & (spatial < 1)).all()
     torch.testing.assert_close(spatial.amax(dim=1), spatial.amin(dim=1))  # one weight per voxel
@@ -101,9 +97,7 @@ def test_the_seed_decides_the_predictions_and_the_callers_random_state_is_kept()
     state = torch.random.get_rng_state()
     runs = []
     for seed in (4, 4, 5):
-        trained = fit(
-            train, labels, validation, validation_labels, ["a", "b"], settings, seed=seed, threads=1
-        )
+        trained = fit(train, labels, validation, validation_labels, ["a", "b"], settings, seed=seed, threads=1)
         runs.append(trained.predict(validation)["a"])
     assert torch.equal(state, torch.random.get_rng_state())
     np.testing.assert_array_equal(runs[0], runs[1])

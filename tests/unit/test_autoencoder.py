@@ -50,7 +50,7 @@ def test_the_papers_network_has_the_parameters_of_its_public_forerunner():
 
 
 def test_a_latent_size_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="times autoencoder.latent_size"):
+    with pytest.raises(ValueError, match=r"times autoencoder\.latent_size"):
         AutoencoderConfig("fast", 64, 24)
 
 
@@ -99,7 +99,9 @@ def test_a_resumed_training_equals_the_straight_one(paths, tmp_path):
 
     straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "resumed")
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
-    histories = [pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("straight", "resumed")]
+    histories = [
+        pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("straight", "resumed")
+    ]
     pd.testing.assert_frame_equal(*histories)
     assert list(histories[0]["epoch"]) == [1, 2, 3, 4]
 

@@ -66,21 +66,15 @@ def test_save_load_apply_is_identity(tmp_path):
 
 def test_latents_of_the_fold_are_taken():
     latents = make_blocks().latents["all"]
-    blocks = BlockData(
-        {}, {"random-0": latents, "random-1": Latents(latents.material_ids, latents.values * 2)}
-    )
-    np.testing.assert_array_equal(
-        blocks.latent("random", "1", ["m5"]), 2 * blocks.latent("random", "0", ["m5"])
-    )
+    blocks = BlockData({}, {"random-0": latents, "random-1": Latents(latents.material_ids, latents.values * 2)})
+    np.testing.assert_array_equal(blocks.latent("random", "1", ["m5"]), 2 * blocks.latent("random", "0", ["m5"]))
     with pytest.raises(InputError, match="formula-0"):
         blocks.latent("formula", "0", ["m5"])
 
 
 def test_files_are_read_with_ids_as_text(tmp_path):
     (tmp_path / "magpie.csv").write_text("material_id,x,y\nNA,1.5,\n007,2.5,0.1\n")
-    np.savez(
-        tmp_path / "all.npz", material_ids=np.array(["007"]), latents=np.ones((1, 2, 2, 2, 2), np.float16)
-    )
+    np.savez(tmp_path / "all.npz", material_ids=np.array(["007"]), latents=np.ones((1, 2, 2, 2, 2), np.float16))
     blocks = read_blocks({"magpie": tmp_path / "magpie.csv"}, {"all": tmp_path / "all.npz"})
     assert blocks.table("magpie", ["007", "NA"])["x"].tolist() == [2.5, 1.5]
     assert np.isnan(blocks.table("magpie", ["NA"])["y"].iloc[0])

@@ -94,9 +94,7 @@ def saved_arrays(path, **changes):
     np.savez_compressed(path, **{key: value for key, value in arrays.items() if value is not None})
 
 
-@pytest.mark.parametrize(
-    "key", ["density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine"]
-)
+@pytest.mark.parametrize("key", ["density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine"])
 def test_missing_key_is_named(tmp_path, key):
     path = tmp_path / "density.npz"
     saved_arrays(path, **{key: None})

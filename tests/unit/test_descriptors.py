@@ -38,9 +38,7 @@ def test_a_lone_atom_in_a_wide_cell_still_has_a_nearest_neighbour():
 
 
 def test_trigonal_and_hexagonal_are_told_apart():
-    magnesium = Structure.from_spacegroup(
-        "P6_3/mmc", Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 1 / 4]]
-    )
+    magnesium = Structure.from_spacegroup("P6_3/mmc", Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 1 / 4]])
     bismuth = Structure.from_spacegroup("R-3m", Lattice.hexagonal(4.55, 11.86), ["Bi"], [[0, 0, 0.234]])
     assert crystal_system(magnesium) == "hexagonal"
     assert crystal_system(bismuth) == "trigonal"

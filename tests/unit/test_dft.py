@@ -118,9 +118,7 @@ def test_failure_removes_the_density_of_an_earlier_run(tmp_path, silicon):
 
 
 def test_element_without_dataset_is_named(tmp_path):
-    technetium = Structure(
-        Lattice.hexagonal(2.74, 4.4), ["Tc", "Tc"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]
-    )
+    technetium = Structure(Lattice.hexagonal(2.74, 4.4), ["Tc", "Tc"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
     outcome = run(tmp_path, technetium)
     assert outcome.status == "failed"
     assert "no PBE dataset for Tc" in outcome.reason

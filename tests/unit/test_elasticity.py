@@ -43,9 +43,7 @@ def test_moduli_below_zero_count_as_zero():
 
 
 def test_derived_properties_use_the_right_row():
-    materials = pd.DataFrame(
-        {"material_id": ["b", "a"], "formula": ["C", "Al"], "volume_per_atom_ang3": [5.67, 16.4]}
-    )
+    materials = pd.DataFrame({"material_id": ["b", "a"], "formula": ["C", "Al"], "volume_per_atom_ang3": [5.67, 16.4]})
     columns = {"bulk_modulus_gpa": [79.4, 443.0], "shear_modulus_gpa": [29.3, 535.0]}
     derived = derive_from_kg(pd.DataFrame(columns, index=["a", "b"]), materials)
     assert derived["debye_temperature_k"].tolist() == pytest.approx([430, 2240], abs=20)

@@ -36,9 +36,7 @@ def test_no_choice_of_cell_axes_or_origin_changes_a_value(density):
     for name, variant in same_crystal_otherwise_described(density):
         found = fingerprint(variant)
         assert list(found) == list(reference)
-        np.testing.assert_allclose(
-            list(found.values()), list(reference.values()), rtol=1e-6, atol=1e-9, err_msg=name
-        )
+        np.testing.assert_allclose(list(found.values()), list(reference.values()), rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 def test_it_tells_densities_apart(density):

@@ -81,9 +81,7 @@ def test_a_learnable_problem_is_learnt_and_the_mean_is_not_a_model(boosted, inpu
 def test_predictions_are_of_test_rows_with_a_label(boosted, inputs):
     materials, splits, _ = inputs
     rows = read_predictions(boosted / "predictions.csv")
-    tested = splits[(splits["split"] == "random") & (splits["part"] == "test")].set_index("material_id")[
-        "fold"
-    ]
+    tested = splits[(splits["split"] == "random") & (splits["part"] == "test")].set_index("material_id")["fold"]
     assert (rows["fold"] == rows["material_id"].map(tested)).all()
     assert rows["target"].value_counts().to_dict() == {
         BULK: 160,
@@ -115,9 +113,7 @@ def test_metrics_count_labelled_training_and_validation_rows(boosted, inputs):
     assert metrics.loc[("lightgbm", SHEAR, "1"), "n_train"] < metrics.loc[("lightgbm", BULK, "1"), "n_train"]
 
 
-@pytest.mark.parametrize(
-    ("model", "features"), [("lightgbm", "magpie+latent_pca"), ("attention_cnn", "magpie+latent")]
-)
+@pytest.mark.parametrize(("model", "features"), [("lightgbm", "magpie+latent_pca"), ("attention_cnn", "magpie+latent")])
 def test_the_test_part_changes_nothing_that_is_fitted(tmp_path, inputs, model, features):
     materials, splits, blocks = inputs
     first_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")].assign(split="one")
@@ -134,12 +130,8 @@ def test_the_test_part_changes_nothing_that_is_fitted(tmp_path, inputs, model, f
     names = sorted(path.name for path in (clean / "folds" / "0").iterdir())
     for name in names:
         if name.endswith((".txt", ".npz", ".safetensors", ".json")) and name != "fold.json":
-            assert (clean / "folds" / "0" / name).read_bytes() == (
-                dirty / "folds" / "0" / name
-            ).read_bytes(), name
-    before, after = (
-        predict_fold(folder / "folds" / "0", blocks, ids["validation"]) for folder in (clean, dirty)
-    )
+            assert (clean / "folds" / "0" / name).read_bytes() == (dirty / "folds" / "0" / name).read_bytes(), name
+    before, after = (predict_fold(folder / "folds" / "0", blocks, ids["validation"]) for folder in (clean, dirty))
     pd.testing.assert_frame_equal(before, after)
 
 

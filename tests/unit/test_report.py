@@ -175,13 +175,9 @@ def write_run(tmp_path: Path) -> dict:
             rows = []
             for fold, mae in enumerate(maes):
                 for target in (K, G) if features != "none" else (K,):
-                    metrics.append(
-                        (target, features, model, split, fold, 6, 6, 0.9 + 0.04 * fold, mae, 1.2 * mae)
-                    )
+                    metrics.append((target, features, model, split, fold, 6, 6, 0.9 + 0.04 * fold, mae, 1.2 * mae))
                 rows += [
-                    (fold, i, K, k, k + mae)
-                    for n, (i, k) in enumerate(zip(ids, bulk, strict=True))
-                    if n % 2 == fold
+                    (fold, i, K, k, k + mae) for n, (i, k) in enumerate(zip(ids, bulk, strict=True)) if n % 2 == fold
                 ]
             write_csv(
                 tmp_path / "regression" / model / features / split / "predictions.csv",
@@ -435,9 +431,7 @@ def test_unusable_input_is_named(inputs, tmp_path, change, message):
 
 def test_numbers_have_sensible_digits():
     assert plus_minus(12.0, 2.828) == "12.0 ± 2.8"
-    assert (
-        plus_minus(0.12345, 0.00321) == "0.1235 ± 0.0032" or plus_minus(0.12345, 0.00321) == "0.1234 ± 0.0032"
-    )
+    assert plus_minus(0.12345, 0.00321) == "0.1235 ± 0.0032" or plus_minus(0.12345, 0.00321) == "0.1234 ± 0.0032"
     assert plus_minus(154.4, 31.0) == "154 ± 31"
     assert plus_minus(-5.25, float("nan")) == "−5.25"
     assert plus_minus(float("nan"), 1.0) == "–"

@@ -12,9 +12,7 @@ from rho2prop.density import Density
 from rho2prop.errors import InputError
 from rho2prop.structures import read_structure, structure_from_density
 
-ROCKSALT = Structure.from_spacegroup(
-    "Fm-3m", Lattice.cubic(4.21), ["Mg2+", "O2-"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-)
+ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg2+", "O2-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 POSCAR = """silicon
 1.0
 0.0 2.715 2.715

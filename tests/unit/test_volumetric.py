@@ -38,9 +38,7 @@ def numbers_block(values) -> str:
 
 
 def augmentation() -> str:
-    return "".join(
-        f"augmentation occupancies{i:4d}{9:4d}\n" + numbers_block(np.arange(9) / 7) for i in (1, 2)
-    )
+    return "".join(f"augmentation occupancies{i:4d}{9:4d}\n" + numbers_block(np.arange(9) / 7) for i in (1, 2))
 
 
 def chgcar_text(values: np.ndarray, spin: bool = False, augmented: bool = False) -> str:
@@ -74,9 +72,7 @@ def test_chgcar_of_pymatgen_keeps_each_value_and_the_atoms(tmp_path, spin):
     assert (density.n_electrons, density.kind) == (16.0, "valence")
 
 
-@pytest.mark.parametrize(
-    "name", ["CHGCAR", "CHGCAR.gz", "CHG.bz2", "AECCAR2.xz", "mp-1265.chgcar", "mgo.vasp"]
-)
+@pytest.mark.parametrize("name", ["CHGCAR", "CHGCAR.gz", "CHG.bz2", "AECCAR2.xz", "mp-1265.chgcar", "mgo.vasp"])
 def test_compression_and_extra_blocks_do_not_change_the_total(tmp_path, name):
     values = made_values()
     opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get((tmp_path / name).suffix, open)

@@ -134,7 +134,9 @@ def write_bad_files(data) -> dict[str, str]:
 
 
 def test_bad_files_are_set_aside_with_file_and_reason(table_run):
-    outcomes = pd.read_csv(table_run.folder / "results/dft_outcomes.csv", index_col="material_id", keep_default_na=False)
+    outcomes = pd.read_csv(
+        table_run.folder / "results/dft_outcomes.csv", index_col="material_id", keep_default_na=False
+    )
     failed = outcomes[outcomes["status"] == "failed"]["reason"]
     files = {
         "bad-nan": "nan.npz", "bad-electrons": "electrons.npz", "bad-cut": "cut.npz", "bad-chgcar": "CHGCAR_cut",
