@@ -96,7 +96,8 @@ def write_block(frame: pd.DataFrame, path: Path | str) -> None:
 def read_materials(path: Path | str) -> pd.DataFrame:
     """Read results/materials.csv; ids stay strings ("1e5" and "NaN" are possible ids)."""
     text = {column: str for column in ("material_id", "role", "formula", "chemical_system", "structure")}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in TARGETS})
+    blanks = {column: [""] for column in TARGETS}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blanks, float_precision="round_trip")
 
 
 def density_paths(materials: pd.DataFrame, dft_folder: Path | str = "results/dft") -> list[tuple[str, Path]]:

@@ -187,17 +187,6 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     return pd.read_csv(path, converters=text, float_precision="round_trip")
 
 
-def read_materials(path: Path | str) -> pd.DataFrame:
-    """Read ``results/materials.csv``; ids and formulas stay text, blank labels are NaN."""
-    text = dict.fromkeys(("material_id", "role", "formula", "chemical_system", "crystal_system", "structure"), str)
-    return pd.read_csv(path, converters=text, float_precision="round_trip")
-
-
-def read_splits(path: Path | str) -> pd.DataFrame:
-    """Read ``results/splits.csv``."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
 @dataclass(frozen=True)
 class _FoldJob:
     model: str

@@ -1,6 +1,7 @@
 """Which material trains, validates and tests in which fold: drawn once, then only read."""
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,11 @@ def draw_splits(
     part[_validation_rows(groups, validation_fraction, rng)] = "validation"
     parts.append(_frame(FINAL_SPLIT, FINAL_FOLD, ids, part))
     return pd.concat(parts, ignore_index=True)
+
+
+def read_splits(path: Path | str) -> pd.DataFrame:
+    """Read ``results/splits.csv``; all columns are text."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def derived_seed(seed: int, *names: str) -> int:

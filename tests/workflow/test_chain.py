@@ -225,7 +225,8 @@ def test_shipped_configs_are_valid(tmp_path, config, elements_run):
 
 
 def test_an_unknown_config_key_is_refused(tmp_path):
-    result = Run(tmp_path, ("--config", "grid={'sizes': 64}")).snakemake("--dry-run")
+    (tmp_path / "mine.yaml").write_text("grid: {sizes: 64}\n")
+    result = Run(tmp_path, ("--configfile", str(tmp_path / "mine.yaml"))).snakemake("--dry-run")
     assert result.returncode != 0
     assert "sizes" in result.stdout
 

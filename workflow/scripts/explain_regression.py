@@ -2,8 +2,8 @@
 
 from rho2prop.collection import block_data, write_table
 from rho2prop.importance import block_importance
-from rho2prop.regression import read_splits
 from rho2prop.script_log import logged
+from rho2prop.splits import read_splits
 
 with logged(snakemake.log[0]):
     importance = block_importance(

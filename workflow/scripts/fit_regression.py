@@ -1,8 +1,9 @@
 """One model on one feature set: all folds and targets of a split."""
 
 from rho2prop.collection import block_data, read_materials
-from rho2prop.regression import read_splits, run
+from rho2prop.regression import run
 from rho2prop.script_log import logged
+from rho2prop.splits import read_splits
 
 with logged(snakemake.log[0]):
     run(

@@ -2,8 +2,8 @@
 
 from rho2prop.autoencoder_training import scope_split, train
 from rho2prop.collection import density_paths, read_materials
-from rho2prop.regression import read_splits
 from rho2prop.script_log import logged
+from rho2prop.splits import read_splits
 
 with logged(snakemake.log[0]):
     paths = density_paths(read_materials(snakemake.input.materials))

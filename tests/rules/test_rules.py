@@ -1,0 +1,98 @@
+"""Single rules through the Snakemake command line, on input written by hand."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from pymatgen.core import Lattice, Structure
+
+from rho2prop.density import write_npz
+from rho2prop.fingerprint import fingerprint
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = "material_id,role,formula,chemical_system,crystal_system,space_group_number,n_sites,volume_per_atom_ang3"
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "1", "--nocolor"]
+    command += ["--directory", str(folder), *arguments]
+    return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def configured(folder: Path, settings: dict) -> tuple[str, ...]:
+    """Options for the table and the settings of a test."""
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump({"materials": str(folder / "materials.csv")} | settings))
+    return "--configfile", str(path)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A materials table of twelve labelled rows and the materials.csv of their converged calculations."""
+    Structure(Lattice.cubic(4.0), ["Li"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
+    names = [f"m-{i:02d}" for i in range(12)]
+    rows = [f"{name},a.cif,{50 + i}" for i, name in enumerate(names)]
+    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
+    results = tmp_path / "run" / "results"
+    results.mkdir(parents=True)
+    targets = "bulk_modulus_gpa,shear_modulus_gpa,youngs_modulus_gpa,debye_temperature_k,formation_energy_ev_per_atom"
+    lines = [f"{COLUMNS},structure,{targets}"]
+    lines += [
+        f"{name},train,Li{i // 2},Li-{i // 4},cubic,221,1,64.0,a.cif,{50 + i},,,," for i, name in enumerate(names)
+    ]
+    (results / "materials.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_write_splits_keeps_chemical_systems_together(table):
+    options = configured(table, {"evaluation": {"n_folds": 3}})
+    result = snakemake(table / "run", "--allowed-rules", "write_splits", *options, "--", "results/splits.csv")
+    assert result.returncode == 0, result.stdout
+    splits = pd.read_csv(table / "run/results/splits.csv", dtype=str)
+    assert set(splits["split"]) == {"random", "formula", "chemical_system", "all"}
+    system = {f"m-{i:02d}": i // 4 for i in range(12)}
+    rows = splits[splits["split"] == "chemical_system"]
+    for _, fold in rows.groupby("fold"):
+        parts = fold.groupby(fold["material_id"].map(system))["part"].nunique()
+        assert (parts == 1).all()
+        assert set(fold["part"]) == {"train", "validation", "test"}
+
+
+def test_write_fingerprints_holds_the_statistics_of_each_density(table, density):
+    folder = table / "run"
+    for i in range(12):
+        write_npz(density, folder / f"results/dft/m-{i:02d}/density.npz")
+    target = ("--", "results/features/fingerprint.csv")
+    result = snakemake(folder, "--allowed-rules", "write_fingerprints", *configured(table, {}), *target)
+    assert result.returncode == 0, result.stdout
+    features = pd.read_csv(folder / "results/features/fingerprint.csv", index_col="material_id")
+    expected = fingerprint(density)
+    assert list(features.columns) == list(expected)
+    np.testing.assert_allclose(features.loc["m-03"], list(expected.values()), rtol=1e-12)
+
+
+def test_a_calculation_that_does_not_converge_is_an_outcome_and_too_many_stop_the_chain(tmp_path):
+    structure = Structure(Lattice([[0, 2.02, 2.02], [2.02, 0, 2.02], [2.02, 2.02, 0]]), ["Al"], [[0, 0, 0]])
+    structure.to(str(tmp_path / "al.cif"))
+    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\nAl,al.cif,77\n")
+    run = tmp_path / "run"
+    hasty = {"ecut_ev": 200, "k_spacing_per_ang": 1.5, "max_iterations": 2}
+    options = configured(tmp_path, {"dft": {"gpaw": hasty}})
+    result = snakemake(run, *options, "--", "results/materials.csv")
+    assert result.returncode != 0
+    outcome = json.loads((run / "results/dft/Al/outcome.json").read_text())
+    assert outcome["status"] == "failed"
+    assert not (run / "results/dft/Al/density.npz").exists()
+    assert "only 0 of 1 materials converged" in result.stdout
+    assert outcome["reason"] in result.stdout
+    assert not (run / "results/materials.csv").exists()
+
+    options = configured(tmp_path, {"dft": {"gpaw": hasty | {"max_iterations": 60}}})
+    again = snakemake(run, *options, "--", "results/dft/Al")
+    assert again.returncode == 0, again.stdout
+    assert json.loads((run / "results/dft/Al/outcome.json").read_text())["status"] == "converged"
