@@ -21,12 +21,13 @@ from rho2prop.density import Density, read_npz
 from rho2prop.errors import InputError
 from rho2prop.grids import ORIENTATIONS, rotate, to_grid
 from rho2prop.models.autoencoder import LATENT_CHANNELS, Autoencoder, AutoencoderConfig, build_autoencoder
+from rho2prop.splits import read_splits
 
 CHECKPOINT = "checkpoint.safetensors"
 MEMORY_SHARE = 0.6  # of the free memory that the grids may take
 
 
-def scope_split(scope: str, ids: list[str], splits: pd.DataFrame, seed: int) -> dict[str, str]:
+def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) -> dict[str, str]:
     """Part of each material for the autoencoder of a scope.
 
     Scope ``all``: 80 % train, 10 % validation, 10 % test at random. ``<split>-<fold>``: the parts of that fold.
@@ -34,6 +35,7 @@ def scope_split(scope: str, ids: list[str], splits: pd.DataFrame, seed: int) -> 
     if scope == "all":
         return split_80_10_10(ids, seed)
     split, fold = scope.split("-")
+    splits = read_splits(splits_path)
     rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
     return dict(zip(rows["material_id"], rows["part"], strict=True))
 

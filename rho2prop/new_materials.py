@@ -20,7 +20,7 @@ TABLE_BLOCKS = ("magpie", "structure", "fingerprint")
 
 
 def describe_material(
-    material_id: str, dft: Path | str, autoencoder: Path | str, structure_path: str, grid: dict, folder: Path | str
+    material_id: str, dft: Path | str, autoencoders: list[str], structure_path: str, grid: dict, folder: Path | str
 ) -> None:
     """Write the feature blocks and the latent of one material; an empty folder where the calculation failed.
 
@@ -30,14 +30,14 @@ def describe_material(
         Id in the materials table.
     dft
         Its DFT folder.
-    autoencoder
-        Folder of the trained autoencoder.
+    autoencoders
+        Folders of the trained autoencoders, named by scope: ``all``, and those of the folds where each has its own.
     structure_path
         Its structure file, for the record.
     grid
         Section ``grid`` of the configuration.
     folder
-        Folder to write: ``material.csv``, ``<block>.csv`` and ``all.npz`` if converged, else nothing in it.
+        Folder to write: ``material.csv``, ``<block>.csv`` and ``<scope>.npz`` if converged, else nothing in it.
     """
     with atomic(folder) as temporary:
         temporary.mkdir()
@@ -50,8 +50,9 @@ def describe_material(
         write_block(magpie_features(structures), temporary / "magpie.csv")
         write_block(structure_features(structures), temporary / "structure.csv")
         write_block(pd.DataFrame([fingerprint(density)], index=[material_id]), temporary / "fingerprint.csv")
-        model, _ = load_autoencoder(autoencoder)
-        write_latents(temporary / "all.npz", [material_id], encode(model, [density], grid))
+        for autoencoder in map(Path, autoencoders):
+            model, _ = load_autoencoder(autoencoder)
+            write_latents(temporary / f"{autoencoder.name}.npz", [material_id], encode(model, [density], grid))
 
 
 def predict_all(
@@ -95,6 +96,11 @@ def _blocks(folders: list[Path], features: str) -> BlockData:
     tables = {name: pd.concat([blocks.tables[name] for blocks in single]) for name in names}
     if len(names) == len(block_names(features)):
         return BlockData(tables)
-    latents = [read_latents(folder / "all.npz") for folder in folders]
-    ids, values = (np.concatenate(arrays) for arrays in zip(*latents, strict=True))
-    return BlockData(tables, {"all": Latents(ids, values)})
+    scopes = [path.stem for path in folders[0].glob("*.npz")]
+    latents = {}
+    for scope in scopes:
+        single = [read_latents(folder / f"{scope}.npz") for folder in folders]
+        ids, values = (np.concatenate(arrays) for arrays in zip(*single, strict=True))
+        final_or_all = "all-final" if scope == "all" and len(scopes) > 1 else scope
+        latents[final_or_all] = Latents(ids, values)
+    return BlockData(tables, latents)

@@ -4,13 +4,16 @@ rule train_autoencoder:
     input:
         dft=dft_folders(TRAINING),
         materials="results/materials.csv",
-        splits="results/splits.csv",
+        splits=lambda wildcards: (
+            [] if wildcards.scope == "all" else "results/splits.csv"
+        ),
     output:
         folder=directory("results/autoencoder/{scope}"),
     log:
         "logs/train_autoencoder/{scope}.log",
     benchmark:
         "results/benchmarks/train_autoencoder/{scope}.tsv"
+    priority: 20  # all cores of a small machine: before the many small jobs, or it waits for the last of them
     conda:
         ENVIRONMENT
     threads: 8
@@ -40,6 +43,7 @@ rule encode_latents:
         "logs/encode_latents/{scope}.log",
     benchmark:
         "results/benchmarks/encode_latents/{scope}.tsv"
+    priority: 20
     conda:
         ENVIRONMENT
     threads: 8
@@ -66,7 +70,7 @@ rule evaluate_reconstruction:
         "results/benchmarks/evaluate_reconstruction/{scope}.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,

@@ -54,11 +54,11 @@ def dft_folders(names):
     return [f"results/dft/{name}" for name in names]
 
 
-def latent_files(split):
-    """The latents that the folds of a split use: one set for all, or one per fold."""
+def latent_scopes(split):
+    """Autoencoders whose latents a split uses: one for all, or one per fold."""
     if config["autoencoder"]["scope"] == "all" or split == "all":
-        return ["results/latents/all.npz"]
-    return [f"results/latents/{split}-{fold}.npz" for fold in FOLDS]
+        return ["all"]
+    return [f"{split}-{fold}" for fold in FOLDS]
 
 
 def feature_files(wildcards):
@@ -66,7 +66,10 @@ def feature_files(wildcards):
     files = []
     for block in wildcards.features.split("+"):
         if block in ("latent", "latent_pca"):
-            files += latent_files(wildcards.split)
+            files += [
+                f"results/latents/{scope}.npz"
+                for scope in latent_scopes(wildcards.split)
+            ]
         elif block != "none":
             files.append(f"results/features/{block}.csv")
     return files

@@ -33,6 +33,7 @@ rule write_fingerprints:
         "logs/write_fingerprints.log",
     benchmark:
         "results/benchmarks/write_fingerprints.tsv"
+    priority: 10
     conda:
         ENVIRONMENT
     threads: 8

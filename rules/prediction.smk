@@ -3,7 +3,10 @@ rule encode_material:
     """Feature blocks and latent of one new material; an empty folder where its DFT failed."""
     input:
         dft="results/dft/{material}",
-        autoencoder="results/autoencoder/all",
+        autoencoders=[
+            f"results/autoencoder/{scope}"
+            for scope in sorted({"all", *latent_scopes(SPLITS[-1])})
+        ],
     output:
         folder=directory("results/new/{material}"),
     log:

@@ -61,6 +61,7 @@ rule evaluate_regressions:
         regressions=regression_folders(SPLITS),
     output:
         metrics="results/metrics.csv",
+        summary="results/metrics_summary.csv",
     log:
         "logs/evaluate_regressions.log",
     conda:

@@ -146,10 +146,11 @@ def test_split_80_10_10_is_a_partition_and_does_not_depend_on_the_order():
     assert training.split_80_10_10(ids, seed=2) != split
 
 
-def test_scope_of_a_fold_takes_its_parts():
+def test_scope_of_a_fold_takes_its_parts(tmp_path):
     rows = [("random", "0", "a", "train"), ("random", "0", "b", "test"), ("random", "1", "a", "test")]
-    splits = pd.DataFrame(rows, columns=["split", "fold", "material_id", "part"])
-    assert training.scope_split("random-0", ["a", "b"], splits, 1) == {"a": "train", "b": "test"}
+    path = tmp_path / "splits.csv"
+    pd.DataFrame(rows, columns=["split", "fold", "material_id", "part"]).to_csv(path, index=False)
+    assert training.scope_split("random-0", ["a", "b"], path, 1) == {"a": "train", "b": "test"}
 
 
 def test_grids_that_do_not_fit_are_refused_with_numbers(paths, monkeypatch):

@@ -7,7 +7,7 @@ with logged(snakemake.log[0]):
     describe_material(
         snakemake.wildcards.material,
         snakemake.input.dft,
-        snakemake.input.autoencoder,
+        list(snakemake.input.autoencoders),
         snakemake.params.structure,
         snakemake.params.grid,
         snakemake.output.folder,

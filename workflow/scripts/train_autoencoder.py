@@ -3,14 +3,13 @@
 from rho2prop.autoencoder_training import scope_split, train
 from rho2prop.collection import density_paths, read_materials
 from rho2prop.script_log import logged
-from rho2prop.splits import read_splits
 
 with logged(snakemake.log[0]):
     paths = density_paths(read_materials(snakemake.input.materials))
     split = scope_split(
         snakemake.wildcards.scope,
         [name for name, _ in paths],
-        read_splits(snakemake.input.splits),
+        snakemake.input.get("splits") or None,
         snakemake.params.seed,
     )
     train(
