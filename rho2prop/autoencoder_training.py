@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -81,8 +82,8 @@ def train(
 
     Notes
     -----
-    Adam on the mean squared error of unscaled densities; learning rate halved after ``patience`` / 2 epochs
-    without improvement; the weights of the best validation loss are kept.
+    Adam on the mean squared error of unscaled densities; the learning rate falls to 1 % along a cosine over
+    ``max_epochs``; the weights of the best validation loss are kept.
     """
     torch.set_num_threads(threads)
     fabric = Fabric(
@@ -108,11 +109,12 @@ def train(
         if state["stale_epochs"] >= settings["patience"]:
             break
         started = time.perf_counter()
+        learning_rate = _learning_rate(settings, epoch)
+        optimizer.param_groups[0]["lr"] = learning_rate
         torch.manual_seed(_epoch_seed(seed, epoch))  # dropout: the same whether resumed or not
         batches = _plan(len(grids["train"]), settings, fabric.world_size, fabric.global_rank, (seed, epoch))
         train_loss = _train_epoch(fabric, model, optimizer, grids["train"], batches)
         validation_loss = _validate(fabric, model, grids["validation"], settings["batch_size"])
-        learning_rate = optimizer.param_groups[0]["lr"]
         state["history"].append(
             {
                 "epoch": epoch + 1,
@@ -127,8 +129,6 @@ def train(
             state["best"] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         else:
             state["stale_epochs"] += 1
-            if state["stale_epochs"] == max(1, settings["patience"] // 2):
-                optimizer.param_groups[0]["lr"] = learning_rate / 2
         epochs.set_postfix(train=f"{train_loss:.2e}", validation=f"{validation_loss:.2e}")
         if fabric.is_global_zero:
             _save_checkpoint(Path(work_dir) / CHECKPOINT, digest, model, optimizer, state)
@@ -160,6 +160,11 @@ def _precision(wanted: str) -> str:
     if wanted == "auto":
         wanted = "bf16" if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() else "fp32"
     return {"bf16": "bf16-mixed", "fp32": "32-true"}[wanted]
+
+
+def _learning_rate(settings: dict, epoch: int) -> float:
+    fallen = 0.5 * (1 - math.cos(math.pi * epoch / settings["max_epochs"]))
+    return settings["learning_rate"] * (1 - 0.99 * fallen)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -220,7 +225,6 @@ def _save_checkpoint(path: Path, digest: str, model, optimizer, state: dict) -> 
     for index, values in moments.items():
         tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     record = {name: value for name, value in state.items() if name != "best"}
-    record["learning_rate"] = optimizer.param_groups[0]["lr"]
     metadata = {"digest": digest, "state": json.dumps(record)}
     with atomic(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
@@ -250,7 +254,6 @@ def _resume(path: Path, digest: str, model, optimizer) -> dict:
         moments.setdefault(int(index), {})[key] = tensor
     state = json.loads(metadata["state"])
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    optimizer.param_groups[0]["lr"] = state.pop("learning_rate")
     print(f"{path}: training goes on after epoch {len(state['history'])}", file=sys.stderr)
     return state | {"best": groups["best"]}
 

@@ -100,7 +100,10 @@ def table_run(elements_run, tmp_path_factory) -> Run:
     (folder / "materials.csv").write_text("\n".join(rows) + "\n")
     options = ("--configfile", "tests/workflow/small.yaml", "--config", f"materials={folder}/materials.csv")
     overrides = folder / "files.yaml"
-    overrides.write_text("dft: {engine: files, min_converged_fraction: 0.5}\nelements: {max_atomic_number: 22}\n")
+    overrides.write_text(
+        "dft: {engine: files, min_converged_fraction: 0.5}\nautoencoder: {scope: fold}\n"
+        "evaluation: {splits: [chemical_system]}\n"
+    )
     run = Run(folder / "run", (*options[:2], str(overrides), *options[2:]))
     result = run.snakemake()
     assert result.returncode == 0, result.stdout[-6000:]
@@ -153,6 +156,16 @@ def test_bad_files_are_set_aside_with_file_and_reason(table_run):
     materials = (table_run.folder / "results/materials.csv").read_text()
     assert "bad-" not in materials
     assert "bad-nan" in (table_run.folder / "results/report.html").read_text()
+
+
+def test_each_fold_has_an_autoencoder_that_never_saw_its_test_part(table_run):
+    splits = pd.read_csv(table_run.folder / "results/splits.csv", dtype=str, keep_default_na=False)
+    for fold in ("0", "1", "2"):
+        rows = splits[(splits["split"] == "chemical_system") & (splits["fold"] == fold)]
+        seen = pd.read_csv(table_run.folder / f"results/autoencoder/chemical_system-{fold}/split.csv", dtype=str)
+        assert seen.set_index("material_id")["part"].to_dict() == rows.set_index("material_id")["part"].to_dict()
+        latents = np.load(table_run.folder / f"results/latents/chemical_system-{fold}.npz")
+        assert sorted(latents["material_ids"]) == sorted(rows["material_id"])
 
 
 def test_a_row_without_label_is_predicted(table_run):
