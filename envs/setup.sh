@@ -29,7 +29,7 @@ fi
 
 echo "setup: Python packages into .venv (some minutes)"
 "$python" -m venv .venv
-GPAW_CONFIG=$PWD/envs/gpaw_siteconfig.py .venv/bin/python -m pip install -q --no-input \
+GPAW_CONFIG=$PWD/envs/gpaw_siteconfig.py .venv/bin/python -m pip install -qq --no-input \
     --disable-pip-version-check -r requirements.txt
 .venv/bin/python -m compileall -q rho2prop
 .venv/bin/python -c 'import gpaw, lightgbm, matminer, pymatgen, torch'

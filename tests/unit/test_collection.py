@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rho2prop.collection import block_data, collect_materials, join_tables, read_materials, write_block, write_table
+from rho2prop.density import write_npz
+from rho2prop.dft.base import Outcome
+from rho2prop.errors import InputError
+from rho2prop.script_log import logged
+
+
+def outcome_folder(folder, name, density, status="converged", reason=""):
+    (folder / name).mkdir(parents=True)
+    if density is not None:
+        write_npz(density, folder / name / "density.npz")
+    outcome = Outcome(
+        material_id=name, status=status, reason=reason, corrections=[], energy_ev=None, n_electrons=8.0,
+        grid=(20, 24, 27), wall_time_s=1.0, core_hours=0.001, engine="test", engine_version="1", code_version="0",
+    )  # fmt: skip
+    (folder / name / "outcome.json").write_text(outcome.to_json())
+
+
+def collect(tmp_path, names, share=0.5):
+    labels = {name: {"bulk_modulus_gpa": 10.0 + i} for i, name in enumerate(names)}
+    structures = dict.fromkeys(names, "a.cif")
+    outputs = tmp_path / "materials.csv", tmp_path / "dft_outcomes.csv"
+    collect_materials(labels, structures, share, *outputs, dft_folder=tmp_path / "dft")
+    return outputs
+
+
+def test_converged_materials_are_listed_with_formula_and_labels_and_odd_ids_stay_text(density, tmp_path):
+    names = ["NaN", "1e5", "007", "lost"]
+    for name in names[:3]:
+        outcome_folder(tmp_path / "dft", name, density)
+    outcome_folder(tmp_path / "dft", "lost", None, status="failed", reason="no convergence")
+    materials_path, outcomes_path = collect(tmp_path, names)
+    materials = read_materials(materials_path)
+    assert list(materials["material_id"]) == names[:3]
+    assert set(materials["formula"]) == {"LiB"}
+    assert set(materials["chemical_system"]) == {"B-Li"}
+    assert list(materials["bulk_modulus_gpa"]) == [10.0, 11.0, 12.0]
+    assert materials["shear_modulus_gpa"].isna().all()
+    assert materials["volume_per_atom_ang3"][0] == pytest.approx(density.volume_ang3 / 2)
+    assert "no convergence" in outcomes_path.read_text()
+
+
+def test_densities_of_two_engines_or_kinds_are_refused(density, tmp_path):
+    outcome_folder(tmp_path / "dft", "a", density)
+    outcome_folder(tmp_path / "dft", "b", replace(density, engine="vasp 6"))
+    with pytest.raises(InputError, match="density of b") as error:
+        collect(tmp_path, ["a", "b"])
+    assert "vasp 6" in str(error.value)
+    assert not (tmp_path / "materials.csv").exists()
+
+
+def test_too_few_converged_materials_stop_with_the_reasons(density, tmp_path):
+    outcome_folder(tmp_path / "dft", "a", density)
+    outcome_folder(tmp_path / "dft", "b", None, status="failed", reason="out of memory")
+    with pytest.raises(InputError, match="out of memory"):
+        collect(tmp_path, ["a", "b"], share=0.9)
+
+
+def test_blocks_written_are_blocks_read(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(2, 3)), index=["NaN", "b"], columns=list("xyz"))
+    write_block(frame, tmp_path / "magpie.csv")
+    np.testing.assert_array_equal(
+        block_data([str(tmp_path / "magpie.csv")]).table("magpie", ["b", "NaN"]), frame.loc[["b", "NaN"]]
+    )
+
+
+def test_joined_tables_keep_every_row_and_an_empty_join_its_header(tmp_path):
+    for name in ("a", "b"):
+        write_table(pd.DataFrame({"x": [name], "y": ["NA"]}), tmp_path / f"{name}.csv")
+    join_tables([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], ["x", "y"], tmp_path / "both.csv")
+    assert (tmp_path / "both.csv").read_text() == "x,y\na,NA\nb,NA\n"
+    join_tables([], ["x", "y"], tmp_path / "none.csv")
+    assert (tmp_path / "none.csv").read_text() == "x,y\n"
+
+
+def test_a_users_error_is_one_line_in_log_and_terminal(tmp_path, capsys):
+    def script():
+        with logged(str(tmp_path / "rule.log")):
+            print("at work")
+            raise InputError("a.csv", "no such file", "Name another")
+
+    with pytest.raises(SystemExit) as stop:
+        script()
+    assert stop.value.code == 1
+    assert (tmp_path / "rule.log").read_text() == "at work\nrho2prop: a.csv: no such file. Name another.\n"
+    assert capsys.readouterr().err == "rho2prop: a.csv: no such file. Name another.\n"
+
+
+def test_a_fault_of_ours_leaves_its_traceback_in_the_log(tmp_path, capsys):
+    with pytest.raises(SystemExit), logged(str(tmp_path / "rule.log")):
+        raise ZeroDivisionError("ours")
+    assert "ZeroDivisionError: ours" in (tmp_path / "rule.log").read_text()
+    assert "Traceback" in capsys.readouterr().err
