@@ -158,7 +158,9 @@ def load_grids(paths: list[tuple[str, Path]], grid: dict) -> torch.Tensor:
 
 def _precision(wanted: str) -> str:
     if wanted == "auto":
-        wanted = "bf16" if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() else "fp32"
+        on_gpu = torch.cuda.is_available()
+        faster = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
+        wanted = "bf16" if faster else "fp32"
     return {"bf16": "bf16-mixed", "fp32": "32-true"}[wanted]
 
 
@@ -296,10 +298,10 @@ def read_parts(folder: Path | str) -> dict[str, str]:
 @torch.no_grad()
 def encode(model: Autoencoder, densities: list[Density], grid: dict) -> np.ndarray:
     """Latents of densities, float32, shape (B, 16, s, s, s)."""
-    latents = []
+    latents, device = [], next(model.parameters()).device
     for density in densities:
         values = to_grid(density, grid["kind"], grid["size"], grid["voxel_ang"])
-        latents.append(model.encoder(torch.from_numpy(values)[None, None])[0].float().numpy())
+        latents.append(model.encoder(torch.from_numpy(values)[None, None].to(device))[0].cpu().numpy())
     return np.stack(latents)
 
 
@@ -307,6 +309,7 @@ def encode_files(folder: Path | str, paths: list[tuple[str, Path]], grid: dict, 
     """Latents of stored densities as float16, shape (B, 16, s, s, s)."""
     torch.set_num_threads(threads)
     model, _ = load_autoencoder(folder)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     size = model.config.latent_size
     latents = np.empty((len(paths), LATENT_CHANNELS, size, size, size), dtype=np.float16)
     for row, (_, path) in enumerate(tqdm(paths, desc="latents", unit="density")):

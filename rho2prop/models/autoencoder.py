@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from rho2prop.errors import InputError
+
 LATENT_CHANNELS = 16
 
 
@@ -34,8 +36,10 @@ class AutoencoderConfig:
     def __post_init__(self):
         factor = self.grid_size / self.latent_size
         if factor < 2 or not math.log2(factor).is_integer():
-            raise ValueError(
-                f"grid.size {self.grid_size} must be 2, 4, 8, … times autoencoder.latent_size {self.latent_size}"
+            raise InputError(
+                "config autoencoder.latent_size",
+                f"grid.size {self.grid_size} is not 2, 4, 8, … times the latent size {self.latent_size}",
+                "Change one of the two",
             )
 
     @property
