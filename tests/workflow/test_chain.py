@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Run
+from chain import ROOT, Run
 from pymatgen.core import Lattice, Structure
 
 from rho2prop.density import read_npz, write_npz
