@@ -9,12 +9,17 @@ from rho2prop.atomic import atomic
 from rho2prop.blocks import BlockData, read_blocks
 from rho2prop.density import Density, read_npz
 from rho2prop.descriptors import crystal_system, space_group_number
-from rho2prop.dft.base import collect, require_fraction
+from rho2prop.dft.outcome import collect, require_fraction
 from rho2prop.errors import InputError
+from rho2prop.formation import TARGET as FORMATION_ENERGY
+from rho2prop.formation import formation_energy_ev_per_atom, read_atoms
 from rho2prop.structures import structure_from_density
 from rho2prop.targets import TARGETS
 
 DENSITY_FILE = "density.npz"
+TEXT_COLUMNS = (
+    "material_id", "role", "formula", "chemical_system", "structure", "density_kind", "density_engine"
+)  # fmt: skip
 
 
 def material_row(material_id: str, density: Density, structure_path: str, labels: dict[str, float]) -> dict:
@@ -31,6 +36,8 @@ def material_row(material_id: str, density: Density, structure_path: str, labels
         "n_sites": len(structure),
         "volume_per_atom_ang3": structure.volume / len(structure),
         "structure": structure_path,
+        "density_kind": density.kind,
+        "density_engine": density.engine,
         **{column: labels.get(column) for column in TARGETS},
     }
 
@@ -39,11 +46,13 @@ def collect_materials(
     labels: dict[str, dict[str, float]],
     structures: dict[str, str],
     min_converged_fraction: float,
+    atoms: list[str] | None,
     materials_path: Path | str,
     outcomes_path: Path | str,
+    atoms_path: Path | str,
     dft_folder: Path | str = "results/dft",
 ) -> None:
-    """Write the table of all outcomes and the table of the converged materials.
+    """Write the tables of all outcomes, of the converged materials and of the free atoms.
 
     Parameters
     ----------
@@ -53,18 +62,30 @@ def collect_materials(
         Material id to the path of its structure file.
     min_converged_fraction
         Stop if a smaller share of the materials converged.
+    atoms
+        Folders of the free atoms (``dft.formation_energy: computed``): the computed formation energy is then the
+        label of every material, since two sources in one column would not mean the same. None: labels stay.
     """
     outcomes = collect({name: Path(dft_folder) / name for name in labels})
-    write_table(outcomes, outcomes_path)
-    require_fraction(outcomes, min_converged_fraction)
+    atom_outcomes, atoms_ev = read_atoms(atoms or [])
+    write_table(atom_outcomes, atoms_path)
     converged = list(outcomes.loc[outcomes["status"] == "converged", "material_id"])
-    densities, rows = [], []
+    energies_ev = outcomes.set_index("material_id")["energy_ev"]
+    formation, rows = {}, []
     for name in tqdm(converged, desc="densities", unit="material"):
         density = load(name, dft_folder)
-        densities.append((density.kind, density.engine))
-        rows.append(material_row(name, density, structures[name], labels[name]))
-    require_one_kind(converged, densities)
-    write_table(pd.DataFrame(rows), materials_path)
+        known = dict(labels[name])
+        if atoms is not None:
+            structure = structure_from_density(density)
+            formation[name] = formation_energy_ev_per_atom(energies_ev[name], structure, atoms_ev)
+            known[FORMATION_ENERGY] = formation[name]
+        rows.append(material_row(name, density, structures[name], known))
+    outcomes[FORMATION_ENERGY] = outcomes["material_id"].map(formation).astype(float)
+    write_table(outcomes, outcomes_path)
+    require_fraction(outcomes, min_converged_fraction)
+    materials = pd.DataFrame(rows)
+    require_one_kind(materials)
+    write_table(materials, materials_path)
 
 
 def write_table(frame: pd.DataFrame, path: Path | str, index: bool = False) -> None:
@@ -95,7 +116,7 @@ def write_block(frame: pd.DataFrame, path: Path | str) -> None:
 
 def read_materials(path: Path | str) -> pd.DataFrame:
     """Read results/materials.csv; ids stay strings ("1e5" and "NaN" are possible ids)."""
-    text = {column: str for column in ("material_id", "role", "formula", "chemical_system", "structure")}
+    text = dict.fromkeys(TEXT_COLUMNS, str)
     blanks = {column: [""] for column in TARGETS}
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blanks, float_precision="round_trip")
 
@@ -105,20 +126,22 @@ def density_paths(materials: pd.DataFrame, dft_folder: Path | str = "results/dft
     return [(name, Path(dft_folder) / name / DENSITY_FILE) for name in materials["material_id"]]
 
 
-def require_one_kind(names: list[str], kinds_and_engines: list[tuple[str, str]]) -> None:
-    """Stop if kinds or engines are mixed: their densities do not mean the same.
+def require_one_kind(materials: pd.DataFrame) -> None:
+    """Stop if kinds or engines are mixed in a table of materials: their densities do not mean the same.
 
     Raises
     ------
     InputError
         Naming the first material that differs.
     """
-    for name, found in zip(names, kinds_and_engines, strict=True):
-        if found != kinds_and_engines[0]:
+    found = list(zip(materials["density_kind"], materials["density_engine"], strict=True))
+    names = list(materials["material_id"])
+    for name, kind_and_engine in zip(names, found, strict=True):
+        if kind_and_engine != found[0]:
             raise InputError(
                 f"density of {name}",
-                f"kind and engine are {found}, but those of {names[0]} are {kinds_and_engines[0]}",
-                "Use densities of one kind and one engine in a training set",
+                f"kind and engine are {kind_and_engine}, but those of {names[0]} are {found[0]}",
+                "Use densities of one kind and one engine for training and prediction",
             )
 
 

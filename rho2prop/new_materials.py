@@ -8,10 +8,10 @@ import pandas as pd
 from rho2prop.atomic import atomic
 from rho2prop.autoencoder_training import encode, load_autoencoder, read_latents, write_latents
 from rho2prop.blocks import BlockData, Latents, block_names, read_blocks
-from rho2prop.collection import DENSITY_FILE, material_row, read_materials, write_block, write_table
+from rho2prop.collection import DENSITY_FILE, material_row, read_materials, require_one_kind, write_block, write_table
 from rho2prop.density import read_npz
 from rho2prop.descriptors import magpie_features, structure_features
-from rho2prop.dft.base import collect, read_outcome
+from rho2prop.dft.outcome import collect, read_outcome
 from rho2prop.fingerprint import fingerprint
 from rho2prop.prediction import COLUMNS, predict
 from rho2prop.structures import structure_from_density
@@ -57,6 +57,7 @@ def describe_material(
 
 def predict_all(
     choices: list[dict],
+    training_path: Path | str,
     final: list[str],
     folds: list[str],
     dft: list[str],
@@ -70,6 +71,8 @@ def predict_all(
     ----------
     choices
         ``model`` and ``features`` of each, as in the configuration key ``predict``.
+    training_path
+        Table of the training materials: the new densities must be of their kind and engine.
     final, folds
         Regression folders of the final models and of the fold models, in the order of ``choices``.
     dft, new
@@ -83,6 +86,7 @@ def predict_all(
     frames = [pd.DataFrame(columns=COLUMNS)]
     if converged:
         materials = pd.concat([read_materials(folder / "material.csv") for folder in converged])
+        require_one_kind(pd.concat([read_materials(training_path), materials]))
         for choice, final_dir, fold_dir in zip(choices, final, folds, strict=True):
             blocks = _blocks(converged, choice["features"])
             frames.append(predict(choice["model"], choice["features"], final_dir, fold_dir, blocks, materials))

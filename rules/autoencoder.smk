@@ -2,7 +2,7 @@
 rule train_autoencoder:
     """Scope "all": one unsupervised autoencoder; "<split>-<fold>": on the training part of that fold alone."""
     input:
-        dft=dft_folders(TRAINING),
+        dft=dft_folders("train"),
         materials="results/materials.csv",
         splits=lambda wildcards: (
             [] if wildcards.scope == "all" else "results/splits.csv"
@@ -34,7 +34,7 @@ rule train_autoencoder:
 
 rule encode_latents:
     input:
-        dft=dft_folders(TRAINING),
+        dft=dft_folders("train"),
         materials="results/materials.csv",
         autoencoder="results/autoencoder/{scope}",
     output:
@@ -59,7 +59,7 @@ rule encode_latents:
 rule evaluate_reconstruction:
     """Errors of the autoencoder and of its rivals at equal bytes."""
     input:
-        dft=dft_folders(TRAINING),
+        dft=dft_folders("train"),
         materials="results/materials.csv",
         autoencoder="results/autoencoder/{scope}",
     output:
@@ -84,7 +84,7 @@ rule evaluate_reconstruction:
 rule write_slices:
     """Original, reconstructed and difference density of two test materials, for the report."""
     input:
-        dft=dft_folders(TRAINING),
+        dft=dft_folders("train"),
         materials="results/materials.csv",
         autoencoder="results/autoencoder/all",
     output:

@@ -8,18 +8,11 @@ from rho2prop.materials import load_materials
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
+MATERIALS_PROJECT = "materials_project"
 
 validate(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
 
-try:
-    MATERIALS = load_materials(
-        config["materials"], config["elements"], config["dft"]["engine"]
-    )
-except ValueError as error:
-    raise WorkflowError(str(error)) from None
-
-TRAINING = [name for name, material in MATERIALS.items() if material.role == "train"]
-NEW = [name for name, material in MATERIALS.items() if material.role == "predict"]
+ENGINE = config["dft"]["engine"]
 SPLITS = config["evaluation"]["splits"]
 FOLDS = [str(fold) for fold in range(config["evaluation"]["n_folds"])]
 REGRESSIONS = [
@@ -31,10 +24,41 @@ REGRESSIONS = [
 
 wildcard_constraints:
     material=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    element=r"[A-Z][a-z]?",
+    role=r"train|predict",
     scope=r"all|(random|formula|chemical_system)-\d+",
     split=r"random|formula|chemical_system|all",
     model=r"[a-z_]+",
     features=r"[a-z_]+(\+[a-z_]+)*",
+
+
+def checked_materials(source):
+    try:
+        return load_materials(source, config["elements"], ENGINE)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
+# a table of the user or the embedded set is known now; the Materials Project's once its checkpoint has run
+MATERIALS = (
+    None
+    if config["materials"] == MATERIALS_PROJECT
+    else checked_materials(config["materials"])
+)
+
+
+def materials():
+    """All materials by id."""
+    global MATERIALS
+    if MATERIALS is None:
+        table = checkpoints.write_materials_project.get().output.materials
+        MATERIALS = checked_materials(table)
+    return MATERIALS
+
+
+def names(role):
+    """Ids of the materials with labels ("train") or without ("predict")."""
+    return [name for name, material in materials().items() if material.role == role]
 
 
 def code_digest(*modules):
@@ -50,8 +74,23 @@ def code_digest(*modules):
     ]
 
 
-def dft_folders(names):
-    return [f"results/dft/{name}" for name in names]
+def dft_folders(role):
+    """Input function: DFT folders of all materials of a role."""
+    return lambda wildcards: [f"results/dft/{name}" for name in names(role)]
+
+
+def atom_folders(role):
+    """Input function: free atoms that the formation energies of a role need; none where tables give the labels."""
+
+    def folders(wildcards):
+        if config["dft"]["formation_energy"] != "computed":
+            return []
+        elements = checkpoints.list_elements.get(role=role).output.elements
+        return [
+            f"results/atoms/{symbol}" for symbol in Path(elements).read_text().split()
+        ]
+
+    return folders
 
 
 def latent_scopes(split):

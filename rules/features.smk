@@ -2,7 +2,7 @@
 rule write_descriptors:
     """Composition (MAGPIE) and crystal structure."""
     input:
-        dft=dft_folders(TRAINING),
+        dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
         magpie="results/features/magpie.csv",
@@ -25,7 +25,7 @@ rule write_descriptors:
 rule write_fingerprints:
     """Invariant statistics of each density."""
     input:
-        dft=dft_folders(TRAINING),
+        dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
         fingerprint="results/features/fingerprint.csv",

@@ -18,7 +18,7 @@ rule encode_material:
         mem_mb=2000,
         runtime=30,
     params:
-        structure=lambda wildcards: MATERIALS[wildcards.material].structure,
+        structure=lambda wildcards: materials()[wildcards.material].structure,
         grid=config["grid"],
         code=code_digest("fingerprint.py", "fourier.py", "descriptors.py"),
     script:
@@ -27,8 +27,9 @@ rule encode_material:
 
 rule predict_properties:
     input:
-        dft=dft_folders(NEW),
-        new=[f"results/new/{name}" for name in NEW],
+        dft=dft_folders("predict"),
+        materials="results/materials.csv",
+        new=lambda wildcards: [f"results/new/{name}" for name in names("predict")],
         final=[
             f"results/regression/{choice['model']}/{choice['features']}/all"
             for choice in config["predict"]

@@ -1,137 +1,137 @@
-"""One interface to every source of densities, and the record that each run leaves.
+"""One interface to every source of densities.
 
-An engine is a module of this package with the functions ``version()`` and ``compute(task, settings,
-work_dir)``. ``compute`` writes inputs, runs and reads in ``work_dir``, returns a ``Calculation`` and raises
-``EngineError`` (or ``InputError``) where there is no density to be trusted.
+An engine is a module of this package with the functions of ``Engine``. ``compute`` writes inputs, runs and
+reads, returns a ``Calculation`` and raises ``EngineError`` (or ``InputError``) where there is no density to be
+trusted. What it leaves in its working folder becomes the material's result folder.
 """
 
 import importlib
-import json
-import os
+import shutil
 import time
 import traceback
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import pandas as pd
-from pymatgen.core import Structure
+from pymatgen.core import Element, Lattice, Structure
 from threadpoolctl import threadpool_limits
 
 from rho2prop import __version__
 from rho2prop.atomic import atomic
 from rho2prop.density import Density, write_npz
+from rho2prop.dft.outcome import Outcome
 from rho2prop.errors import InputError
 from rho2prop.structures import read_structure
 
-ENGINES = {"gpaw": "rho2prop.dft.gpaw", "files": "rho2prop.dft.files"}
-SHOWN_FAILURES = 5
-COLUMNS = [
-    "material_id",
-    "status",
-    "reason",
-    "engine",
-    "engine_version",
-    "energy_ev",
-    "n_electrons",
-    "grid",
-    "wall_time_s",
-    "core_hours",
-    "corrections",
-]
+ENGINES = {
+    "gpaw": "rho2prop.dft.gpaw",
+    "vasp": "rho2prop.dft.vasp",
+    "materials_project": "rho2prop.dft.materials_project",
+    "files": "rho2prop.dft.files",
+}
+BOX_STRETCH = (1.0, 1.05, 1.1)  # unequal edges: the box must not impose a cubic field on an open shell
 
 
 class EngineError(Exception):
-    """An engine could not give a converged density; the text is the reason, in one line."""
+    """An engine could not give a converged density; the text is the reason, in one line.
+
+    Parameters
+    ----------
+    reason
+        Why, in one line.
+    corrections, protocol_changes
+        What was tried, for the record.
+    resumable
+        Whether the scratch folder is worth keeping: a later run can go on from there.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        corrections: list[str] | None = None,
+        protocol_changes: list[str] | None = None,
+        resumable: bool = False,
+    ):
+        super().__init__(reason)
+        self.corrections, self.protocol_changes = list(corrections or []), list(protocol_changes or [])
+        self.resumable = resumable
+
+
+class Unfinished(Exception):
+    """The run stopped before its time limit and can go on: no outcome is written, the scratch folder is kept."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an engine is asked for: one material."""
+    """What an engine is asked for: one material, or one free atom in a box.
+
+    Parameters
+    ----------
+    material_id
+        Id of the material, or symbol of the atom.
+    structure
+        Its crystal, or the atom in its box.
+    density_path
+        Density that the user has (engine "files"), or None.
+    threads
+        Cores or ranks that the engine may use.
+    scratch
+        Folder that outlives an attempt, for an engine that can restart; it is deleted once an outcome stands.
+    launch
+        What starts an MPI program ("srun"); empty: the program is started directly.
+    deadline_s
+        When the scheduler ends the job, as ``time.time()`` counts, or None.
+    """
 
     material_id: str
     structure: Structure
     density_path: str | None = None
     threads: int = 1
+    scratch: Path | None = None
+    launch: str = ""
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Calculation:
-    """What an engine gives back; ``corrections`` are changes of the protocol that convergence took."""
-
-    density: Density
-    energy_ev: float | None = None
-    corrections: list[str] = field(default_factory=list)
-
-
-class Engine(Protocol):
-    """The two functions of an engine module."""
-
-    def version(self) -> str:
-        """Version of the program, or of the library that reads."""
-
-    def compute(self, task: Task, settings: dict, work_dir: Path) -> Calculation:
-        """Compute or read the density of one material, with all files of the run in ``work_dir``."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Record of one DFT run, converged or not.
+    """What an engine gives back.
 
     Parameters
     ----------
-    material_id
-        Id of the material.
-    status
-        "converged" or "failed".
-    reason
-        Why it failed, one line; empty if it converged.
-    corrections
-        Changes of the protocol that were needed.
+    density
+        The converged density; None only for a free atom.
     energy_ev
-        Energy of the cell in eV on the engine's own scale, or None.
-    n_electrons
-        Electrons that the density holds, or None.
-    grid
-        Points of the density's grid, or None.
-    wall_time_s, core_hours
-        Cost of the run.
-    engine, engine_version, code_version
-        Who computed it.
+        Energy of the cell in eV on the engine's own scale.
+    corrections
+        What was changed to make it converge, one short line each.
+    protocol_changes
+        Those of them that change what the result means ("ISMEAR -5 → 0").
+    magnetic_moment_mub
+        Total moment of the cell in μB where the run was spin-polarised.
+    engine_version
+        Version of the program as its output states it, where only that tells.
     """
 
-    material_id: str
-    status: str
-    reason: str
-    corrections: list[str]
-    energy_ev: float | None
-    n_electrons: float | None
-    grid: tuple[int, int, int] | None
-    wall_time_s: float
-    core_hours: float
-    engine: str
-    engine_version: str
-    code_version: str
+    density: Density | None
+    energy_ev: float | None = None
+    corrections: list[str] = field(default_factory=list)
+    protocol_changes: list[str] = field(default_factory=list)
+    magnetic_moment_mub: float | None = None
+    engine_version: str | None = None
 
-    def to_json(self) -> str:
-        """The record as JSON text."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    @classmethod
-    def from_json(cls, text: str, source: Path | str) -> "Outcome":
-        """Read a record from JSON text; ``source`` is named in errors."""
-        mend = "Delete its folder and let the workflow compute it again"
-        try:
-            content = json.loads(text)
-            if set(content) != {f.name for f in fields(cls)}:
-                raise ValueError("its keys are not those of an outcome")
-            grid = None if content["grid"] is None else tuple(content["grid"])
-        except (ValueError, TypeError) as error:
-            raise InputError(source, f"cannot be read as an outcome ({error})", mend) from error
-        if content["status"] not in ("converged", "failed"):
-            problem = f"has status {content['status']!r}, expected converged or failed"
-            raise InputError(source, problem, mend)
-        return cls(**{**content, "grid": grid})
+class Engine(Protocol):
+    """The functions of an engine module; ``compute_atom`` only where it can compute free atoms."""
+
+    def version(self, settings: dict) -> str:
+        """Version of the program, or of the library that reads."""
+
+    def compute(self, task: Task, settings: dict, work_dir: Path) -> Calculation:
+        """Compute or read the density of one material; small files to keep go to ``work_dir``."""
+
+    def compute_atom(self, task: Task, settings: dict, work_dir: Path) -> Calculation:
+        """Energy of one free atom: spin-polarised, occupied by Hund's rules."""
 
 
 def load_engine(name: str) -> Engine:
@@ -145,6 +145,11 @@ def load_engine(name: str) -> Engine:
         raise InputError("dft.engine", f"{name} cannot be imported ({error})", mend) from error
 
 
+def atom_in_box(symbol: str, box_ang: float) -> Structure:
+    """One atom in the middle of an orthorhombic box whose shortest edge is ``box_ang``, in Å."""
+    return Structure(Lattice.orthorhombic(*(box_ang * s for s in BOX_STRETCH)), [Element(symbol)], [[0.5, 0.5, 0.5]])
+
+
 def run_material(
     material_id: str,
     structure_path: Path | str,
@@ -153,6 +158,9 @@ def run_material(
     settings: dict,
     out_dir: Path | str,
     threads: int = 1,
+    scratch: Path | str | None = None,
+    launch: str = "",
+    deadline_s: float | None = None,
 ) -> Outcome:
     """Get the density of one material and write its folder, whole or not at all.
 
@@ -170,104 +178,117 @@ def run_material(
         The engine's own section of the configuration.
     out_dir
         Folder for ``outcome.json``, the engine's log and, only if converged, ``density.npz``.
-    threads
-        Threads that the engine may use.
+    threads, scratch, launch, deadline_s
+        As in ``Task``.
 
     Returns
     -------
     Outcome
         A material that cannot be read, computed or converged gives a failed outcome, not an exception.
+
+    Raises
+    ------
+    Unfinished
+        The run stopped before its time limit; the next attempt goes on from ``scratch``.
     """
     module = load_engine(engine)
-    engine_version = module.version()
+
+    def calculate(folder: Path) -> Calculation:
+        structure = read_structure(structure_path)
+        task = Task(material_id, structure, density_path, threads, _path(scratch), launch, deadline_s)
+        calculation = module.compute(task, settings, folder)
+        write_npz(calculation.density, folder / "density.npz")
+        return calculation
+
+    return _recorded(material_id, engine, module.version(settings), calculate, out_dir, threads, _path(scratch))
+
+
+def run_atom(
+    symbol: str,
+    engine: str,
+    settings: dict,
+    out_dir: Path | str,
+    threads: int = 1,
+    scratch: Path | str | None = None,
+    launch: str = "",
+    deadline_s: float | None = None,
+) -> Outcome:
+    """Compute a free atom in a box of ``settings["atom_box_ang"]`` and write its folder, as ``run_material`` does.
+
+    Raises
+    ------
+    InputError
+        The engine computes no atoms.
+    Unfinished
+        As in ``run_material``.
+    """
+    module = load_engine(engine)
+    if not hasattr(module, "compute_atom"):
+        mend = "Set dft.formation_energy to table, or choose another engine"
+        raise InputError("dft.formation_energy", f"engine {engine} computes no free atoms", mend)
+
+    def calculate(folder: Path) -> Calculation:
+        box = atom_in_box(symbol, settings["atom_box_ang"])
+        task = Task(symbol, box, None, threads, _path(scratch), launch, deadline_s)
+        return module.compute_atom(task, settings, folder)
+
+    return _recorded(symbol, engine, module.version(settings), calculate, out_dir, threads, _path(scratch))
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _recorded(
+    name: str,
+    engine: str,
+    engine_version: str,
+    calculate: Callable[[Path], Calculation],
+    out_dir: Path | str,
+    threads: int,
+    scratch: Path | None,
+) -> Outcome:
+    """Run ``calculate`` in a folder that appears as ``out_dir`` with its outcome, however it ends."""
     start = time.perf_counter()
-    status, reason, calculation = "failed", "", None
+    reason, calculation, failure = "", None, None
     with atomic(out_dir) as folder:
         folder.mkdir()
         try:
-            task = Task(material_id, read_structure(structure_path), density_path, threads)
             with threadpool_limits(limits=threads):
-                calculation = module.compute(task, settings, folder)
-            write_npz(calculation.density, folder / "density.npz")
-            status = "converged"
+                calculation = calculate(folder)
+        except Unfinished:
+            raise
         except (EngineError, InputError) as error:
-            reason = _one_line(str(error))
+            failure, reason = error, _one_line(str(error))
         except Exception as error:  # an engine may raise anything; the chain must go on without this material
-            reason = _one_line(f"{type(error).__name__}: {error}")
+            failure, reason = error, _one_line(f"{type(error).__name__}: {error}")
             (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        if failure is not None:
+            (folder / "density.npz").unlink(missing_ok=True)
+        density = calculation.density if calculation else None
         wall_time_s = time.perf_counter() - start
-        converged = calculation if status == "converged" else None
+        tried = calculation or failure
         outcome = Outcome(
-            material_id=material_id,
-            status=status,
+            material_id=name,
+            status="converged" if calculation else "failed",
             reason=reason,
-            corrections=list(calculation.corrections) if calculation else [],
-            energy_ev=converged.energy_ev if converged else None,
-            n_electrons=converged.density.n_electrons if converged else None,
-            grid=converged.density.values.shape if converged else None,
+            corrections=list(getattr(tried, "corrections", [])),
+            energy_ev=calculation.energy_ev if calculation else None,
+            n_electrons=density.n_electrons if density else None,
+            grid=density.values.shape if density else None,
             wall_time_s=round(wall_time_s, 3),
             core_hours=round(wall_time_s * threads / 3600, 6),
             engine=engine,
-            engine_version=engine_version,
+            engine_version=(calculation.engine_version if calculation else None) or engine_version,
             code_version=__version__,
+            protocol_changes=list(getattr(tried, "protocol_changes", [])),
+            magnetic_moment_mub=calculation.magnetic_moment_mub if calculation else None,
         )
         (folder / "outcome.json").write_text(outcome.to_json(), encoding="utf-8")
+    if scratch is not None and scratch.exists() and not getattr(failure, "resumable", False):
+        shutil.rmtree(scratch)
     return outcome
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:500] or "no reason given"
-
-
-def read_outcome(folder: Path | str) -> Outcome:
-    """The record in a folder that ``run_material`` wrote."""
-    path = Path(folder) / "outcome.json"
-    mend = "Delete its folder and let the workflow compute it again"
-    if not path.is_file():
-        raise InputError(path, "there is no such outcome", mend)
-    outcome = Outcome.from_json(path.read_text(encoding="utf-8"), path)
-    if outcome.status == "converged" and not (path.parent / "density.npz").is_file():
-        raise InputError(path, "is converged, but there is no density.npz beside it", mend)
-    return outcome
-
-
-def collect(outcomes: dict[str, str | os.PathLike]) -> pd.DataFrame:
-    """Gather outcomes into one table.
-
-    Parameters
-    ----------
-    outcomes
-        Folder of each material, by id.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per material, columns ``COLUMNS``; the grid as "48x48x60", corrections joined by "; ".
-    """
-    rows = []
-    for material_id, folder in outcomes.items():
-        outcome = read_outcome(folder)
-        if outcome.material_id != material_id:
-            problem = f"is the outcome of {outcome.material_id}, expected {material_id}"
-            raise InputError(folder, problem, "Delete the folder and let the workflow compute it again")
-        grid = "x".join(str(n) for n in outcome.grid) if outcome.grid else ""
-        row = {**asdict(outcome), "grid": grid, "corrections": "; ".join(outcome.corrections)}
-        rows.append({name: row[name] for name in COLUMNS})
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    return frame.astype({"energy_ev": float, "n_electrons": float})
-
-
-def require_fraction(frame: pd.DataFrame, min_fraction: float) -> None:
-    """Raise InputError, with the first failures, unless at least ``min_fraction`` of the runs converged."""
-    failures = frame[frame["status"] != "converged"]
-    n_converged = len(frame) - len(failures)
-    if n_converged > 0 and n_converged >= min_fraction * len(frame):
-        return
-    shown = "; ".join(f"{row.material_id}: {row.reason}" for row in failures.head(SHOWN_FAILURES).itertuples())
-    more = f" and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
-    problem = (
-        f"only {n_converged} of {len(frame)} materials converged, dft.min_converged_fraction asks for "
-        f"{min_fraction:.0%} ({shown}{more})"
-    )
-    mend = "Mend or remove these materials, or lower dft.min_converged_fraction"
-    raise InputError("results/dft_outcomes.csv", problem, mend)

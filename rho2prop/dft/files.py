@@ -7,7 +7,7 @@ from rho2prop.dft.base import Calculation, EngineError, Task
 from rho2prop.volumetric import read_density
 
 
-def version() -> str:
+def version(settings: dict) -> str:
     """Version of the readers, which are this package's."""
     return __version__
 

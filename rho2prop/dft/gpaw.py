@@ -18,7 +18,7 @@ MAGNETIC_ELEMENTS = {"Cr", "Mn", "Fe", "Co", "Ni"}
 LARGEST_MOMENT_MUB = {True: 5.0, False: 0.6}  # magnetic element or not, as the Materials Project starts them
 
 
-def version() -> str:
+def version(settings: dict) -> str:
     """Version of GPAW."""
     return gpaw.__version__
 

@@ -6,17 +6,17 @@ import pytest
 
 from rho2prop.collection import block_data, collect_materials, join_tables, read_materials, write_block, write_table
 from rho2prop.density import write_npz
-from rho2prop.dft.base import Outcome
+from rho2prop.dft.outcome import Outcome
 from rho2prop.errors import InputError
 from rho2prop.script_log import logged
 
 
-def outcome_folder(folder, name, density, status="converged", reason=""):
+def outcome_folder(folder, name, density, status="converged", reason="", energy_ev=None):
     (folder / name).mkdir(parents=True)
     if density is not None:
         write_npz(density, folder / name / "density.npz")
     outcome = Outcome(
-        material_id=name, status=status, reason=reason, corrections=[], energy_ev=None, n_electrons=8.0,
+        material_id=name, status=status, reason=reason, corrections=[], energy_ev=energy_ev, n_electrons=8.0,
         grid=(20, 24, 27), wall_time_s=1.0, core_hours=0.001, engine="test", engine_version="1", code_version="0",
     )  # fmt: skip
     (folder / name / "outcome.json").write_text(outcome.to_json())
@@ -25,9 +25,9 @@ def outcome_folder(folder, name, density, status="converged", reason=""):
 def collect(tmp_path, names, share=0.5):
     labels = {name: {"bulk_modulus_gpa": 10.0 + i} for i, name in enumerate(names)}
     structures = dict.fromkeys(names, "a.cif")
-    outputs = tmp_path / "materials.csv", tmp_path / "dft_outcomes.csv"
-    collect_materials(labels, structures, share, *outputs, dft_folder=tmp_path / "dft")
-    return outputs
+    outputs = [tmp_path / f"{table}.csv" for table in ("materials", "dft_outcomes", "atoms")]
+    collect_materials(labels, structures, share, None, *outputs, dft_folder=tmp_path / "dft")
+    return outputs[:2]
 
 
 def test_converged_materials_are_listed_with_formula_and_labels_and_odd_ids_stay_text(density, tmp_path):
@@ -53,6 +53,22 @@ def test_densities_of_two_engines_or_kinds_are_refused(density, tmp_path):
         collect(tmp_path, ["a", "b"])
     assert "vasp 6" in str(error.value)
     assert not (tmp_path / "materials.csv").exists()
+
+
+def test_computed_formation_energies_replace_the_labels_and_lack_where_an_atom_does(density, tmp_path):
+    for name, energy_ev in (("a", -10.0), ("b", -12.0)):
+        outcome_folder(tmp_path / "dft", name, density, energy_ev=energy_ev)
+    for symbol, energy_ev in (("Li", -1.0), ("B", -3.0)):
+        outcome_folder(tmp_path / "atoms", symbol, None, energy_ev=energy_ev)
+    labels = {name: {"formation_energy_ev_per_atom": 9.0} for name in ("a", "b")}
+    outputs = [tmp_path / f"{table}.csv" for table in ("materials", "dft_outcomes", "atoms")]
+    atoms = [str(tmp_path / "atoms" / symbol) for symbol in ("Li", "B")]
+    collect_materials(labels, dict.fromkeys(labels, "a.cif"), 1.0, atoms, *outputs, dft_folder=tmp_path / "dft")
+    assert list(read_materials(outputs[0])["formation_energy_ev_per_atom"]) == [-3.0, -4.0]
+    assert list(pd.read_csv(outputs[1])["formation_energy_ev_per_atom"]) == [-3.0, -4.0]
+    assert list(pd.read_csv(outputs[2])["material_id"]) == ["Li", "B"]
+    collect_materials(labels, dict.fromkeys(labels, "a.cif"), 1.0, atoms[:1], *outputs, dft_folder=tmp_path / "dft")
+    assert read_materials(outputs[0])["formation_energy_ev_per_atom"].isna().all()
 
 
 def test_too_few_converged_materials_stop_with_the_reasons(density, tmp_path):

@@ -13,7 +13,8 @@ from pymatgen.io.vasp.outputs import Chgcar
 from rho2prop import __version__
 from rho2prop.density import read_npz
 from rho2prop.dft import base, gpaw
-from rho2prop.dft.base import Outcome, collect, read_outcome, require_fraction, run_material
+from rho2prop.dft.base import run_material
+from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
 from rho2prop.errors import InputError
 from rho2prop.fourier import resample
 
@@ -152,8 +153,43 @@ def test_interrupt_passes_and_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["m.vasp"]
 
 
+def test_a_run_that_can_go_on_leaves_no_outcome_and_keeps_its_scratch(tmp_path, monkeypatch):
+    def stopped(task, settings, work_dir):
+        task.scratch.mkdir()
+        (task.scratch / "CONTCAR").write_text("half way")
+        raise base.Unfinished("stopped before the time limit")
+
+    monkeypatch.setattr(gpaw, "compute", stopped)
+    Poscar(SILICON).write_file(tmp_path / "m.vasp")
+    arguments = ("m", tmp_path / "m.vasp", None, "gpaw", SETTINGS, tmp_path / "m")
+    with pytest.raises(base.Unfinished):
+        run_material(*arguments, scratch=tmp_path / "scratch")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.vasp", "scratch"]
+
+    def failing(resumable):
+        def compute(task, settings, work_dir):
+            raise base.EngineError("no convergence", ["ALGO Fast → Normal"], ["ISMEAR -5 → 0"], resumable)
+
+        return compute
+
+    for resumable in (True, False):
+        monkeypatch.setattr(gpaw, "compute", failing(resumable))
+        outcome = run_material(*arguments, scratch=tmp_path / "scratch")
+        assert (outcome.status, outcome.reason) == ("failed", "no convergence")
+        assert outcome.corrections == ["ALGO Fast → Normal"]
+        assert outcome.protocol_changes == ["ISMEAR -5 → 0"]
+        assert (tmp_path / "scratch" / "CONTCAR").exists() == resumable
+
+
+def test_records_of_the_first_release_stay_readable(silicon):
+    content = json.loads(silicon[0].to_json())
+    for name in ("protocol_changes", "magnetic_moment_mub"):
+        del content[name]
+    assert Outcome.from_json(json.dumps(content), "old") == silicon[0]
+
+
 def test_unknown_engine_lists_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="gpaw, files"):
+    with pytest.raises(InputError, match="gpaw, vasp, materials_project, files"):
         run(tmp_path, SILICON, engine="abinit")
 
 
@@ -226,5 +262,5 @@ def test_nickel_stays_ferromagnetic_and_keeps_ten_electrons(tmp_path):
 
 
 def test_engines_are_imported_only_when_used():
-    assert set(base.ENGINES) == {"gpaw", "files"}
+    assert set(base.ENGINES) == {"gpaw", "vasp", "materials_project", "files"}
     assert base.load_engine("files").__name__ == "rho2prop.dft.files"

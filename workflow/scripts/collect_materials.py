@@ -8,6 +8,8 @@ with logged(snakemake.log[0]):
         snakemake.params.labels,
         snakemake.params.structures,
         snakemake.params.min_converged_fraction,
+        list(snakemake.input.atoms) if snakemake.params.computed else None,
         snakemake.output.materials,
         snakemake.output.outcomes,
+        snakemake.output.atoms,
     )

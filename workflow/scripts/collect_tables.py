@@ -1,7 +1,7 @@
 """Tables of the report that several rules contribute to: outcomes of all materials, importance of all models."""
 
 from rho2prop.collection import join_tables
-from rho2prop.dft.base import COLUMNS as OUTCOME_COLUMNS
+from rho2prop.dft.outcome import COLUMNS as OUTCOME_COLUMNS
 from rho2prop.importance import COLUMNS
 from rho2prop.script_log import logged
 

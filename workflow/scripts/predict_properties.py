@@ -6,6 +6,7 @@ from rho2prop.script_log import logged
 with logged(snakemake.log[0]):
     predict_all(
         snakemake.params.choices,
+        snakemake.input.materials,
         list(snakemake.input.final),
         list(snakemake.input.folds),
         list(snakemake.input.get("dft", [])),

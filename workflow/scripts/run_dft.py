@@ -1,6 +1,7 @@
 """Density and outcome of one material."""
 
 from rho2prop.dft.base import run_material
+from rho2prop.dft.deadline import job_deadline_s
 from rho2prop.script_log import logged
 
 with logged(snakemake.log[0]):
@@ -9,8 +10,11 @@ with logged(snakemake.log[0]):
         snakemake.input.structure,
         str(snakemake.input.density) or None,
         snakemake.params.engine,
-        snakemake.params.settings,
+        snakemake.params.settings | snakemake.params.machine,
         snakemake.output.folder,
         threads=snakemake.threads,
+        scratch=snakemake.params.scratch,
+        launch=snakemake.params.launch,
+        deadline_s=job_deadline_s(),
     )
     print(outcome)

@@ -1,0 +1,65 @@
+"""Formation energy per atom relative to free atoms, from energies of one engine and one set of settings."""
+
+from pathlib import Path
+
+import pandas as pd
+from pymatgen.core import Structure
+from tqdm import tqdm
+
+from rho2prop.dft.outcome import collect
+from rho2prop.errors import InputError
+from rho2prop.structures import read_structure
+
+TARGET = "formation_energy_ev_per_atom"
+
+
+def formation_energy_ev_per_atom(energy_ev: float, structure: Structure, atoms_ev: dict[str, float]) -> float | None:
+    """(E_crystal − Σ E_atom) / n: negative for a bound crystal, the cohesive energy with its sign reversed.
+
+    Parameters
+    ----------
+    energy_ev
+        Energy of the cell in eV.
+    structure
+        The cell.
+    atoms_ev
+        Energy of each free atom in eV, by symbol; converged ones only.
+
+    Returns
+    -------
+    float or None
+        eV per atom; None where one of the atoms is not there.
+    """
+    symbols = [site.specie.symbol for site in structure]
+    if not set(symbols) <= set(atoms_ev):
+        return None
+    return (energy_ev - sum(atoms_ev[symbol] for symbol in symbols)) / len(symbols)
+
+
+def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Outcomes of the free atoms, and the energies in eV of the converged ones by symbol.
+
+    Raises
+    ------
+    InputError
+        The atoms come of different engines or versions: their energies have no common zero.
+    """
+    outcomes = collect({Path(folder).name: folder for folder in folders}, needs_density=False)
+    versions = set(zip(outcomes["engine"], outcomes["engine_version"], strict=True))
+    converged = outcomes[outcomes["status"] == "converged"]
+    if len(versions) > 1:
+        names = ", ".join(sorted(" ".join(version) for version in versions))
+        mend = "Delete results/atoms and let the workflow compute them with one engine"
+        raise InputError("results/atoms", f"holds atoms of different engines ({names})", mend)
+    return outcomes, dict(zip(converged["material_id"], converged["energy_ev"], strict=True))
+
+
+def elements_of(structure_paths: list[str]) -> list[str]:
+    """Symbols of all elements in these structure files, sorted; a file that cannot be read fails in its own run."""
+    symbols = set()
+    for path in tqdm(structure_paths, desc="structures", unit="file"):
+        try:
+            symbols |= {site.specie.symbol for site in read_structure(path)}
+        except InputError as error:
+            print(f"left out: {error}")
+    return sorted(symbols)

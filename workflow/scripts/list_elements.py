@@ -1,0 +1,8 @@
+"""Elements of all materials of one role: the free atoms that their formation energies need."""
+
+from rho2prop.atomic import atomic
+from rho2prop.formation import elements_of
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]), atomic(snakemake.output.elements) as temporary:
+    temporary.write_text("".join(f"{symbol}\n" for symbol in elements_of(list(snakemake.input.structures))))

@@ -1,0 +1,18 @@
+"""Energy of one free atom, by the engine and settings of the materials."""
+
+from rho2prop.dft.base import run_atom
+from rho2prop.dft.deadline import job_deadline_s
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    outcome = run_atom(
+        snakemake.wildcards.element,
+        snakemake.params.engine,
+        snakemake.params.settings | snakemake.params.machine,
+        snakemake.output.folder,
+        threads=snakemake.threads,
+        scratch=snakemake.params.scratch,
+        launch=snakemake.params.launch,
+        deadline_s=job_deadline_s(),
+    )
+    print(outcome)
