@@ -74,6 +74,20 @@ def code_digest(*modules):
     ]
 
 
+def preset_digest(preset):
+    """Changes when the VASP preset does: one of the package by name, one of the user by path."""
+    path = Path(preset)
+    if path.suffix not in (".yaml", ".yml"):
+        path = (
+            Path(workflow.basedir) / "rho2prop" / "dft" / "presets" / f"{preset}.yaml"
+        )
+    if not path.is_file():
+        raise WorkflowError(
+            f"dft.vasp.preset: there is no file {path}; name latentmatfusion or the path of a YAML file"
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
 def dft_folders(role):
     """Input function: DFT folders of all materials of a role."""
     return lambda wildcards: [f"results/dft/{name}" for name in names(role)]

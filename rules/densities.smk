@@ -1,16 +1,13 @@
 # One self-consistent density per material, then the list of what converged.
-# What a setting says about the machine and not about the result redoes nothing when it changes.
-MACHINE_SETTINGS = {
-    key: value
-    for key, value in config["dft"][ENGINE].items()
-    if key in ("binary", "atom_binary", "polling_s", "walltime_margin_s", "retries")
-}
+# What config says of the machine (dft.<engine>.machine) is no reason to compute anything again: params that are
+# functions of `resources` do not count as changes.
 SETTINGS = {
-    key: value
-    for key, value in config["dft"][ENGINE].items()
-    if key not in (*MACHINE_SETTINGS, "launch", "ranks")
+    key: value for key, value in config["dft"][ENGINE].items() if key != "machine"
 }
-LAUNCH = config["dft"][ENGINE].get("launch", "")
+MACHINE = config["dft"][ENGINE].get("machine", {})
+LAUNCH = MACHINE.get("launch", "")
+RANKS = MACHINE.get("ranks", 1)
+PRESET = preset_digest(SETTINGS["preset"]) if ENGINE == "vasp" else None
 
 
 rule run_dft:
@@ -28,18 +25,47 @@ rule run_dft:
         "results/benchmarks/run_dft/{material}.tsv"
     conda:
         ENVIRONMENT
-    threads: config["dft"][ENGINE].get("ranks", 1)
+    threads: RANKS
     resources:
         mem_mb=2000,
         runtime=60,
     params:
         engine=ENGINE,
         settings=SETTINGS,
-        machine=lambda wildcards, resources: MACHINE_SETTINGS,
+        preset=PRESET,
+        machine=lambda wildcards, resources: MACHINE,
         launch=lambda wildcards, resources: LAUNCH,
         scratch="scratch/dft/{material}",
     script:
         SCRIPTS / "run_dft.py"
+
+
+rule write_vasp_inputs:
+    """INCAR, POSCAR, POTCAR.spec of all materials, for a look or another machine; needs no VASP and no POTCARs."""
+    input:
+        structures=lambda wildcards: [
+            material.structure for material in materials().values()
+        ],
+    output:
+        folder=directory("results/vasp_inputs"),
+    log:
+        "logs/write_vasp_inputs.log",
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        ids=lambda wildcards: list(materials()),
+        settings={
+            key: value
+            for key, value in config["dft"]["vasp"].items()
+            if key != "machine"
+        },
+        preset=preset_digest(config["dft"]["vasp"]["preset"]),
+    script:
+        SCRIPTS / "write_vasp_inputs.py"
 
 
 checkpoint list_elements:
@@ -71,14 +97,15 @@ rule run_atom:
         "results/benchmarks/run_atom/{element}.tsv"
     conda:
         ENVIRONMENT
-    threads: config["dft"][ENGINE].get("ranks", 1)
+    threads: RANKS
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         engine=ENGINE,
         settings=SETTINGS,
-        machine=lambda wildcards, resources: MACHINE_SETTINGS,
+        preset=PRESET,
+        machine=lambda wildcards, resources: MACHINE,
         launch=lambda wildcards, resources: LAUNCH,
         scratch="scratch/atoms/{element}",
     script:

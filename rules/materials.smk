@@ -1,4 +1,4 @@
-# Structures of the embedded set; rows of a materials table name their own files.
+# Where structures and labels come from, unless a materials table names them.
 if config["materials"] == "elements":
 
     rule write_elements:
@@ -17,3 +17,52 @@ if config["materials"] == "elements":
             materials=list(MATERIALS),
         script:
             SCRIPTS / "write_elements.py"
+
+elif config["materials"] == MATERIALS_PROJECT:
+    FETCHING = ("snapshot", "page_size", "pause_s", "timeout_s", "retries", "backoff_s")
+
+    localrules:
+        fetch_materials_project,
+
+    rule fetch_materials_project:
+        """All elastic tensors of the Materials Project; needs network and MP_API_KEY. Delete the file to fetch anew."""
+        output:
+            snapshot=protected(config["materials_project"]["snapshot"]),
+        log:
+            "logs/fetch_materials_project.log",
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=2000,
+            runtime=240,
+        params:
+            # how it is fetched is no reason to fetch it again
+            settings=lambda wildcards, resources: config["materials_project"],
+        script:
+            SCRIPTS / "fetch_materials_project.py"
+
+    checkpoint write_materials_project:
+        """The materials table: what of the snapshot passes the filters, and why the rest does not."""
+        input:
+            snapshot=config["materials_project"]["snapshot"],
+        output:
+            materials="results/materials_project/materials.csv",
+            rejected="results/materials_project/rejected.csv",
+            properties="results/materials_project/properties.csv",
+            structures=directory("results/materials_project/structures"),
+        log:
+            "logs/write_materials_project.log",
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            filters={
+                key: value
+                for key, value in config["materials_project"].items()
+                if key not in FETCHING
+            },
+            code=code_digest("mp_records.py"),
+        script:
+            SCRIPTS / "write_materials_project.py"

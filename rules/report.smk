@@ -18,6 +18,7 @@ IMPORTANCE = [
 REPORTED = dict(
     materials="results/materials.csv",
     dft_outcomes="results/outcomes.csv",
+    atoms="results/atoms.csv",
     splits="results/splits.csv",
     metrics="results/metrics.csv",
     importance="results/importance.csv",
@@ -56,6 +57,7 @@ rule plot_figures:
     input:
         regressions=regression_folders(SPLITS),
         tables=rules.collect_tables.output,
+        atoms="results/atoms.csv",
         metrics="results/metrics.csv",
         predictions="results/predictions.csv",
         autoencoder="results/autoencoder/all",

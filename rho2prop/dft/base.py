@@ -59,7 +59,10 @@ class EngineError(Exception):
 
 
 class Unfinished(Exception):
-    """The run stopped before its time limit and can go on: no outcome is written, the scratch folder is kept."""
+    """No outcome yet: the run stopped before its time limit, or this machine lacks what it needs (program, network).
+
+    The job fails with this message, the scratch folder is kept, and the next attempt goes on.
+    """
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from gpaw.lfc import BasisFunctions
 from pymatgen.core import Structure
 
 from rho2prop.density import Density
+from rho2prop.dft import gpaw_atom
 from rho2prop.dft.base import Calculation, EngineError, Task
 
 MAGNETIC_ELEMENTS = {"Cr", "Mn", "Fe", "Co", "Ni"}
@@ -64,6 +65,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         except gpaw.KohnShamConvergenceError as error:
             reason = f"GPAW did not converge within {settings['max_iterations']} iterations ({error})"
             raise EngineError(reason) from error
+        moment_mub = float(calculator.get_magnetic_moment()) if polarised else None
         values = valence_density(calculator)
         superposition = superposed_density(calculator) if settings["superposition"] else None
     density = Density(
@@ -76,7 +78,24 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         engine=f"gpaw {gpaw.__version__}",
         superposition=None if superposition is None else superposition.astype(np.float32),
     )
-    return Calculation(density, energy_ev)
+    return Calculation(density, energy_ev, magnetic_moment_mub=moment_mub)
+
+
+def compute_atom(task: Task, settings: dict, work_dir: Path) -> Calculation:
+    """Energy of one free atom: spin-polarised, occupied by Hund's rules, on the energy scale of ``compute``.
+
+    Parameters
+    ----------
+    task
+        Atom in its box.
+    settings
+        Section ``dft.gpaw`` of the configuration.
+    work_dir
+        Folder for GPAW's log, ``gpaw.txt``.
+    """
+    _require_datasets(task.structure, settings["xc"])
+    with open(work_dir / "gpaw.txt", "w", encoding="utf-8") as log:
+        return gpaw_atom.ground_state(task, settings, log)
 
 
 def _require_datasets(structure: Structure, xc: str) -> None:

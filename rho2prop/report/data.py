@@ -23,6 +23,10 @@ TABLES = {
         ("material_id", "status", "reason", "engine", "engine_version", "grid", "corrections"),
         ("energy_ev", "n_electrons", "wall_time_s", "core_hours"),
     ),
+    "atoms": (
+        ("material_id", "status", "reason", "corrections"),
+        ("energy_ev", "wall_time_s", "core_hours"),
+    ),
     "splits": (("split", "fold", "material_id", "part"), ()),
     "metrics": (
         ("target", "features", "model", "split", "fold"),
@@ -35,6 +39,11 @@ TABLES = {
     ),
     "history": ((), ("epoch", "train_loss", "validation_loss", "seconds", "learning_rate")),
     "reconstruction": (("material_id", "method", "part"), ("bytes", "mse", "mae", "relative_l1")),
+}
+# Columns that tables of older runs lack: blank there.
+LATER_COLUMNS = {
+    "dft_outcomes": (("protocol_changes",), ("magnetic_moment_mub", "formation_energy_ev_per_atom")),
+    "atoms": (("protocol_changes",), ("magnetic_moment_mub",)),
 }
 SLICE_ARRAYS = ("original", "reconstructed", "difference")
 FROM_KG = "_from_kg"  # end of the name of a model whose E and Θ follow from its K and G
@@ -50,6 +59,7 @@ class Run:
     config: dict
     materials: pd.DataFrame | None
     dft_outcomes: pd.DataFrame | None
+    atoms: pd.DataFrame | None
     splits: pd.DataFrame | None
     metrics: pd.DataFrame | None
     importance: pd.DataFrame | None
@@ -86,7 +96,7 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     Parameters
     ----------
     inputs
-        Paths by name: ``materials``, ``dft_outcomes``, ``splits``, ``metrics``, ``importance``,
+        Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``importance``,
         ``new_predictions``, ``history``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
         (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
     config
@@ -101,7 +111,7 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     if unknown:
         raise InputError("report inputs", f"unknown name {unknown[0]!r}", f"Use one of {', '.join(KEYS)}")
     tables = {
-        name: read_table(inputs[name], text, numbers) if inputs.get(name) else None
+        name: read_table(inputs[name], text, numbers, *LATER_COLUMNS.get(name, ())) if inputs.get(name) else None
         for name, (text, numbers) in TABLES.items()
     }
     folders = {}
@@ -118,8 +128,17 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     )
 
 
-def read_table(path: Path | str, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV with the named text and number columns; a blank is "" in text and NaN in numbers."""
+def read_table(
+    path: Path | str,
+    text: tuple[str, ...],
+    numbers: tuple[str, ...],
+    later_text: tuple[str, ...] = (),
+    later_numbers: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    """A CSV with the named text and number columns; a blank is "" in text and NaN in numbers.
+
+    Columns of ``later_text`` and ``later_numbers`` that the file does not have are blank.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "no such file", "Run the rule that writes it, or leave it out of the report")
@@ -127,7 +146,10 @@ def read_table(path: Path | str, text: tuple[str, ...], numbers: tuple[str, ...]
     missing = [column for column in (*text, *numbers) if column not in frame]
     if missing:
         raise InputError(path, f"no column {missing[0]!r}", f"It needs {', '.join((*text, *numbers))}")
-    for column in numbers:
+    for column in (*later_text, *later_numbers):
+        if column not in frame:
+            frame[column] = ""
+    for column in (*numbers, *later_numbers):
         values = pd.to_numeric(frame[column].replace("", "nan"), errors="coerce")
         wrong = values.isna() & ~frame[column].str.lower().isin(["", "nan"])
         if wrong.any():

@@ -2,14 +2,12 @@
 
 import pandas as pd
 
-from rho2prop.report import figures
+from rho2prop.report import figures, sections_protocol
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
 from rho2prop.report.data import Run
 from rho2prop.report.numbers import count, decimals, duration, significant, span
+from rho2prop.report.sections_protocol import MAX_ROWS, cut
 from rho2prop.targets import TARGETS
-
-# A longer list belongs in the CSV, not on a page.
-MAX_ROWS = 200
 
 
 def materials(run: Run) -> Section:
@@ -107,6 +105,7 @@ def dft(run: Run) -> Section:
         section.blocks.append(Text("This run holds no record of DFT calculations.", "missing"))
     else:
         section.blocks += _outcomes(run, outcomes)
+    section.blocks += sections_protocol.atoms(run)
     section.blocks += _benchmarks(run)
     return section
 
@@ -127,10 +126,7 @@ def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
         per = f"median {significant(cost.median())}, highest {significant(cost.max())} core hours per material"
         wall = f"median wall time {duration(outcomes['wall_time_s'].median())}"
         blocks.append(Text(f"Cost: {total}; {per}; {wall}."))
-    corrected = outcomes[outcomes["corrections"].str.strip().ne("") & outcomes["corrections"].ne("[]")]
-    if len(corrected):
-        ids = ", ".join(corrected["material_id"].head(20))
-        blocks.append(Text(f"{count(len(corrected), 'run')} needed a correction of the protocol: {ids}.", "note"))
+    blocks += sections_protocol.corrections(outcomes)
     blocks += _electrons(outcomes[converged])
     if converged.all():
         blocks.append(Text("Failures: none."))
@@ -139,7 +135,7 @@ def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
         rows = [Row((row.material_id, row.status, row.reason or "no reason recorded")) for row in failed.itertuples()]
         blocks.append(
             Table(
-                "Materials set aside, with the reason" + _cut(len(rows), "results/dft_outcomes.csv"),
+                "Materials set aside, with the reason" + cut(len(rows), "results/dft_outcomes.csv"),
                 ("material", "status", "reason"),
                 tuple(rows[:MAX_ROWS]),
                 n_text=3,
@@ -174,10 +170,6 @@ def _electrons(converged: pd.DataFrame) -> list:
             f"this count within 1e-3 of it (and at least within 1e-3 electrons)."
         )
     ]
-
-
-def _cut(n_rows: int, path: str) -> str:
-    return "." if n_rows <= MAX_ROWS else f"; the first {MAX_ROWS} of {n_rows:,}, all in {path}."
 
 
 def cost_table(benchmarks: pd.DataFrame) -> pd.DataFrame:

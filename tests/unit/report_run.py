@@ -21,6 +21,8 @@ SECTIONS = [
     "making",
 ]
 REASON = "SCF not converged <script>alert('x')</script> & more"
+SMEARED = "integer occupations → Fermi-Dirac 0.1 eV"
+CORRECTED = {"m-3": ("ALGO Normal → All", ""), "m-5": ("IBRION 2 → 1; ISMEAR -5 → 0", "ISMEAR -5 → 0")}
 K, G, E = "bulk_modulus_gpa", "shear_modulus_gpa", "youngs_modulus_gpa"
 EMPTY = {"img", "meta", "br", "path", "use", "image", "rect", "stop"}
 
@@ -114,9 +116,36 @@ def write_run(tmp_path: Path) -> dict:
         "dft_outcomes": write_csv(
             tmp_path / "dft_outcomes.csv",
             "material_id status reason engine engine_version energy_ev n_electrons grid wall_time_s "
-            "core_hours corrections",
-            [(i, "converged", "", "gpaw", "25.7.0", -5.5, 8, "20x20x20", 36, 0.25, "") for i in ids]
-            + [("m-bad", "failed", REASON, "gpaw", "25.7.0", "", "", "", 72, 0.5, "")],
+            "core_hours corrections protocol_changes magnetic_moment_mub formation_energy_ev_per_atom",
+            [
+                (
+                    i,
+                    "converged",
+                    "",
+                    "gpaw",
+                    "25.7.0",
+                    -5.5,
+                    8,
+                    "20x20x20",
+                    36,
+                    0.25,
+                    *CORRECTED.get(i, ("", "")),
+                    "",
+                    -4.2,
+                )
+                for i in ids
+            ]
+            + [("m-bad", "failed", REASON, "gpaw", "25.7.0", "", "", "", 72, 0.5, "", "", "", "")],
+        ),
+        "atoms": write_csv(
+            tmp_path / "atoms.csv",
+            "material_id status reason engine engine_version energy_ev n_electrons grid wall_time_s "
+            "core_hours corrections protocol_changes magnetic_moment_mub formation_energy_ev_per_atom",
+            [
+                ("O", "converged", "", "gpaw", "25.7.0", -1.9312, "", "", 45, 0.0125, "", "", 2, ""),
+                ("Ti", "converged", "", "gpaw", "25.7.0", -2.5, "", "", 180, 0.05, SMEARED, SMEARED, 2, ""),
+                ("Tc", "failed", "no dataset", "gpaw", "25.7.0", "", "", "", 1, 0, "", "", "", ""),
+            ],
         ),
         "splits": write_csv(
             tmp_path / "splits.csv",

@@ -19,10 +19,14 @@ with atomic(sys.argv[1]) as folder:
 
 
 def test_an_error_leaves_the_earlier_result_and_nothing_else(tmp_path):
+    def write_half():
+        with atomic(tmp_path / "a.csv") as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
     (tmp_path / "a.csv").write_text("whole")
-    with pytest.raises(ZeroDivisionError), atomic(tmp_path / "a.csv") as temporary:
-        temporary.write_text("half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert (tmp_path / "a.csv").read_text() == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 

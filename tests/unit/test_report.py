@@ -1,12 +1,13 @@
 """The report on a small made-up run: its content, what it needs, and what it says when data are missing."""
 
+import csv
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from report_run import CONFIG, REASON, SECTIONS, E, G, K, Page, write_run
+from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
@@ -98,6 +99,40 @@ def test_report_shows_failure_reason_escaped(rendered):
     assert "<script>alert" not in html
     assert "12 converged, 1 set aside" in found.text["dft"]
     assert "3.50 core hours in all" in found.text["dft"]
+
+
+def test_report_lists_corrections_and_flags_changes_of_the_protocol(rendered):
+    _, _, found = rendered
+    rows = found.rows("dft")
+    flagged = ["m-5", "converged", "IBRION 2 → 1; ISMEAR -5 → 0", "⚠ ISMEAR -5 → 0"]
+    plain = ["m-3", "converged", "ALGO Normal → All", "no"]
+    assert rows.index(flagged) + 1 == rows.index(plain)
+    assert "2 runs of 13 needed corrections, 1 of them a change of the protocol." in found.text["dft"]
+    assert "⚠ Protocol changed for 1 material: m-5." in found.text["dft"]
+
+
+def test_report_lists_free_atoms_with_moment_and_cost(rendered):
+    _, _, found = rendered
+    rows = found.rows("dft")
+    assert ["O", "converged", "–", "no", "−1.931", "2.00", "45.0 s", "0.0125"] in rows
+    assert ["Ti", "converged", SMEARED, f"⚠ {SMEARED}", "−2.500", "2.00", "3.00 min", "0.0500"] in rows
+    assert "3 atoms: 2 converged, 1 with corrections; 0.0625 core hours in all." in found.text["dft"]
+    assert "⚠ Protocol changed for 1 element: Ti." in found.text["dft"]
+    assert "No formation energy for materials with an element whose atom failed: Tc (no dataset)." in found.text["dft"]
+
+
+def test_report_reads_older_runs_and_runs_without_atoms(inputs, tmp_path):
+    lines = list(csv.reader(inputs["dft_outcomes"].read_text().splitlines()))
+    old = [line[:-3] for line in lines]
+    write_csv(inputs["dft_outcomes"], " ".join(old[0]), old[1:])
+    inputs["atoms"].write_text(inputs["atoms"].read_text().splitlines()[0] + "\n")
+    _, found = page(inputs, tmp_path)
+    assert "2 runs of 13 needed corrections, 0 of them a change of the protocol." in found.text["dft"]
+    assert "relative to free atoms, each computed once" not in found.text["dft"]
+    uncorrected = [[*line[:-1], ""] for line in old]
+    write_csv(inputs["dft_outcomes"], " ".join(old[0]), uncorrected[1:])
+    _, found = page(inputs, tmp_path)
+    assert "Corrections: none" in found.text["dft"]
 
 
 def test_report_says_that_there_are_no_failures(inputs, tmp_path):

@@ -1,0 +1,283 @@
+"""From a snapshot of the Materials Project to a materials table: labels, filters, a reason for each row left out."""
+
+import hashlib
+import math
+import os
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+from pymatgen.core import Element, Structure
+from pymatgen.io.vasp import Poscar
+from tqdm import tqdm
+
+from rho2prop.atomic import atomic
+from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG, youngs_modulus_gpa
+from rho2prop.errors import InputError
+from rho2prop.mp_snapshot import read_header, read_records
+from rho2prop.structures import checked_structure
+from rho2prop.targets import TARGETS
+
+FORMATION = "formation_energy_ev_per_atom"
+LARGEST_DEBYE_K = 4000.0
+REUSS_TOLERANCE = 1e-3  # relative: the interface gives three decimals
+# half the dissociation energy of H2 at 0 K (Huber & Herzberg 1979), in eV; Kittel's table begins with Li
+COHESIVE_ENERGY_OF_HYDROGEN_EV = 2.239
+PROPERTIES = [
+    "material_id",
+    "formula",
+    "space_group_number",
+    "n_sites",
+    "energy_above_hull_ev_per_atom",
+    "formation_energy_from_elements_ev_per_atom",
+    "magnetic_ordering",
+    "total_magnetization_mub",
+    "theoretical",
+]
+
+
+class Rejected(Exception):
+    """Why a material is left out: a kind to count by, and its own values."""
+
+    def __init__(self, kind: str, detail: str = ""):
+        super().__init__(f"{kind} ({detail})" if detail else kind)
+        self.kind = kind
+
+
+def write_materials_project(
+    snapshot: Path | str,
+    settings: dict,
+    materials_path: Path | str,
+    rejected_path: Path | str,
+    properties_path: Path | str,
+    structures_folder: Path | str,
+) -> None:
+    """Write what a run starts from. Needs no network.
+
+    Parameters
+    ----------
+    snapshot
+        File of ``rho2prop.mp_snapshot``.
+    settings
+        The filters of section ``materials_project`` of the configuration.
+    materials_path
+        Materials table; names the structures relative to itself.
+    rejected_path
+        ``material_id, reason`` of every material of the snapshot that is not in the table.
+    properties_path
+        What else the Materials Project says of the chosen ones, columns ``PROPERTIES``.
+    structures_folder
+        One POSCAR per chosen material.
+
+    Raises
+    ------
+    InputError
+        The snapshot cannot be read, a filter names no element, or no material passes.
+    """
+    header = read_header(snapshot)
+    _check_elements(settings)
+    cohesive_ev = cohesive_energies_ev() if settings["formation_energy"] == "free_atoms" else None
+    sample = _sample(snapshot, settings, cohesive_ev)
+    structures_folder, materials_path = Path(structures_folder), Path(materials_path)
+    rows, properties, rejected, kinds = [], [], [], Counter()
+    with atomic(structures_folder) as folder:
+        folder.mkdir()
+        for record in tqdm(read_records(snapshot), desc="materials", total=header["n_materials"], unit="material"):
+            name = record["material_id"]
+            try:
+                found = labels(record, settings, cohesive_ev)
+                if sample is not None and name not in sample:
+                    raise Rejected("not in the sample that max_materials asks for")
+                structure = _structure(record)
+            except Rejected as rejection:
+                rejected.append({"material_id": name, "reason": str(rejection)})
+                kinds[rejection.kind] += 1
+                continue
+            (folder / f"{name}.vasp").write_text(Poscar(structure, comment=name).get_str(significant_figures=10))
+            path = structures_folder.resolve() / f"{name}.vasp"
+            rows.append({"material_id": name, "structure": _relative(path, materials_path), **found})
+            properties.append(_properties(record))
+        counts = "; ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
+        if not rows:
+            problem = f"none of its {header['n_materials']} materials passes the filters ({counts})"
+            raise InputError(snapshot, problem, "Widen the filters in section materials_project of the configuration")
+        print(f"database {header['database_version']}, fetched {header['fetched_utc']}")
+        print(f"{len(rows)} of {header['n_materials']} materials chosen; left out: {counts or 'none'}")
+        _write_table(rows, ["material_id", "structure", *TARGETS], materials_path)
+        _write_table(rejected, ["material_id", "reason"], rejected_path)
+        _write_table(properties, PROPERTIES, properties_path)
+
+
+def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = None) -> dict[str, float]:
+    """Targets of one material of a snapshot, by column.
+
+    Parameters
+    ----------
+    record
+        As ``read_records`` gives it.
+    settings
+        The filters.
+    cohesive_ev
+        Energy per atom in eV that it takes to make free atoms of each element, by symbol; None: no formation energy.
+
+    Returns
+    -------
+    dict
+        Those that are known and plausible. E = 9KG/(3K+G), for the interface's own E is not to be had through
+        mp-api. The formation energy is relative to free atoms, as the target is defined: the Materials Project's,
+        which is relative to the elements, minus the elements' mean cohesive energy; left out for an element
+        without one.
+
+    Raises
+    ------
+    Rejected
+        The material does not pass the filters.
+    """
+    summary, elasticity = record["summary"], record["elasticity"]
+    if summary is None:
+        raise Rejected("no summary document (deprecated or withdrawn)")
+    if elasticity is None:
+        raise Rejected("no elasticity document, or a shear modulus below 0 or above 1000 GPa")
+    _check_material(summary, settings)
+    _check_tensor(elasticity, settings)
+    found = {
+        BULK: _modulus(elasticity, "bulk_modulus", settings["bulk_modulus_gpa"]),
+        SHEAR: _modulus(elasticity, "shear_modulus", settings["shear_modulus_gpa"]),
+    }
+    if None not in found.values():
+        found[YOUNG] = float(youngs_modulus_gpa(found[BULK], found[SHEAR]))
+    debye_k = _number(elasticity.get("debye_temperature"))
+    if debye_k is not None and 0 < debye_k <= LARGEST_DEBYE_K:
+        found[DEBYE] = debye_k
+    found = {column: value for column, value in found.items() if value is not None}
+    missing = [column for column in (BULK, SHEAR, YOUNG, DEBYE) if column not in found]
+    if settings["require_labels"] == "all" and missing:
+        raise Rejected("a label is missing or not plausible", ", ".join(missing))
+    if not found:
+        raise Rejected("it has no label")
+    energy_ev = _number(summary.get("formation_energy_per_atom"))
+    if cohesive_ev is not None and energy_ev is not None:
+        composition = Structure.from_dict(summary["structure"]).composition
+        if all(element.symbol in cohesive_ev for element in composition.elements):
+            mean = sum(cohesive_ev[element.symbol] * count for element, count in composition.items())
+            found[FORMATION] = energy_ev - mean / composition.num_atoms
+    return found
+
+
+def cohesive_energies_ev() -> dict[str, float]:
+    """Experimental energy in eV per atom from each element's stable phase to free atoms, by symbol.
+
+    C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), table 1 of chapter 3, as matminer ships it;
+    for molecules half the dissociation energy, as there. The Materials Project's formation energies are themselves
+    fitted to experiment (its anion and GGA/GGA+U corrections), so both halves of the cycle have one zero.
+    """
+    from matminer.utils.data import CohesiveEnergyData
+
+    table = CohesiveEnergyData(impute_nan=False).cohesive_energy_data
+    known = {symbol: float(value) for symbol, value in table.items() if math.isfinite(value)}
+    return {"H": COHESIVE_ENERGY_OF_HYDROGEN_EV, **known}
+
+
+def _check_elements(settings: dict) -> None:
+    for key in ("elements", "exclude_elements"):
+        for symbol in settings[key]:
+            if not Element.is_valid_symbol(symbol):
+                raise InputError(f"materials_project.{key}", f"{symbol!r} is no element", "Write its symbol")
+
+
+def _check_material(summary: dict, settings: dict) -> None:
+    if summary.get("deprecated"):
+        raise Rejected("deprecated")
+    if not summary.get("structure"):
+        raise Rejected("no structure")
+    symbols = {s["element"].rstrip("0123456789+-") for site in summary["structure"]["sites"] for s in site["species"]}
+    if settings["elements"] and not symbols <= set(settings["elements"]):
+        raise Rejected("other elements", ", ".join(sorted(symbols - set(settings["elements"]))))
+    if symbols & set(settings["exclude_elements"]):
+        raise Rejected("excluded elements", ", ".join(sorted(symbols & set(settings["exclude_elements"]))))
+    fewest, most = settings["n_elements"]
+    if not fewest <= len(symbols) <= most:
+        raise Rejected("number of elements", str(len(symbols)))
+    n_sites = len(summary["structure"]["sites"])
+    if n_sites > settings["max_sites"]:
+        raise Rejected("too many sites", str(n_sites))
+    limit = settings["max_energy_above_hull_ev_per_atom"]
+    above_hull = _number(summary.get("energy_above_hull"))
+    if limit is not None and (above_hull is None or above_hull > limit):
+        raise Rejected("too far above the hull", "unknown" if above_hull is None else f"{above_hull:.3f} eV/atom")
+
+
+def _check_tensor(elasticity: dict, settings: dict) -> None:
+    if elasticity.get("state") == "failed":
+        raise Rejected("the fit of its elastic tensor failed")
+    if settings["reject_warnings"] and elasticity.get("warnings"):
+        raise Rejected("its elastic tensor is flagged", "; ".join(elasticity["warnings"])[:200])
+    if settings["reuss_at_most_voigt"]:
+        for name in ("bulk_modulus", "shear_modulus"):
+            average = elasticity.get(name) or {}
+            reuss, voigt = _number(average.get("reuss")), _number(average.get("voigt"))
+            if None not in (reuss, voigt) and reuss > voigt + REUSS_TOLERANCE * max(1.0, abs(voigt)):
+                raise Rejected("Reuss above Voigt", f"{name} {reuss:g} > {voigt:g} GPa")
+
+
+def _modulus(elasticity: dict, name: str, bounds: list[float]) -> float | None:
+    value = _number((elasticity.get(name) or {}).get("vrh"))
+    if value is not None and not bounds[0] <= value <= bounds[1]:
+        raise Rejected(f"{name} outside {bounds[0]:g} to {bounds[1]:g} GPa", f"{value:g}")
+    return value
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
+
+
+def _structure(record: dict) -> Structure:
+    try:
+        return checked_structure(Structure.from_dict(record["summary"]["structure"]), record["material_id"])
+    except InputError as error:
+        raise Rejected("a structure that cannot be computed", error.problem) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise Rejected("a structure that cannot be read", f"{type(error).__name__}: {error}") from None
+
+
+def _sample(snapshot: Path | str, settings: dict, cohesive_ev: dict[str, float] | None) -> set[str] | None:
+    """Ids of a sample of ``max_materials``: by hash, so that a larger one contains it and no kind is preferred."""
+    if settings["max_materials"] is None:
+        return None
+    passing = []
+    for record in read_records(snapshot):
+        try:
+            labels(record, settings, cohesive_ev)
+            _structure(record)
+        except Rejected:
+            continue
+        passing.append(record["material_id"])
+    passing.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return set(passing[: settings["max_materials"]])
+
+
+def _properties(record: dict) -> dict:
+    summary = record["summary"]
+    symmetry = summary.get("symmetry") or {}
+    values = (
+        record["material_id"],
+        summary.get("formula_pretty"),
+        symmetry.get("number"),
+        len(summary["structure"]["sites"]),
+        summary.get("energy_above_hull"),
+        summary.get("formation_energy_per_atom"),
+        summary.get("ordering"),
+        summary.get("total_magnetization"),
+        summary.get("theoretical"),
+    )
+    return dict(zip(PROPERTIES, values, strict=True))
+
+
+def _relative(path: Path, table: Path) -> str:
+    return Path(os.path.relpath(path, table.resolve().parent)).as_posix()
+
+
+def _write_table(rows: list[dict], columns: list[str], path: Path | str) -> None:
+    with atomic(path) as temporary:
+        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False)

@@ -1,0 +1,93 @@
+"""Free atoms and formation energies against known numbers of PBE, at low cut-offs and in small boxes."""
+
+import numpy as np
+import pytest
+from pymatgen.core import Structure
+from pymatgen.io.vasp.inputs import Poscar
+
+from rho2prop.dft import gpaw_atom
+from rho2prop.dft.base import atom_in_box, run_atom, run_material
+from rho2prop.dft.outcome import read_outcome
+from rho2prop.formation import formation_energy_ev_per_atom, read_atoms
+
+SETTINGS = {
+    "xc": "PBE",
+    "ecut_ev": 300,
+    "k_spacing_per_ang": 0.6,
+    "smearing_ev": 0.1,
+    "spin": "auto",
+    "max_iterations": 100,
+    "superposition": False,
+    "atom_box_ang": 6.0,
+}
+FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+
+
+@pytest.fixture(scope="module")
+def atoms(tmp_path_factory):
+    """Folders of the free atoms of C and Si."""
+    folder = tmp_path_factory.mktemp("atoms")
+    for symbol in ("C", "Si"):
+        run_atom(symbol, "gpaw", SETTINGS, folder / symbol)
+    return folder
+
+
+def test_atoms_have_the_moments_of_hunds_rules(atoms, tmp_path):
+    for symbol in ("C", "Si"):
+        outcome = read_outcome(atoms / symbol, needs_density=False)
+        assert (outcome.status, outcome.corrections, outcome.protocol_changes) == ("converged", [], [])
+        assert outcome.magnetic_moment_mub == pytest.approx(2.0, abs=1e-3)
+    nitrogen = run_atom("N", "gpaw", {**SETTINGS, "ecut_ev": 200, "atom_box_ang": 5.0}, tmp_path / "N")
+    assert nitrogen.magnetic_moment_mub == pytest.approx(3.0, abs=1e-3)
+    assert (nitrogen.n_electrons, nitrogen.grid) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "edge_ang", "cohesive_ev"),
+    # PBE without zero-point energy, to a tenth of an eV; small box and cut-off cost as much again
+    [("C", 3.573, 7.7), ("Si", 5.469, 4.6)],
+)
+def test_cohesive_energy_is_that_of_pbe(atoms, tmp_path, symbol, edge_ang, cohesive_ev):
+    crystal = Structure(FCC * edge_ang, [symbol] * 2, [[0, 0, 0], [0.25, 0.25, 0.25]])
+    Poscar(crystal).write_file(tmp_path / "crystal.vasp")
+    outcome = run_material("crystal", tmp_path / "crystal.vasp", None, "gpaw", SETTINGS, tmp_path / "crystal")
+    assert outcome.magnetic_moment_mub is None
+    table, energies_ev = read_atoms([str(atoms / name) for name in ("C", "Si")])
+    assert list(table["material_id"]) == ["C", "Si"]
+    formation_ev = formation_energy_ev_per_atom(outcome.energy_ev, crystal, energies_ev)
+    assert formation_ev == pytest.approx(-cohesive_ev, abs=0.3)
+
+
+def test_atom_that_does_not_converge_records_each_attempt(tmp_path):
+    outcome = run_atom("C", "gpaw", {**SETTINGS, "max_iterations": 2, "atom_box_ang": 4.0}, tmp_path / "C")
+    assert (outcome.status, outcome.energy_ev) == ("failed", None)
+    assert "within 2 iterations in any of the attempts" in outcome.reason
+    assert len(outcome.corrections) == 2
+    assert outcome.protocol_changes == ["integer occupations → Fermi-Dirac 0.1 eV at fixed moment"]
+
+
+def test_direct_minimisation_finds_the_same_atom(atoms, tmp_path, monkeypatch):
+    second = gpaw_atom.attempts(0.1)[1]
+    monkeypatch.setattr(gpaw_atom, "attempts", lambda smearing_ev: [second])
+    outcome = run_atom("C", "gpaw", SETTINGS, tmp_path / "C")
+    known = read_outcome(atoms / "C", needs_density=False)
+    assert outcome.energy_ev == pytest.approx(known.energy_ev, abs=0.02)
+    assert outcome.magnetic_moment_mub == pytest.approx(2.0, abs=1e-3)
+    assert outcome.corrections == ["self-consistency cycle → direct minimisation"]
+    assert outcome.protocol_changes == []
+
+
+def test_element_without_dataset_is_named(tmp_path):
+    outcome = run_atom("Tc", "gpaw", SETTINGS, tmp_path / "Tc")
+    assert (outcome.status, "no PBE dataset for Tc" in outcome.reason) == ("failed", True)
+
+
+def test_formation_energy_needs_each_atom():
+    magnesia = Structure(FCC * 4.21, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    assert formation_energy_ev_per_atom(-12.0, magnesia, {"Mg": -1.0, "O": -1.0}) == pytest.approx(-5.0)
+    assert formation_energy_ev_per_atom(-12.0, magnesia, {"Mg": -1.0}) is None
+
+
+def test_box_of_an_atom_has_unequal_edges():
+    a, b, c = atom_in_box("O", 8.0).lattice.abc
+    assert (a, a < b < c) == (8.0, True)

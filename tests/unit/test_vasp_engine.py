@@ -1,0 +1,121 @@
+"""The engine without VASP: what it needs of a machine, and how errors of the machine end."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pymatgen.core import Lattice, Structure
+from standins.potcars import write_potcars
+
+from rho2prop.dft import vasp
+from rho2prop.dft.base import EngineError, Task, Unfinished, atom_in_box, run_material
+from rho2prop.dft.vasp_restart import State
+
+MAGNESIA = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+SETTINGS = {
+    "preset": "latentmatfusion",
+    "relax": True,
+    "superposition": True,
+    "spin": "materials_project",
+    "max_errors": 5,
+    "max_walltime_stops": 2,
+    "atom_box_ang": 12.0,
+    "ranks": 1,
+    "launch": "",
+    "binary": sys.executable,
+    "atom_binary": "",
+    "parallel": {},
+    "polling_s": 0.05,
+    "walltime_margin_s": 60.0,
+}
+
+
+@pytest.fixture
+def task(tmp_path, monkeypatch) -> Task:
+    write_potcars(tmp_path / "potcars", ["Mg", "O"])
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "potcars"))
+    return Task("MgO", MAGNESIA, scratch=tmp_path / "scratch")
+
+
+def test_a_machine_without_vasp_fails_the_job_and_not_the_material(task, tmp_path):
+    MAGNESIA.to(str(tmp_path / "MgO.cif"))
+    arguments = "MgO", tmp_path / "MgO.cif", None, "vasp", SETTINGS | {"binary": "no_such_vasp"}, tmp_path / "out"
+    with pytest.raises(Unfinished, match="no_such_vasp is not found on this machine"):
+        run_material(*arguments, scratch=task.scratch)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_without_potcars_says_so(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(Unfinished, match=r"PMG_VASP_PSP_DIR .*nowhere"):
+        vasp.compute(task, SETTINGS, tmp_path)
+
+
+def test_a_potcar_that_is_missing_is_the_reason(task, tmp_path):
+    with pytest.raises(ValueError, match="no readable POTCAR Si"):
+        vasp.compute(Task("Si", atom_in_box("Si", 5.0)), SETTINGS, tmp_path)
+
+
+def test_a_full_disk_of_our_own_files_is_the_reason(task, tmp_path, monkeypatch):
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(State, "save", full)
+    with pytest.raises(EngineError, match="disk full: make room under") as caught:
+        vasp.compute(task, SETTINGS, tmp_path)
+    assert caught.value.resumable
+
+
+def test_time_that_runs_out_again_and_again_ends_with_a_reason(task, tmp_path):
+    late = Task(task.material_id, task.structure, scratch=task.scratch, deadline_s=1.0)
+    for stop in (1, 2):
+        with pytest.raises(Unfinished, match=rf"stopped in step relax .*\(stop {stop} of 2\)"):
+            vasp.compute(late, SETTINGS, tmp_path)
+    with pytest.raises(EngineError, match=r"3 times \(dft.vasp.max_walltime_stops is 2\)") as caught:
+        vasp.compute(late, SETTINGS, tmp_path)
+    assert caught.value.resumable
+    with pytest.raises(Unfinished, match="stop 1 of 2"):
+        vasp.compute(late, SETTINGS, tmp_path)
+
+
+def test_without_a_scratch_folder_there_is_nothing_to_go_on_from(task, tmp_path):
+    with pytest.raises(EngineError, match="no scratch folder"):
+        vasp.compute(Task("MgO", MAGNESIA, deadline_s=1.0), SETTINGS, tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("vasp-")] == []
+
+
+def test_launcher_and_ranks_make_the_command(task, tmp_path):
+    program = tmp_path / "show"
+    program.write_text('#!/bin/sh\necho "$0 $@" > command\nexit 3\n')
+    program.chmod(0o755)
+    settings = SETTINGS | {"binary": "vasp_std", "atom_binary": "vasp_gam"}
+    atom = Task("O", atom_in_box("O", 8.0), threads=4, launch=f"{program} -n {{threads}}", scratch=task.scratch)
+    with pytest.raises(EngineError, match="exit status 3 and without a whole result, 2 times") as caught:
+        vasp.compute_atom(atom, settings, tmp_path)
+    assert (task.scratch / "atom" / "command").read_text().split() == [str(program), "-n", "4", "vasp_gam"]
+    assert caught.value.corrections == ["atom: VASP ended with exit status 3 and without a whole result: started again"]
+
+
+def test_vasp_does_not_outlive_the_process_that_runs_it(tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from rho2prop.dft.vasp_run import VaspProcess
+job = VaspProcess([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60); print('outlived')"])
+process = job.run(sys.argv[1])
+while "up" not in Path(sys.argv[1], "vasp.out").read_text():
+    assert process.poll() is None
+print(process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = Path(vasp.__file__).parents[2]
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=120)
+    assert finished.returncode == -9, finished.stderr
+    process = Path("/proc", finished.stdout.strip(), "stat")
+    while process.exists() and process.read_text().rpartition(")")[2].split()[0] != "Z":
+        os.sched_yield()  # the kernel's signal is on its way; without it this waits until VASP has ended by itself
+    assert (tmp_path / "vasp.out").read_text() == "up\n"
