@@ -20,6 +20,7 @@ include: "rules/autoencoder.smk"
 include: "rules/features.smk"
 include: "rules/regression.smk"
 include: "rules/prediction.smk"
+include: "rules/models.smk"
 include: "rules/report.smk"
 
 
@@ -29,4 +30,6 @@ rule all:
         "results/report.html",
         "results/metrics.csv",
         "results/predictions.csv",
+        "results/models",
+        "results/latents.sqlite",
         rules.plot_figures.output,

@@ -29,6 +29,7 @@ rule run_dft:
     resources:
         mem_mb=2000,
         runtime=60,
+        mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile says how many at once
     params:
         engine=ENGINE,
         settings=SETTINGS,

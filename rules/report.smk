@@ -22,6 +22,9 @@ REPORTED = dict(
     splits="results/splits.csv",
     metrics="results/metrics.csv",
     importance="results/importance.csv",
+    intervals="results/intervals.csv",
+    robustness="results/robustness.csv",
+    latent_database="results/latent_database.csv",
     new_predictions="results/predictions.csv",
     history="results/autoencoder/all/history.csv",
     reconstruction="results/reconstruction/all.csv",
@@ -60,6 +63,9 @@ rule plot_figures:
         atoms="results/atoms.csv",
         metrics="results/metrics.csv",
         predictions="results/predictions.csv",
+        trust=[
+            REPORTED[name] for name in ("intervals", "robustness", "latent_database")
+        ],
         autoencoder="results/autoencoder/all",
         reconstruction="results/reconstruction/all.csv",
         slices=REPORTED["slices"],

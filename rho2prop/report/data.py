@@ -38,6 +38,18 @@ TABLES = {
         ("value", "fold_std"),
     ),
     "history": ((), ("epoch", "train_loss", "validation_loss", "seconds", "learning_rate")),
+    "intervals": (
+        ("target", "model", "features", "fold"),
+        ("coverage_stated", "coverage_found", "n", "mean_width"),
+    ),
+    "robustness": (
+        ("material_id", "model", "features", "grid", "handling", "kind", "transformation", "target"),
+        ("value", "relative_change"),
+    ),
+    "latent_database": (
+        ("material_id", "formula", "part", "reason"),
+        ("grid_points", "bytes_database", "bytes_chgcar", "relative_l1_error", "relative_l1_window", "electron_factor"),
+    ),
     "reconstruction": (("material_id", "method", "part"), ("bytes", "mse", "mae", "relative_l1")),
 }
 # Columns that tables of older runs lack: blank there.
@@ -65,6 +77,9 @@ class Run:
     importance: pd.DataFrame | None
     new_predictions: pd.DataFrame | None
     history: pd.DataFrame | None
+    intervals: pd.DataFrame | None
+    robustness: pd.DataFrame | None
+    latent_database: pd.DataFrame | None
     reconstruction: pd.DataFrame | None
     predictions_dir: Path | None
     slices: tuple[dict, ...]
@@ -97,7 +112,8 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     ----------
     inputs
         Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``importance``,
-        ``new_predictions``, ``history``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
+        ``new_predictions``, ``history``, ``intervals``, ``robustness``, ``latent_database``,
+        ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
         (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
     config
         Configuration of the run.

@@ -16,8 +16,10 @@ from rho2prop.report import (
     figures_models,
     sections_data,
     sections_density,
+    sections_intervals,
     sections_making,
     sections_models,
+    sections_trust,
     sections_use,
 )
 from rho2prop.report.blocks import Figure, Section
@@ -50,6 +52,9 @@ def sections(run: Run) -> list[Section]:
         sections_density.autoencoder(run),
         sections_models.properties(run),
         sections_use.importance(run),
+        sections_intervals.intervals(run),
+        sections_trust.robustness(run.robustness),
+        sections_trust.latent_database(run.latent_database),
         sections_use.predictions(run),
         sections_making.making(run),
     ]

@@ -17,6 +17,9 @@ SECTIONS = [
     "autoencoder",
     "properties",
     "importance",
+    "intervals",
+    "robustness",
+    "latent-database",
     "predictions",
     "making",
 ]
@@ -182,6 +185,18 @@ def write_run(tmp_path: Path) -> dict:
             [
                 ("lightgbm", "magpie+latent_pca", "chemical_system", K, "magpie", 0.7, 0.8),
                 ("lightgbm", "magpie+latent_pca", "chemical_system", K, "latent_pca", 0.3, 0.2),
+            ],
+        ),
+        "intervals": write_csv(
+            tmp_path / "intervals.csv",
+            "target model features fold coverage_stated coverage_found n mean_width scale_power",
+            [
+                (K, "lightgbm", "magpie+fingerprint", fold, 0.9, found, n, 41.5, 0.5)
+                for fold, found, n in ((0, 0.86, 50), (1, 0.92, 50), ("pooled", 0.89, 100))
+            ]
+            + [
+                (G, "lightgbm_from_kg", "magpie+fingerprint", fold, 0.9, found, n, 20.25, 0)
+                for fold, found, n in ((0, 0.6, 50), (1, 0.7, 50), ("pooled", 0.65, 100))
             ],
         ),
         "predictions_dir": tmp_path / "regression",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from rho2prop.fingerprint import fingerprint
+from rho2prop.fingerprint import QUANTILES, _quantiles, fingerprint
 
 
 def supercell(density, repeats):
@@ -62,3 +62,24 @@ def test_histogram_shares_add_up_to_the_volume(density):
     assert sum(value for name, value in found.items() if name.startswith("hist_")) == pytest.approx(1.0)
     for kind in ("core", "bond", "interstice"):
         assert sum(found[f"anisotropy_{kind}_{i}"] for i in range(3)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        np.random.default_rng(0).standard_normal(5000),
+        np.exp(5 * np.random.default_rng(1).standard_normal(5000)),
+        np.repeat(np.random.default_rng(2).standard_normal(50), 100),
+        np.full(5000, 0.3),
+        np.arange(7.0),
+    ],
+    ids=["normal", "long tail", "ties", "constant", "few"],
+)
+def test_quantiles_are_those_of_a_whole_sort(field):
+    rho = np.random.default_rng(3).uniform(0.1, 2.0, field.size)
+    order = np.argsort(field, kind="stable")
+    charge = np.cumsum(rho[order])
+    by_volume = field[order][np.ceil(QUANTILES * field.size).astype(int) - 1]
+    by_charge = field[order][np.searchsorted(charge, QUANTILES * charge[-1])]
+    found = list(_quantiles("x", field, rho).values())
+    np.testing.assert_array_equal(found, np.concatenate([by_volume, by_charge]))

@@ -174,6 +174,16 @@ def test_report_says_what_could_not_be_predicted(rendered):
     assert "No material has a Debye temperature" in found.text["targets"]
 
 
+def test_report_states_found_coverage_and_names_what_is_off(rendered):
+    _, _, found = rendered
+    rows = [row for row in found.rows("intervals") if row]
+    assert rows[0][:4] == ["LightGBM, magpie+fingerprint", "K / GPa", "89.0", "86 to 92"]
+    assert rows[1][:4] == ["LightGBM (from K and G), magpie+fingerprint", "G / GPa", "65.0", "60 to 70"]
+    text = found.text["intervals"]
+    assert "off the stated 90 %: LightGBM (from K and G), magpie+fingerprint, G (65 %)." in text
+    assert "K (89" not in text
+
+
 def test_report_of_an_almost_empty_run_is_sentences(inputs, tmp_path):
     header = inputs["metrics"].read_text().splitlines()[0]
     inputs["metrics"].write_text(header + "\n")

@@ -1,0 +1,247 @@
+"""Writing a model bundle: everything that predicts new materials, in one folder that travels.
+
+The format is described in docs/formats.md and read by ``rho2prop.bundle_reading``.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop import __version__
+from rho2prop.atomic import atomic
+from rho2prop.blocks import block_names
+from rho2prop.bundle_check import (
+    DECODER,
+    ENCODER,
+    FORMAT,
+    INTERVALS,
+    MAGPIE,
+    MANIFEST,
+    TRAINING_SPACE,
+    VERSION,
+    fingerprint_definition,
+)
+from rho2prop.collection import block_data, read_materials, require_one_kind, write_table
+from rho2prop.errors import InputError
+from rho2prop.intervals import calibrations
+from rho2prop.magpie_table import element_table
+from rho2prop.metrics import summarise
+from rho2prop.novelty import fit_training_space
+from rho2prop.regression import collect_metrics
+from rho2prop.splits import FINAL_FOLD
+from rho2prop.targets import TARGETS
+
+KNOWN_BLOCKS = ("magpie", "structure", "fingerprint", "latent", "latent_pca")
+SPACE_BLOCKS = ("magpie", "fingerprint")  # the distance to the training set is measured in these
+LEFT_OUT = ("test_predictions.csv",)  # of a fold's folder: records of the fit that no prediction needs
+METRICS, COVERAGE, TRAINING = "metrics_summary.csv", "intervals.csv", "training.csv"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """Files of a finished run that a bundle is made of.
+
+    Parameters
+    ----------
+    materials
+        ``results/materials.csv``.
+    features
+        Files of the blocks magpie and fingerprint.
+    autoencoder
+        Folder of the autoencoder of scope ``all``.
+    final, folds
+        Regression folders of the split ``all`` and of the split that calibrates the intervals, in the order of the
+        configuration key ``predict``.
+    intervals
+        ``results/intervals.csv``.
+    """
+
+    materials: Path | str
+    features: list[str]
+    autoencoder: Path | str
+    final: list[str]
+    folds: list[str]
+    intervals: Path | str
+
+
+def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
+    """Write a bundle, whole or not at all.
+
+    Parameters
+    ----------
+    run
+        The finished run.
+    config
+        Its whole configuration; ``predict`` names the regressors, ``intervals.coverage`` the stated coverage.
+    folder
+        Folder to write.
+
+    Raises
+    ------
+    InputError
+        If a regressor needs features that cannot be computed from a density alone, or a file of the run does not
+        belong to the others.
+    """
+    materials = read_materials(run.materials)
+    materials = materials[materials["role"] == "train"]
+    if materials.empty:
+        raise InputError(run.materials, "has no training materials", "Finish the run first")
+    require_one_kind(materials)
+    blocks = block_data(list(run.features))
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        autoencoder = _write_autoencoder(Path(run.autoencoder), temporary, config["grid"])
+        regressors = [
+            _copy_regressor(choice, Path(final), temporary)
+            for choice, final in zip(config["predict"], run.final, strict=True)
+        ]
+        intervals = _write_intervals(run.folds, regressors, config["intervals"]["coverage"], temporary)
+        elements = _write_training(materials, blocks, temporary)
+        properties, table = element_table()
+        np.savez_compressed(temporary / MAGPIE, properties=np.array(properties), table=table)
+        write_table(summarise(collect_metrics(run.folds)), temporary / METRICS)
+        shutil.copyfile(run.intervals, temporary / COVERAGE)
+        manifest = {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "code_version": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": _without_places(config),
+            "grid": config["grid"],
+            "density": {
+                "kind": materials["density_kind"].iloc[0],
+                "engine": materials["density_engine"].iloc[0],
+                "unit": "e/Å³",
+            },
+            "targets": {
+                name: {"symbol": target.symbol, "name": target.name, "unit": target.unit}
+                for name, target in TARGETS.items()
+                if any(name in regressor["targets"] for regressor in regressors)
+            },
+            "features": {
+                "magpie": {"file": MAGPIE, "columns": list(blocks.tables["magpie"].columns)},
+                "fingerprint": {
+                    "definition": fingerprint_definition(),
+                    "columns": list(blocks.tables["fingerprint"].columns),
+                },
+                "latent": {"file": ENCODER, "shape": autoencoder["latent_shape"]},
+            },
+            "autoencoder": autoencoder,
+            "regressors": regressors,
+            "intervals": intervals | {"checked": COVERAGE},
+            "training": {"file": TRAINING, "n_materials": len(materials), "elements": elements},
+            "metrics": METRICS,
+            "files": _checksums(temporary),
+        }
+        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _without_places(config: dict) -> dict:
+    """The configuration without what it says of the machine: of no use elsewhere, and nobody's business."""
+    dft = {
+        name: {key: value for key, value in section.items() if key != "machine"}
+        if isinstance(section, dict)
+        else section
+        for name, section in config["dft"].items()
+    }
+    dft["vasp"] = dft["vasp"] | {"preset": Path(dft["vasp"]["preset"]).name}
+    snapshot = config["materials_project"] | {"snapshot": Path(config["materials_project"]["snapshot"]).name}
+    return config | {"materials": Path(config["materials"]).name, "materials_project": snapshot, "dft": dft}
+
+
+def _write_autoencoder(source: Path, folder: Path, grid: dict) -> dict:
+    from safetensors.torch import save
+
+    from rho2prop.autoencoder_training import load_autoencoder
+
+    model, record = load_autoencoder(source)
+    if record.get("grid", grid) != grid:
+        raise InputError(source, f"was trained on the grid {record['grid']}, the run has {grid}", "Train it again")
+    (folder / ENCODER).parent.mkdir()
+    for name, network in ((ENCODER, model.encoder), (DECODER, model.decoder)):
+        weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+        (folder / name).write_bytes(save(weights))  # save_file would make a file that only its owner can read
+    config = model.config
+    shape = [16, *[config.latent_size] * 3]
+    return {
+        "network": {name: getattr(config, name) for name in ("network", "grid_size", "latent_size", "dropout")},
+        "latent_shape": shape,
+        "n_parameters": sum(tensor.numel() for tensor in model.parameters()),
+    }
+
+
+def _copy_regressor(choice: dict, final: Path, folder: Path) -> dict:
+    summary = json.loads((final / "targets.json").read_text())
+    model, features = choice["model"], choice["features"]
+    if (summary["model"], summary["features"]) != (model, features):
+        problem = f"holds {summary['model']} on {summary['features']}, wanted {model} on {features}"
+        raise InputError(final, problem, "Name the right folder")
+    unknown = [block for block in block_names(features) if block not in KNOWN_BLOCKS]
+    if unknown:
+        mend = f"Under predict, join features of {', '.join(KNOWN_BLOCKS)}"
+        raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", mend)
+    name = f"regressors/{model}/{features}"
+    shutil.copytree(final / "folds" / FINAL_FOLD, folder / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    record = json.loads((folder / name / "fold.json").read_text())
+    return {
+        "model": model,
+        "features": features,
+        "folder": name,
+        "targets": record["targets"],
+        "n_train": record["n_train"],
+    }
+
+
+def _write_intervals(folds: list[str], regressors: list[dict], coverage: float, folder: Path) -> dict:
+    records, scores = [], {}
+    for source, regressor in zip(folds, regressors, strict=True):
+        for (model, target), calibration in calibrations(source, coverage).items():
+            key = f"{model}/{regressor['features']}/{target}"
+            scores[key] = calibration.scores
+            records.append(
+                {
+                    "model": model,
+                    "features": regressor["features"],
+                    "target": target,
+                    "scores": key,
+                    "n": len(calibration.scores),
+                    "power": calibration.power,
+                    "offset": calibration.offset,
+                    "is_positive": calibration.is_positive,
+                }
+            )
+        summary = json.loads((Path(source) / "targets.json").read_text())
+        missing = [target for target in regressor["targets"] if target not in summary["targets"]]
+        if missing:
+            problem = f"has no out-of-fold predictions of {missing[0]}, which the final model predicts"
+            raise InputError(source, problem, "Lower evaluation.n_folds or add labels")
+    np.savez_compressed(folder / INTERVALS, **scores)
+    return {"coverage": coverage, "file": INTERVALS, "calibrations": records}
+
+
+def _write_training(materials: pd.DataFrame, blocks, folder: Path) -> list[str]:
+    ids = materials["material_id"].tolist()
+    table = pd.concat([blocks.table(block, ids) for block in SPACE_BLOCKS], axis=1)
+    elements = sorted({symbol for system in materials["chemical_system"] for symbol in system.split("-")})
+    space = fit_training_space(table, materials["formula"].tolist(), set(elements))
+    np.savez_compressed(folder / TRAINING_SPACE, **space.to_arrays())
+    write_table(materials[["material_id", "formula", "chemical_system"]], folder / TRAINING)
+    return elements
+
+
+def _checksums(folder: Path) -> dict[str, dict]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+        }
+        for path in files
+    }

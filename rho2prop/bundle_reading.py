@@ -1,0 +1,331 @@
+"""Model bundles: read, check, predict. Nothing in a bundle can run code: JSON, CSV, arrays, safetensors, tree text."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+
+from rho2prop.blocks import LATENT, LATENT_PCA, BlockData, Latents, block_names, load_design
+from rho2prop.bundle_check import DECODER, ENCODER, INTERVALS, MAGPIE, MEND_WHOLE, TRAINING_SPACE, read_manifest
+from rho2prop.density import Density
+from rho2prop.elasticity import derive_from_kg
+from rho2prop.errors import InputError
+from rho2prop.fingerprint import fingerprint
+from rho2prop.intervals import Calibration
+from rho2prop.magpie_table import magpie_row
+from rho2prop.novelty import Novelty, TrainingSpace
+from rho2prop.splits import FINAL_FOLD, FINAL_SPLIT
+from rho2prop.targets import TARGETS
+
+if TYPE_CHECKING:
+    from rho2prop.decoding import Decoder
+    from rho2prop.latent_record import LatentRecord
+    from rho2prop.models.autoencoder import Autoencoder
+
+FROM_KG = "_from_kg"
+COLUMNS = [
+    "name",
+    "formula",
+    "target",
+    "symbol",
+    "unit",
+    "model",
+    "features",
+    "value",
+    "lower",
+    "upper",
+    "coverage",
+]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the models say of one material.
+
+    Parameters
+    ----------
+    name, formula
+        As given, and reduced.
+    table
+        One row per model and property: ``value, lower, upper`` in ``unit``, the true value expected inside with
+        probability ``coverage``. Models ``<model>_from_kg``: E and Θ that follow from the predicted K and G.
+    novelty
+        Distance to the training set.
+    warnings
+        What else speaks against trusting the values, one line each.
+    """
+
+    name: str
+    formula: str
+    table: pd.DataFrame
+    novelty: Novelty
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder of trained models, checked; each part is read when it is first needed.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    manifest
+        Content of ``manifest.json``: see docs/formats.md.
+    """
+
+    folder: Path
+    manifest: dict
+
+    @property
+    def kind(self) -> str:
+        """Kind of density that the models were trained on."""
+        return self.manifest["density"]["kind"]
+
+    @property
+    def engine(self) -> str:
+        """Program and version that computed the training densities."""
+        return self.manifest["density"]["engine"]
+
+    @property
+    def grid(self) -> dict:
+        """Section ``grid`` of the configuration: ``kind``, ``size``, ``voxel_ang``."""
+        return self.manifest["grid"]
+
+    @property
+    def coverage(self) -> float:
+        """Stated coverage of the intervals."""
+        return self.manifest["intervals"]["coverage"]
+
+    def predict(
+        self, density: Density, name: str, allow_other_engine: bool = False, coverage: float | None = None
+    ) -> Prediction:
+        """Predict all properties of one material with all models of the bundle.
+
+        Parameters
+        ----------
+        density
+            Checked density of the bundle's kind and engine.
+        name
+            Of the material, for the table and for messages.
+        allow_other_engine
+            Turn the error on another engine into a warning.
+        coverage
+            Of the intervals; the bundle's own unless given.
+
+        Raises
+        ------
+        InputError
+            If the density is of another kind or engine than the training densities.
+        """
+        warnings = self.check_density(density, name, allow_other_engine)
+        coverage = self.coverage if coverage is None else coverage
+        material = _material_row(name, density)
+        blocks = self._blocks(density, name)
+        frames = []
+        for regressor in self._regressors:
+            predicted = regressor.predict(blocks, name)
+            derived = derive_from_kg(predicted, material)
+            frames.append(self._rows(predicted, regressor.model, regressor.features, coverage))
+            if len(derived.columns):
+                frames.append(self._rows(derived, regressor.model + FROM_KG, regressor.features, coverage))
+        table = pd.concat(frames, ignore_index=True).assign(name=name, formula=material["formula"][0])[COLUMNS]
+        warnings += _nonsense(table)
+        return Prediction(name, material["formula"][0], table, self._novelty(density, blocks, name), warnings)
+
+    def load(self) -> None:
+        """Read all parts now instead of when they are first needed."""
+        for part in ("_magpie", "_training_space", "_calibrations", "autoencoder", "_regressors"):
+            getattr(self, part)
+
+    def check_density(self, density: Density, name: str, allow_other_engine: bool = False) -> list[str]:
+        """Warnings about a density, or InputError if the models cannot be used with it."""
+        trained = f"the models of {self.folder} were trained on {self.kind} densities of {self.engine}"
+        if density.kind != self.kind:
+            problem = f"is a density of kind {density.kind!r}, {trained}"
+            raise InputError(name, problem, f"Give a {self.kind} density or another bundle")
+        found, wanted = (" ".join(engine.split()) for engine in (density.engine, self.engine))
+        if _program(found) == _program(wanted):
+            return [] if found == wanted else [f"computed by {found}; {trained}"]
+        if not allow_other_engine:
+            problem = f"is a density of the engine {found!r}, {trained}"
+            mend = f"Compute it with {_program(wanted)}, use a bundle trained on {_program(found)} densities, or"
+            raise InputError(name, problem, f"{mend} allow it (--allow-other-engine) at the cost of wrong values")
+        return [f"computed by {found}, but {trained}: values and intervals may be wrong"]
+
+    def encode(self, density: Density) -> np.ndarray:
+        """The latent of a density, float32, shape (16, s, s, s)."""
+        import torch
+
+        from rho2prop.grids import to_grid
+
+        values = to_grid(density, self.grid["kind"], self.grid["size"], self.grid["voxel_ang"])
+        with torch.no_grad():
+            return self.autoencoder.encoder(torch.from_numpy(values)[None, None])[0].numpy()
+
+    def decode(self, latent: np.ndarray) -> np.ndarray:
+        """The grid that a latent stands for, e/Å³, shape (size, size, size), float32."""
+        import torch
+
+        expected = tuple(self.manifest["autoencoder"]["latent_shape"])
+        if latent.shape != expected:
+            raise InputError("latent", f"has shape {latent.shape}, expected {expected}", "Encode it with this bundle")
+        with torch.no_grad():
+            return self.autoencoder.decoder(torch.from_numpy(latent.astype(np.float32))[None])[0, 0].numpy()
+
+    def encode_record(self, density: Density, name: str) -> "LatentRecord":
+        """The latent of a density with all that is needed to decode it to its own cell."""
+        from rho2prop.latent_record import make_record
+
+        return make_record(name, density, self.encode(density), self.grid, self.decoder.sha256)
+
+    @cached_property
+    def decoder(self) -> "Decoder":
+        """For ``rho2prop.decoding.decode_record``."""
+        from rho2prop.decoding import make_decoder
+
+        return make_decoder(self.autoencoder, self.grid)
+
+    @cached_property
+    def autoencoder(self) -> "Autoencoder":
+        """The trained network in evaluation mode."""
+        from safetensors.torch import load_file
+
+        from rho2prop.models.autoencoder import AutoencoderConfig, build_autoencoder
+
+        with _readable(self.folder / "autoencoder"):
+            model = build_autoencoder(AutoencoderConfig(**self.manifest["autoencoder"]["network"]))
+            model.encoder.load_state_dict(load_file(self.folder / ENCODER))
+            model.decoder.load_state_dict(load_file(self.folder / DECODER))
+        return model.eval()
+
+    @cached_property
+    def _regressors(self) -> list["_Regressor"]:
+        folders = [self.folder / record["folder"] for record in self.manifest["regressors"]]
+        with _readable(self.folder / "regressors"):
+            return [_Regressor(folder) for folder in folders]
+
+    @cached_property
+    def _calibrations(self) -> dict[tuple[str, str, str], Calibration]:
+        records = self.manifest["intervals"]["calibrations"]
+        with _readable(self.folder / INTERVALS), np.load(self.folder / INTERVALS) as scores:
+            return {
+                (one["model"], one["features"], one["target"]): Calibration(
+                    one["power"], one["offset"], scores[one["scores"]], one["is_positive"]
+                )
+                for one in records
+            }
+
+    @cached_property
+    def _training_space(self) -> TrainingSpace:
+        with _readable(self.folder / TRAINING_SPACE), np.load(self.folder / TRAINING_SPACE) as arrays:
+            return TrainingSpace(**{name: arrays[name] for name in arrays.files})
+
+    @cached_property
+    def _magpie(self) -> tuple[list[str], np.ndarray]:
+        with _readable(self.folder / MAGPIE), np.load(self.folder / MAGPIE) as arrays:
+            return arrays["properties"].tolist(), arrays["table"]
+
+    def _blocks(self, density: Density, name: str) -> BlockData:
+        """Every feature block that a regressor or the distance to the training set needs."""
+        wanted = {block for record in self.manifest["regressors"] for block in block_names(record["features"])}
+        tables = {
+            "magpie": pd.DataFrame([magpie_row(density.numbers, *self._magpie)], index=[name]),
+            "fingerprint": pd.DataFrame([fingerprint(density)], index=[name]),
+        }
+        if "structure" in wanted:
+            from rho2prop.descriptors import structure_features
+            from rho2prop.structures import structure_from_density
+
+            tables["structure"] = structure_features({name: structure_from_density(density)})
+        if not wanted & {LATENT, LATENT_PCA}:
+            return BlockData(tables)
+        return BlockData(tables, {"all": Latents(np.array([name]), self.encode(density)[None])})
+
+    def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
+        rows = []
+        for target in predicted:
+            value = float(predicted[target].iloc[0])
+            lower, upper = self._calibrations[model, features, target].bounds(np.array([value]), coverage)
+            row = {"target": target, "symbol": TARGETS[target].symbol, "unit": TARGETS[target].unit, "model": model}
+            row |= {"features": features, "value": value, "lower": float(lower[0]), "upper": float(upper[0])}
+            rows.append(row | {"coverage": coverage})
+        return pd.DataFrame(rows)
+
+    def _novelty(self, density: Density, blocks: BlockData, name: str) -> Novelty:
+        from pymatgen.core import Element
+
+        features = pd.concat([blocks.tables[block].loc[name] for block in ("magpie", "fingerprint")])
+        return self._training_space.judge(features, {Element.from_Z(int(z)).symbol for z in density.numbers})
+
+
+class _Regressor:
+    """A fitted model and the preparation of its features, held in memory."""
+
+    def __init__(self, folder: Path):
+        from rho2prop.regression import load_predictor
+
+        record = json.loads((folder / "fold.json").read_text())
+        self.model, self.features, self.targets = record["model"], record["features"], record["targets"]
+        self._design, self._predictor = load_design(folder), load_predictor(folder, record)
+
+    def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
+        matrix = self._design.apply(blocks, FINAL_SPLIT, FINAL_FOLD, [name])
+        return pd.DataFrame(self._predictor(matrix), index=pd.Index([name], name="material_id"))[self.targets]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the part of the bundle that cannot be read."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, zipfile.BadZipFile) as error:
+        problem = f"cannot be read ({type(error).__name__}: {str(error)[:200]})"
+        raise InputError(path, problem, MEND_WHOLE) from error
+
+
+def _material_row(name: str, density: Density) -> pd.DataFrame:
+    from pymatgen.core import Composition, Element
+
+    symbols, counts = np.unique([Element.from_Z(int(z)).symbol for z in density.numbers], return_counts=True)
+    formula = Composition(dict(zip(symbols.tolist(), counts.tolist(), strict=True))).reduced_formula
+    volume = density.volume_ang3 / len(density.numbers)
+    return pd.DataFrame([{"material_id": name, "formula": formula, "volume_per_atom_ang3": volume}])
+
+
+def _nonsense(table: pd.DataFrame) -> list[str]:
+    rows = table[(table["value"] < 0) & (table["target"] != "formation_energy_ev_per_atom")]
+    return [
+        f"{row.model} predicts a negative {TARGETS[row.target].name} ({row.value:.3g} {row.unit})"
+        for row in rows.itertuples()
+    ]
+
+
+def _program(engine: str) -> str:
+    return engine.split(" ")[0].lower()
+
+
+def load_bundle(folder: Path | str) -> Bundle:
+    """Open a model bundle.
+
+    Parameters
+    ----------
+    folder
+        A folder that ``rho2prop.bundle.write_bundle`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is not a bundle, was written by a newer version, is incomplete, or a file differs from its checksum.
+    """
+    return Bundle(Path(folder), read_manifest(Path(folder)))

@@ -1,0 +1,221 @@
+"""The command line: ``rho2prop predict | encode | decode | app``."""
+
+import argparse
+import contextlib
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rho2prop import __version__
+from rho2prop.errors import InputError
+
+if TYPE_CHECKING:
+    from rho2prop.bundle_reading import Bundle, Prediction
+
+FORMATS = ("table", "json", "csv")
+VARIABLE = "RHO2PROP_BUNDLE"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0: all went well; 1: something could not be done, one line on stderr says what and what to do.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (InputError, OSError) as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 1
+
+
+def find_bundle(given: str | None = None) -> Path:
+    """The folder of the model bundle: as given, by ``RHO2PROP_BUNDLE``, the shipped one, or that of a run here."""
+    if given or os.environ.get(VARIABLE):
+        return Path(given or os.environ[VARIABLE])
+    candidates = [Path(__file__).parents[1] / "models" / "bench", Path("results/models")]
+    for folder in candidates:
+        if (folder / "manifest.json").is_file():
+            return folder
+    tried = " nor ".join(map(str, candidates))
+    raise InputError("model bundle", f"there is none in {tried}", f"Give its folder with --bundle or {VARIABLE}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rho2prop", description="Material properties from charge densities.")
+    parser.add_argument("--version", action="version", version=f"rho2prop {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="properties with intervals, from densities or structures")
+    predict.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="CHGCAR (also .gz, .bz2, .xz), .cube, .npz; or CIF, POSCAR, JSON: the density is then computed first",
+    )
+    predict.add_argument("--format", choices=FORMATS, help="default: by the ending of OUTPUT, else a table")
+    predict.add_argument("-o", "--output", help="file to write; default: print")
+    predict.add_argument("--coverage", type=float, help="of the intervals; default: that of the bundle")
+    predict.add_argument("--work", help="keep the folders of DFT calculations here")
+    predict.set_defaults(run=_predict)
+
+    encode = commands.add_parser("encode", help="a density (or structure) to a latent")
+    encode.add_argument("file", metavar="FILE")
+    encode.add_argument("-o", "--output", required=True, metavar="LATENT.npz")
+    encode.add_argument("--work", help="keep the folder of a DFT calculation here")
+    encode.set_defaults(run=_encode)
+
+    decode = commands.add_parser("decode", help="a latent back to a density")
+    decode.add_argument("latent", metavar="LATENT", help="file of `rho2prop encode`, or a latent database with --id")
+    decode.add_argument("--id", help="material in the latent database")
+    decode.add_argument("-o", "--output", required=True, help="CHGCAR (.gz, .bz2, .xz compress it) or a name in .npz")
+    decode.set_defaults(run=_decode)
+
+    app = commands.add_parser("app", help="the web app, on this machine only unless --host says otherwise")
+    app.add_argument("--database", default="results/latents.sqlite", help="latent database")
+    app.add_argument("--report", default="results/report.html", help="report of a run")
+    app.add_argument("--host", default="127.0.0.1")
+    app.add_argument("--port", type=int, default=8080)
+    app.add_argument("--base-path", default="", help="path in front of all pages, behind a proxy")
+    app.add_argument("--root", default=".", help="folder whose files may be named in the app")
+    app.add_argument("--max-upload-mb", type=float, default=500)
+    app.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="host name of a proxy in front of it"
+    )
+    app.set_defaults(run=_app)
+
+    for command in (predict, encode, decode, app):
+        command.add_argument("--bundle", help=f"folder of the model bundle; default: {VARIABLE}, or the shipped one")
+    for command in (predict, encode):
+        command.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
+        command.add_argument("--allow-other-engine", action="store_true", help="predict with a warning instead")
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    bundle = _open_bundle(options.bundle)
+    if options.coverage is not None and not 0 < options.coverage < 1:
+        raise InputError("--coverage", f"{options.coverage} is no probability between 0 and 1", "Give for example 0.9")
+    loading = threading.Thread(target=_load, args=[bundle])  # beside reading and fingerprint of the first file
+    loading.start()
+    from rho2prop.prediction_output import WRITERS
+
+    found = _predict_files(bundle, options)
+    loading.join()
+    predictions = [prediction for prediction in found if prediction is not None]
+    ending = Path(options.output or "").suffix[1:]
+    text = WRITERS[options.format or (ending if ending in FORMATS else "table")](predictions)
+    if not options.output:
+        sys.stdout.write(text)
+    elif predictions:
+        from rho2prop.atomic import atomic
+
+        with atomic(options.output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    n_failed = len(found) - len(predictions)
+    if n_failed and len(found) > 1:
+        _complain(f"{n_failed} of {len(found)} files could not be used, see above")
+    return 1 if n_failed else 0
+
+
+def _predict_files(bundle: "Bundle", options: argparse.Namespace) -> "list[Prediction | None]":
+    """Predictions in the order of the files, None where one could not be used (said on stderr)."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tqdm import tqdm
+
+    from rho2prop.prediction_input import is_structure, read_input
+
+    reading = threading.Lock()  # the parsers change Python's warning filters, which all threads share
+
+    def predict(path: str) -> "Prediction | None":
+        try:
+            with reading:
+                density = read_input(path, bundle, options.work, options.threads)
+            return bundle.predict(density, path, options.allow_other_engine, options.coverage)
+        except InputError as error:
+            _complain(str(error))
+        except Exception as error:  # whatever a damaged file makes a parser raise must not stop the others
+            _complain(f"{path}: cannot be used ({type(error).__name__}: {error})")
+        return None
+
+    # A calculation takes all threads itself; fingerprints of densities run beside each other.
+    at_once = 1 if any(map(is_structure, map(Path, options.files))) else max(1, options.threads)
+    with ThreadPoolExecutor(at_once) as pool:
+        predictions = pool.map(predict, options.files)
+        total = len(options.files)
+        return list(tqdm(predictions, total=total, desc="predictions", unit="file", disable=total == 1))
+
+
+def _encode(options: argparse.Namespace) -> int:
+    bundle = _open_bundle(options.bundle)
+    from rho2prop.latent_file import write_latent
+    from rho2prop.prediction_input import read_input
+
+    density = read_input(options.file, bundle, options.work, options.threads)
+    for warning in bundle.check_density(density, options.file, options.allow_other_engine):
+        _complain(f"{options.file}: {warning}")
+    write_latent(bundle.encode_record(density, Path(options.file).name.split(".")[0]), options.output)
+    return 0
+
+
+def _decode(options: argparse.Namespace) -> int:
+    bundle = _open_bundle(options.bundle)
+    from rho2prop.chgcar import write_chgcar
+    from rho2prop.decoding import decode_record
+    from rho2prop.density import write_npz
+    from rho2prop.latent_file import read_latent
+
+    if options.id is None:
+        record = read_latent(options.latent)
+    else:
+        from rho2prop.latent_database import LatentDatabase
+
+        with LatentDatabase(options.latent) as database:
+            record = database.get(options.id)
+    density = decode_record(bundle.decoder, record)
+    write = write_npz if options.output.lower().endswith(".npz") else write_chgcar
+    write(density, options.output)
+    return 0
+
+
+def _app(options: argparse.Namespace) -> int:
+    from rho2prop.app.main import run
+
+    run(
+        bundle=find_bundle(options.bundle),
+        database=Path(options.database),
+        report=Path(options.report),
+        host=options.host,
+        port=options.port,
+        base_path=options.base_path,
+        root=Path(options.root),
+        max_upload_mb=options.max_upload_mb,
+        allowed_hosts=options.allow_host,
+    )
+    return 0
+
+
+def _open_bundle(given: str | None) -> "Bundle":
+    from rho2prop.bundle_reading import load_bundle
+
+    return load_bundle(find_bundle(given))
+
+
+def _load(bundle: "Bundle") -> None:
+    with contextlib.suppress(Exception):  # what is wrong with the bundle is said where it is used
+        bundle.load()
+
+
+def _complain(message: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"rho2prop: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,191 @@
+"""Conformal prediction intervals from out-of-fold residuals, and the check that they hold what they state.
+
+Split conformal prediction with locally scaled residuals (J. Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): the
+half width at a prediction ŷ is q·σ(ŷ), with q the ⌈(n + 1)·coverage⌉-th smallest of the n scores |y − ŷ| / σ(ŷ). The
+residuals are those of test folds, so no model has seen the material that its residual belongs to.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.errors import InputError
+
+POWERS = (0.0, 0.5, 1.0)  # 0: the same width everywhere; 1: a width that grows in proportion
+OFFSET_SHARE = 0.25  # of the median |y|: what keeps the width at ŷ = 0 from vanishing
+POOLED = "pooled"
+COLUMNS = [
+    "target",
+    "model",
+    "features",
+    "fold",
+    "coverage_stated",
+    "coverage_found",
+    "n",
+    "mean_width",
+    "scale_power",
+]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a prediction into an interval.
+
+    Parameters
+    ----------
+    power
+        Exponent p of the local scale σ(ŷ) = offset · (1 + max(ŷ, 0) / offset)^p; |ŷ| instead of max(ŷ, 0) where the
+        property has no lower bound.
+    offset
+        In the unit of the property, positive.
+    scores
+        Scaled residuals, sorted, shape (n,).
+    is_positive
+        Whether the property cannot be negative (moduli, Debye temperature): intervals then begin at 0 or above.
+    """
+
+    power: float
+    offset: float
+    scores: np.ndarray
+    is_positive: bool
+
+    def bounds(self, predicted: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the intervals.
+
+        Parameters
+        ----------
+        predicted
+            Predictions in the unit of the property, shape (N,).
+        coverage
+            Wanted probability that the interval holds the true value. With too few residuals for it the interval
+            is the whole line: infinite.
+        """
+        half = self.quantile(coverage) * _scale(predicted, self.power, self.offset, self.is_positive)
+        lower, upper = predicted - half, predicted + half
+        return (np.maximum(lower, 0.0), np.maximum(upper, 0.0)) if self.is_positive else (lower, upper)
+
+    def quantile(self, coverage: float) -> float:
+        """The score that new ones stay under with probability ``coverage``; infinite if n is too small to tell."""
+        if not 0 < coverage < 1:
+            raise InputError("coverage", f"{coverage} is no probability between 0 and 1", "Give for example 0.9")
+        rank = math.ceil((len(self.scores) + 1) * coverage - 1e-9)
+        return float(self.scores[rank - 1]) if rank <= len(self.scores) else math.inf
+
+
+def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positive: bool) -> Calibration:
+    """Choose the local scale and keep the scores.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Labels and out-of-fold predictions in the unit of the property, shape (n,).
+    coverage
+        The power with the best mean interval score at this coverage is taken. Width alone would favour intervals
+        that leave out where errors are large.
+    is_positive
+        See ``Calibration``.
+    """
+    y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
+    if not len(y_true):
+        raise InputError("out-of-fold predictions", "there are none to calibrate intervals with", "Add labels")
+    offset = OFFSET_SHARE * float(np.median(np.abs(y_true))) or 1.0
+    best = None
+    for power in POWERS:
+        scale = _scale(y_pred, power, offset, is_positive)
+        calibration = Calibration(power, offset, np.sort(np.abs(y_true - y_pred) / scale), is_positive)
+        score = _interval_score(y_true, *calibration.bounds(y_pred, coverage), coverage)
+        if best is None or score < best[0]:
+            best = score, calibration
+    return best[1]
+
+
+def is_non_negative(target: str) -> bool:
+    """Whether a property cannot be negative: all but the formation energy."""
+    return target != "formation_energy_ev_per_atom"
+
+
+def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], Calibration]:
+    """Calibration by model (``_from_kg`` included) and target, from all folds of one regression folder."""
+    return {
+        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, is_non_negative(target))
+        for model, _, target, rows in _out_of_fold(Path(folder))
+    }
+
+
+def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFrame:
+    """How often the intervals hold the true value in folds that they were not calibrated on.
+
+    Parameters
+    ----------
+    folders
+        Regression folders of one split with at least two folds.
+    coverage
+        The stated coverage.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``results/intervals.csv``; ``mean_width`` in the unit of the target. A fold's row: calibrated on
+        all other folds. The row ``pooled``: all folds together, each as it was when held out; its ``scale_power`` is
+        that of the calibration on all folds, which the model bundle uses.
+    """
+    rows = []
+    for folder in folders:
+        for model, features, target, predictions in _out_of_fold(Path(folder)):
+            head = {"target": target, "model": model, "features": features, "coverage_stated": coverage}
+            folds = []
+            for fold, held_out in predictions.groupby("fold", sort=True):
+                others = predictions[predictions["fold"] != fold]
+                if others.empty:
+                    raise InputError(
+                        folder, f"{target} has test rows in one fold only", "Coverage needs two folds with labels"
+                    )
+                calibration = calibrate(others["y_true"], others["y_pred"], coverage, is_non_negative(target))
+                y_true = held_out["y_true"].to_numpy()
+                lower, upper = calibration.bounds(held_out["y_pred"].to_numpy(), coverage)
+                folds.append(
+                    head
+                    | {
+                        "fold": fold,
+                        "coverage_found": float(np.mean((lower <= y_true) & (y_true <= upper))),
+                        "n": len(held_out),
+                        "mean_width": float(np.mean(upper - lower)),
+                        "scale_power": calibration.power,
+                    }
+                )
+            counts = np.array([row["n"] for row in folds])
+            pooled = {
+                name: float(np.average([row[name] for row in folds], weights=counts))
+                for name in ("coverage_found", "mean_width")
+            }
+            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, is_non_negative(target))
+            pooled |= {"fold": POOLED, "n": int(counts.sum()), "scale_power": everyone.power}
+            rows += [*folds, head | pooled]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _interval_score(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, coverage: float) -> float:
+    """Width plus 2/α times the miss (T. Gneiting, A. E. Raftery, J. Am. Stat. Assoc. 102, 359 (2007), eq. 43)."""
+    miss = np.maximum(lower - y_true, 0) + np.maximum(y_true - upper, 0)
+    return float(np.mean(upper - lower + 2 / (1 - coverage) * miss))
+
+
+def _out_of_fold(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Model, features, target and test rows with a label."""
+    from rho2prop.regression import FROM_KG, read_predictions
+
+    summary = json.loads((folder / "targets.json").read_text())
+    for file, suffix in (("predictions.csv", ""), ("predictions_from_kg.csv", FROM_KG)):
+        for target, rows in read_predictions(folder / file).groupby("target", sort=False):
+            yield summary["model"] + suffix, summary["features"], target, rows
+
+
+def _scale(predicted: np.ndarray, power: float, offset: float, is_positive: bool) -> np.ndarray:
+    predicted = np.asarray(predicted, dtype=float)
+    size = np.maximum(predicted, 0.0) if is_positive else np.abs(predicted)
+    return offset * (1 + size / offset) ** power

@@ -1,0 +1,225 @@
+"""How much predictions change when the same crystal is described otherwise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from rho2prop.autoencoder_training import encode, load_autoencoder
+from rho2prop.averaging import centred_fingerprint, oriented_latents
+from rho2prop.blocks import LATENT, LATENT_PCA, BlockData, Latents, block_names
+from rho2prop.density import Density, read_npz
+from rho2prop.descriptors import magpie_features, structure_features
+from rho2prop.errors import InputError
+from rho2prop.fingerprint import fingerprint
+from rho2prop.models.autoencoder import Autoencoder
+from rho2prop.regression import predict_fold
+from rho2prop.splits import FINAL_FOLD, derived_seed
+from rho2prop.structures import structure_from_density
+from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, supercell
+
+N_SHIFTS = 3  # of each sort
+SUPERCELLS = ((1, 1, 2), (2, 2, 2))
+REFERENCE = "as given"
+PLAIN, AVERAGED = "plain", "averaged"
+FINGERPRINT = "fingerprint"
+COLUMNS = [
+    "material_id", "model", "features", "grid", "handling", "kind", "transformation", "target", "value",
+    "relative_change"
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Transformation:
+    """One description of a crystal; ``kind`` is rotation, shift, supercell or "" for the given one."""
+
+    kind: str
+    name: str
+    density: Density
+
+
+def sample(material_ids: list[str], n_materials: int, seed: int) -> list[str]:
+    """Materials to look at, drawn at random; the order of the ids does not matter."""
+    rng = np.random.default_rng(derived_seed(seed, "robustness"))
+    drawn = rng.permutation(sorted(material_ids))[:n_materials]
+    return sorted(map(str, drawn))
+
+
+def transformations(density: Density, seed: int) -> Iterator[Transformation]:
+    """The given crystal, its 23 other rotations, shifts by grid points and by fractions, and supercells."""
+    yield Transformation("", REFERENCE, density)
+    for number, rotation in enumerate(ROTATIONS[1:], start=1):
+        yield Transformation("rotation", f"rotation {number}", rotated(density, rotation))
+    rng = np.random.default_rng(seed)
+    for _ in range(N_SHIFTS):
+        points = tuple(int(rng.integers(1, n)) for n in density.values.shape)
+        yield Transformation("shift", f"shift {points[0]} {points[1]} {points[2]} points", rolled(density, points))
+    for _ in range(N_SHIFTS):
+        fractions = rng.uniform(0.05, 0.95, 3).round(4)
+        name = "shift " + " ".join(f"{fraction:.4f}" for fraction in fractions)
+        yield Transformation("shift", name, shifted(density, fractions))
+    for repeats in SUPERCELLS:
+        name = "supercell " + "×".join(map(str, repeats))
+        yield Transformation("supercell", name, supercell(density, repeats))
+
+
+def evaluate(
+    regressions: list[Path | str],
+    autoencoder: Path | str,
+    densities: dict[str, Path],
+    seed: int,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Predictions of final models for many descriptions of a few crystals.
+
+    Parameters
+    ----------
+    regressions
+        Folders ``<model>/<features>/all`` of the final models.
+    autoencoder
+        Folder of the autoencoder whose latents they were trained on.
+    densities
+        Material id to density file of the sample.
+    seed
+        Seed of the shifts.
+    threads
+        CPU threads of the encoder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per material, model, description and target. ``grid``: kind of the grid of a model that reads latents,
+        else blank. ``handling``: ``plain``, or ``averaged`` over orientations and origins (``rho2prop.averaging``;
+        models that read latents of windows or the fingerprint). ``relative_change``: value divided by that of the
+        crystal as given, minus 1.
+    """
+    torch.set_num_threads(threads)
+    model, record = load_autoencoder(autoencoder)
+    chosen = [_Choice(Path(folder)) for folder in regressions]
+    frames = []
+    with tqdm(total=len(densities) * _count(), desc="robustness", unit="description") as progress:
+        for material_id, path in densities.items():
+            described = []
+            for one in transformations(read_npz(path), derived_seed(seed, "robustness", material_id)):
+                described.append(_Description(one, model, record["grid"], {b for c in chosen for b in c.blocks}))
+                progress.update()
+            frames += [_predicted(material_id, choice, described, record["grid"]["kind"]) for choice in chosen]
+    return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def _count() -> int:
+    return len(ROTATIONS) + 2 * N_SHIFTS + len(SUPERCELLS)
+
+
+class _Choice:
+    """A final model and the blocks that it reads."""
+
+    def __init__(self, folder: Path):
+        fold = folder / "folds" / FINAL_FOLD
+        if not fold.is_dir():
+            mend = "Give the folder of a model that was fitted on the split all"
+            raise InputError(folder, "holds no final model", mend)
+        self.fold = fold
+        self.features, self.model = folder.parent.name, folder.parent.parent.name
+        self.blocks = block_names(self.features)
+
+    @cached_property
+    def reads_latents(self) -> bool:
+        return bool({LATENT, LATENT_PCA} & set(self.blocks))
+
+
+class _Description:
+    """Features of one description of a crystal, as far as some model reads them."""
+
+    def __init__(self, transformation: Transformation, model: Autoencoder, grid: dict, blocks: set[str]):
+        self.kind, self.name = transformation.kind, transformation.name
+        density = transformation.density
+        structures = {self.name: structure_from_density(density)}
+        self.tables, self.latents = {}, {}
+        if "magpie" in blocks:
+            self.tables["magpie", PLAIN] = magpie_features(structures)
+        if "structure" in blocks:
+            self.tables["structure", PLAIN] = structure_features(structures)
+        if FINGERPRINT in blocks:
+            self.tables[FINGERPRINT, PLAIN] = pd.DataFrame([fingerprint(density)], index=[self.name])
+            self.tables[FINGERPRINT, AVERAGED] = pd.DataFrame([centred_fingerprint(density)], index=[self.name])
+        if {LATENT, LATENT_PCA} & blocks:
+            self.latents[PLAIN] = encode(model, [density], grid)
+            if grid["kind"] == "window":  # a turned padded cube is no turned crystal
+                self.latents[AVERAGED] = oriented_latents(model, density, grid)
+
+    def table(self, block: str, handling: str) -> pd.DataFrame:
+        return self.tables.get((block, handling), self.tables[block, PLAIN])
+
+    def handlings(self, choice: _Choice) -> list[str]:
+        if choice.reads_latents:
+            return list(self.latents)
+        return [PLAIN, AVERAGED] if FINGERPRINT in choice.blocks else [PLAIN]
+
+
+def _predicted(material_id: str, choice: _Choice, described: list[_Description], grid_kind: str) -> pd.DataFrame:
+    frames = []
+    for handling in described[0].handlings(choice):
+        values = _values(choice, described, handling)
+        change = values / values.loc[REFERENCE] - 1
+        kinds = {one.name: one.kind for one in described}
+        for target in values:
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "material_id": material_id,
+                        "model": choice.model,
+                        "features": choice.features,
+                        "grid": grid_kind if choice.reads_latents else "",
+                        "handling": handling,
+                        "kind": [kinds[name] for name in values.index],
+                        "transformation": values.index,
+                        "target": target,
+                        "value": values[target].to_numpy(),
+                        "relative_change": change[target].to_numpy(),
+                    }
+                )
+            )
+    return pd.concat(frames)
+
+
+def _values(choice: _Choice, described: list[_Description], handling: str) -> pd.DataFrame:
+    """Predictions, index transformation, one column per target: means where a description has several latents."""
+    counts = [len(one.latents[handling]) if choice.reads_latents else 1 for one in described]
+    names = [f"{one.name}#{n}" for one, count in zip(described, counts, strict=True) for n in range(count)]
+    tables = {}
+    for block in choice.blocks:
+        if block not in (LATENT, LATENT_PCA):
+            rows = pd.concat([one.table(block, handling) for one in described])
+            tables[block] = rows.loc[rows.index.repeat(counts)].set_axis(names)
+    latents = {}
+    if choice.reads_latents:
+        latents["all"] = Latents(np.array(names), np.concatenate([one.latents[handling] for one in described]))
+    predicted = predict_fold(choice.fold, BlockData(tables, latents), names)
+    groups = np.repeat([one.name for one in described], counts)
+    return predicted.groupby(groups, sort=False).mean()
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Largest and typical change per model and kind of description.
+
+    Parameters
+    ----------
+    table
+        As ``evaluate`` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``model, features, grid, handling, kind, largest, rms, n``: of ``|relative_change|`` over materials,
+        targets and descriptions of that kind.
+    """
+    changed = table[table["kind"] != ""].assign(size=lambda rows: rows["relative_change"].abs())
+    groups = changed.groupby(["model", "features", "grid", "handling", "kind"], sort=False)["size"]
+    found = groups.agg(largest="max", rms=lambda size: float(np.sqrt(np.mean(size**2))), n="count")
+    return found.reset_index()

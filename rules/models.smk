@@ -1,0 +1,118 @@
+# What leaves the run: the model bundle with its checked intervals, the database of latents, and how far to trust them.
+PREDICTING = [
+    f"results/regression/{choice['model']}/{choice['features']}"
+    for choice in config["predict"]
+]
+
+
+rule evaluate_intervals:
+    """Do the prediction intervals hold the stated share of held-out materials?"""
+    input:
+        regressions=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+    output:
+        intervals="results/intervals.csv",
+    log:
+        "logs/evaluate_intervals.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        coverage=config["intervals"]["coverage"],
+        code=code_digest("intervals.py"),
+    script:
+        SCRIPTS / "evaluate_intervals.py"
+
+
+rule write_bundle:
+    """All that predicts new materials, in one folder that travels."""
+    input:
+        materials="results/materials.csv",
+        features=["results/features/magpie.csv", "results/features/fingerprint.csv"],
+        autoencoder="results/autoencoder/all",
+        final=expand("{folder}/all", folder=PREDICTING),
+        folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+        intervals="results/intervals.csv",
+    output:
+        folder=directory("results/models"),
+    log:
+        "logs/write_bundle.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=config,
+        code=code_digest(
+            "bundle.py",
+            "bundle_check.py",
+            "intervals.py",
+            "magpie_table.py",
+            "novelty.py",
+        ),
+    script:
+        SCRIPTS / "write_bundle.py"
+
+
+rule write_latent_database:
+    """One file of all latents, training and new materials; its size and the errors of what it decodes to."""
+    input:
+        latents="results/latents/all.npz",
+        materials="results/materials.csv",
+        dft=dft_folders("train"),
+        new=lambda wildcards: [f"results/new/{name}" for name in names("predict")],
+        autoencoder="results/autoencoder/all",
+    output:
+        # kept and brought up to date, not made anew: only what changed is read
+        database=update("results/latents.sqlite"),
+        sizes="results/latent_database.csv",
+    log:
+        "logs/write_latent_database.log",
+    benchmark:
+        "results/benchmarks/write_latent_database.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=code_digest(
+            "latent_database.py",
+            "latent_record.py",
+            "latent_writing.py",
+            "decoding.py",
+        ),
+    script:
+        SCRIPTS / "write_latent_database.py"
+
+
+rule evaluate_robustness:
+    """Predictions of the final models when the same crystal is rotated, moved or described by a supercell."""
+    input:
+        materials="results/materials.csv",
+        dft=dft_folders("train"),
+        autoencoder="results/autoencoder/all",
+        regressions=[
+            f"results/regression/{choice['model']}/{choice['features']}/all"
+            for choice in config["robustness"]["models"]
+        ],
+    output:
+        robustness="results/robustness.csv",
+    log:
+        "logs/evaluate_robustness.log",
+    benchmark:
+        "results/benchmarks/evaluate_robustness.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        n_materials=config["robustness"]["n_materials"],
+        seed=config["seed"],
+        code=code_digest("robustness.py", "averaging.py", "transformations.py"),
+    script:
+        SCRIPTS / "evaluate_robustness.py"

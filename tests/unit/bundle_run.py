@@ -1,0 +1,171 @@
+"""A small finished run with every part that a model bundle is made of, from densities that are made here."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from pymatgen.core import Structure
+
+from rho2prop import autoencoder_training
+from rho2prop.bundle import FinishedRun, write_bundle
+from rho2prop.collection import block_data, material_row, write_block, write_table
+from rho2prop.density import Density, write_npz
+from rho2prop.descriptors import magpie_features
+from rho2prop.dft.base import run_material
+from rho2prop.elasticity import derive_from_kg
+from rho2prop.fingerprint import fingerprint
+from rho2prop.intervals import evaluate_intervals
+from rho2prop.new_materials import describe_material, predict_all
+from rho2prop.regression import run
+from rho2prop.splits import draw_splits
+from rho2prop.structures import structure_from_density
+
+ELEMENTS = (3, 5, 8, 11, 12, 13, 14, 17)
+SPLIT = "chemical_system"
+ENGINE = "gpaw 25.7.0"
+NEW = "new-one"
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()) | {
+    "materials": "/somewhere/materials.csv",
+    "grid": {"kind": "window", "size": 16, "voxel_ang": 0.4},
+    "lightgbm": {"n_trials": 1, "max_rounds": 40, "patience": 10, "learning_rate": [0.05, 0.2], "max_bin": 31},
+    "attention_cnn": {"n_trials": 1, "max_epochs": 4, "patience": 4, "batch_size": 16, "channels": [4]},
+    "intervals": {"coverage": 0.8},
+    "predict": [
+        {"model": "lightgbm", "features": "magpie+fingerprint"},
+        {"model": "attention_cnn", "features": "magpie+latent"},
+    ],
+}
+CONFIG["dft"]["vasp"]["machine"]["binary"] = "/somewhere/vasp_std"
+
+
+def made_density(numbers=(12, 8), edges_ang=(4.2, 4.4, 4.6), shape=(12, 14, 16), electrons=8.0) -> Density:
+    """Two smooth atoms in an orthorhombic cell; the second holds more electrons the heavier it is."""
+    lattice = np.diag(np.array(edges_ang, dtype=float))
+    coordinates = np.array([[0.1, 0.2, 0.3], [0.6, 0.55, 0.8]])
+    points = np.stack(np.meshgrid(*[np.arange(n) / n for n in shape], indexing="ij"), axis=-1)
+    values = np.full(shape, 0.05)
+    for number, centre in zip(numbers, coordinates, strict=True):
+        offset = (points - centre + 0.5) % 1 - 0.5
+        distance_squared = np.sum((offset @ lattice) ** 2, axis=-1)
+        values += (1 + number / 10) * np.exp(-distance_squared / (0.6 + 0.02 * number))
+    values *= electrons / (values.mean() * np.prod(edges_ang))
+    return Density(values.astype(np.float32), lattice, np.array(numbers), coordinates, electrons, "valence", ENGINE)
+
+
+def training_set() -> dict[str, Density]:
+    """One binary for each pair of elements, in cells of different size."""
+    rng = np.random.default_rng(4)
+    return {
+        f"m{i:02d}": made_density(pair, rng.uniform(3.6, 5.2, 3), electrons=float(rng.integers(4, 12)))
+        for i, pair in enumerate(combinations(ELEMENTS, 2))
+    }
+
+
+def write_results(folder: Path) -> FinishedRun:
+    """Densities, features, autoencoder, regressions and tables, as the workflow writes them to ``results``."""
+    densities, dft = training_set(), folder / "dft"
+    for name, density in densities.items():
+        write_npz(density, dft / name / "density.npz")
+    structures = {name: structure_from_density(density) for name, density in densities.items()}
+    fingerprints = pd.DataFrame({name: fingerprint(density) for name, density in densities.items()}).T
+    magpie = magpie_features(structures)
+    write_block(magpie, folder / "magpie.csv")
+    write_block(fingerprints, folder / "fingerprint.csv")
+    materials = pd.DataFrame(_labelled_rows(densities, magpie, fingerprints))
+    exact = derive_from_kg(materials.set_index("material_id")[["bulk_modulus_gpa", "shear_modulus_gpa"]], materials)
+    for target in exact:
+        materials[target] = exact[target].to_numpy()
+    write_table(materials, folder / "materials.csv")
+
+    paths = [(name, dft / name / "density.npz") for name in densities]
+    settings = CONFIG["autoencoder"] | {"latent_size": 4, "max_epochs": 1, "precision": "fp32"}
+    split = autoencoder_training.split_80_10_10(list(densities), 1)
+    autoencoder = folder / "autoencoder"
+    autoencoder_training.train(paths, split, settings, CONFIG["grid"], autoencoder, folder / "work", 1, 1)
+    latents = autoencoder_training.encode_files(autoencoder, paths, CONFIG["grid"], 1)
+    autoencoder_training.write_latents(folder / "all.npz", list(densities), latents)
+
+    splits = draw_splits(materials, [SPLIT], 3, 0.2, 7)
+    blocks = block_data([folder / name for name in ("magpie.csv", "fingerprint.csv", "all.npz")])
+    final, folds = [], []
+    for choice in CONFIG["predict"]:
+        model, features = choice["model"], choice["features"]
+        for split_name, kept in ((SPLIT, folds), ("all", final)):
+            out = folder / "regression" / model / features / split_name
+            run(model, features, split_name, materials, splits, blocks, CONFIG[model], 8, out, 1, threads=1)
+            kept.append(str(out))
+    write_table(evaluate_intervals(folds, CONFIG["intervals"]["coverage"]), folder / "intervals.csv")
+    return FinishedRun(
+        materials=folder / "materials.csv",
+        features=[folder / "magpie.csv", folder / "fingerprint.csv"],
+        autoencoder=autoencoder,
+        final=final,
+        folds=folds,
+        intervals=folder / "intervals.csv",
+    )
+
+
+def _labelled_rows(densities: dict[str, Density], magpie: pd.DataFrame, fingerprints: pd.DataFrame) -> list[dict]:
+    rows = []
+    for name, density in densities.items():
+        labels = {
+            "bulk_modulus_gpa": 20 + 400 * fingerprints.loc[name, "mean_rho"],
+            "shear_modulus_gpa": 10 + 200 * fingerprints.loc[name, "mean_rho"],
+            "formation_energy_ev_per_atom": -0.3 * magpie.loc[name, "MagpieData range Electronegativity"],
+        }
+        rows.append(material_row(name, density, "", labels))
+    return rows
+
+
+def workflow_predictions(run_files: FinishedRun, density: Density, folder: Path) -> pd.DataFrame:
+    """What the workflow itself predicts for a new material: engine, features and models from the run's own folders."""
+    given, poscar = folder / "given.npz", folder / "given.vasp"
+    write_npz(density, given)
+    structure: Structure = structure_from_density(density)
+    structure.to(str(poscar), fmt="poscar")
+    dft, new = folder / "dft" / NEW, folder / "new" / NEW
+    run_material(NEW, poscar, str(given), "files", {"kind": "valence"}, dft)
+    scope_all = folder / "scopes" / "all"
+    scope_all.parent.mkdir(parents=True)
+    scope_all.symlink_to(run_files.autoencoder)
+    describe_material(NEW, dft, [str(scope_all)], str(poscar), CONFIG["grid"], new)
+    out = folder / "predictions.csv"
+    predict_all(
+        CONFIG["predict"],
+        run_files.materials,
+        run_files.final,
+        run_files.folds,
+        [str(dft)],
+        [str(new)],
+        out,
+        folder / "outcomes.csv",
+    )
+    return pd.read_csv(out, float_precision="round_trip")
+
+
+_MADE: dict[str, tuple[FinishedRun, Path]] = {}
+
+
+def finished_run(tmp_path_factory) -> tuple[FinishedRun, Path]:
+    """The run and its bundle, made once for all test files."""
+    if "run" not in _MADE:
+        folder = tmp_path_factory.mktemp("bundle_run")
+        run_files = write_results(folder)
+        write_bundle(run_files, CONFIG, folder / "models")
+        _MADE["run"] = run_files, folder / "models"
+    return _MADE["run"]
+
+
+def edit_manifest(folder: Path, **changes) -> None:
+    """Change keys of a manifest as a careless user or a newer program would."""
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def of_engine(density: Density, engine: str) -> Density:
+    """The same density with another signature."""
+    return replace(density, engine=engine)

@@ -1,0 +1,215 @@
+"""A bundle that has travelled predicts what the workflow predicts; a damaged or foreign one is refused."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from bundle_run import CONFIG, ENGINE, edit_manifest, finished_run, made_density, training_set, workflow_predictions
+
+from rho2prop.autoencoder_training import encode, load_autoencoder
+from rho2prop.bundle_reading import COLUMNS, load_bundle
+from rho2prop.decoding import decode_record
+from rho2prop.errors import InputError
+from rho2prop.targets import TARGETS
+
+LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return finished_run(tmp_path_factory)
+
+
+@pytest.fixture
+def moved(made, tmp_path):
+    """The bundle in another place, as after a copy to another machine."""
+    return shutil.copytree(made[1], tmp_path / "elsewhere" / "bundle")
+
+
+@pytest.fixture(scope="module")
+def bundle(made):
+    return load_bundle(made[1])
+
+
+def signed(folder, name):
+    """Make the manifest agree with a changed file."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    content = (folder / name).read_bytes()
+    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    edit_manifest(folder, files=manifest["files"] | {name: record})
+
+
+def test_a_moved_bundle_predicts_what_the_workflow_predicts(made, moved, tmp_path):
+    density = made_density((13, 17), (4.0, 4.7, 5.1))
+    expected = workflow_predictions(made[0], density, tmp_path)
+    table = load_bundle(moved).predict(density, "new").table
+    keys = ["model", "features", "target"]
+    both = expected.merge(table, on=keys, suffixes=("_workflow", "_bundle"))
+    assert len(both) == len(expected) == len(table) == 14
+    np.testing.assert_allclose(both["value_bundle"], both["value_workflow"], rtol=1e-5)
+    assert (both["unit_bundle"] == both["unit_workflow"]).all()
+
+
+def test_a_prediction_is_complete(bundle):
+    prediction = bundle.predict(made_density(), "my crystal")
+    table = prediction.table
+    assert list(table.columns) == COLUMNS
+    assert set(table["target"]) == set(TARGETS)
+    assert (prediction.name, prediction.formula) == ("my crystal", "MgO")
+    assert set(table["name"]) == {"my crystal"}
+    assert set(table["formula"]) == {"MgO"}
+    assert (table["coverage"] == 0.8).all()
+    assert (table["lower"] <= table["value"]).all()
+    assert (table["value"] <= table["upper"]).all()
+    assert (table.loc[table["target"] != "formation_energy_ev_per_atom", "lower"] >= 0).all()
+    assert dict(zip(table["target"], table["symbol"], strict=True))["debye_temperature_k"] == "Θ"
+    assert prediction.warnings == []
+
+
+def test_more_coverage_takes_wider_intervals(bundle):
+    narrow, wide = (bundle.predict(made_density(), "x", coverage=share).table for share in (0.5, 0.9))
+    assert (wide["upper"] - wide["lower"] >= narrow["upper"] - narrow["lower"]).all()
+    assert (wide["upper"] > narrow["upper"]).any()
+    np.testing.assert_array_equal(wide["value"], narrow["value"])
+
+
+def test_distance_to_the_training_set_is_told(bundle):
+    name, density = next(iter(training_set().items()))
+    itself = bundle.predict(density, "x").novelty
+    assert itself.nearest[0][0] == name
+    assert "fitted, not predicted" in itself.text
+    foreign = bundle.predict(made_density((79, 8)), "x").novelty
+    assert foreign.is_far
+    assert "Au" in foreign.text
+    # Known elements, but a cell and a charge that no training material comes near.
+    thin = bundle.predict(made_density((12, 8), (9.0, 9.5, 9.0), electrons=2.0), "x").novelty
+    assert thin.percentile > bundle.predict(made_density(), "x").novelty.percentile
+    assert thin.is_far
+
+
+def test_another_kind_or_engine_is_refused_with_both_named(bundle):
+    density = made_density()
+    with pytest.raises(InputError) as error:
+        bundle.predict(replace(density, kind="all_electron"), "core.cube", allow_other_engine=True)
+    assert all(word in str(error.value) for word in ("core.cube", "all_electron", "valence"))
+    with pytest.raises(InputError) as error:
+        bundle.predict(replace(density, engine="vasp 6.4.2"), "CHGCAR")
+    assert all(word in str(error.value) for word in ("CHGCAR", "vasp 6.4.2", ENGINE, "--allow-other-engine"))
+    allowed = bundle.predict(replace(density, engine="vasp 6.4.2"), "CHGCAR", allow_other_engine=True)
+    assert len(allowed.warnings) == 1
+    assert "vasp 6.4.2" in allowed.warnings[0]
+    pd.testing.assert_frame_equal(allowed.table, bundle.predict(density, "CHGCAR").table)
+
+
+def test_another_version_of_the_engine_is_a_warning(bundle):
+    prediction = bundle.predict(replace(made_density(), engine="gpaw 24.1.0"), "x")
+    assert len(prediction.warnings) == 1
+    assert "gpaw 24.1.0" in prediction.warnings[0]
+    assert ENGINE in prediction.warnings[0]
+
+
+def test_encoder_and_decoder_are_those_of_the_run(made, bundle):
+    density = made_density()
+    model, _ = load_autoencoder(made[0].autoencoder)
+    latent = bundle.encode(density)
+    assert latent.dtype == np.float32
+    np.testing.assert_array_equal(latent, encode(model, [density], CONFIG["grid"])[0])
+    grid = bundle.decode(latent)
+    assert grid.shape == (16, 16, 16)
+    import torch
+
+    with torch.no_grad():
+        np.testing.assert_array_equal(grid, model.decoder(torch.from_numpy(latent)[None])[0, 0].numpy())
+    with pytest.raises(InputError, match="expected \\(16, 4, 4, 4\\)"):
+        bundle.decode(latent[:, :2])
+    decoded = decode_record(bundle.decoder, bundle.encode_record(density, "x"))
+    assert decoded.values.shape == density.values.shape
+    assert decoded.integral() == pytest.approx(8, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [f"{LIGHTGBM}/bulk_modulus_gpa.txt", "autoencoder/encoder.safetensors", "intervals.npz", "training.csv"]
+)
+def test_a_changed_or_missing_file_is_named(moved, name):
+    content = (moved / name).read_bytes()
+    (moved / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match="differs from what was written") as error:
+        load_bundle(moved)
+    assert str(moved / name) in str(error.value)
+    (moved / name).unlink()
+    with pytest.raises(InputError, match="is missing from the bundle") as error:
+        load_bundle(moved)
+    assert str(moved / name) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"format_version": 2, "code_version": "9.9"},
+            "format version 2, this program reads up to 1. Install rho2prop",
+        ),
+        ({"format": "recipe"}, "does not say that it is a rho2prop model bundle"),
+        ({"regressors": None}, "its key 'regressors' is missing"),
+        ({"targets": {"colour": {}}}, "predicts 'colour'"),
+        ({"density": {"kind": "valence"}}, "its key 'density.engine' is missing"),
+        ({"files": {}}, "does not list 'autoencoder/encoder.safetensors'"),
+        ({"files": {"../evil.json": {"sha256": ""}}}, "lists the file '../evil.json'"),
+        ({"files": {"/etc/passwd.txt": {"sha256": ""}}}, "lists the file '/etc/passwd.txt'"),
+        ({"features": {}}, "another density_floor"),
+    ],
+)
+def test_a_manifest_that_cannot_be_trusted_is_refused(moved, changes, message):
+    edit_manifest(moved, **changes)
+    with pytest.raises(InputError) as error:
+        load_bundle(moved)
+    assert message in str(error.value)
+    assert "manifest.json" in str(error.value)
+
+
+def test_no_bundle_and_no_json_are_refused(tmp_path):
+    with pytest.raises(InputError, match="is no model bundle"):
+        load_bundle(tmp_path)
+    (tmp_path / "manifest.json").write_text("{ not json")
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        load_bundle(tmp_path)
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self.mark), "w"))
+
+
+def test_a_pickle_is_never_opened(moved, tmp_path):
+    mark = tmp_path / "exploded"
+    (moved / "model.pkl").write_bytes(pickle.dumps(Bomb(mark)))
+    load_bundle(moved).load()  # a stray file beside the others is not touched
+    manifest = json.loads((moved / "manifest.json").read_text())
+    signed(moved, "model.pkl")
+    with pytest.raises(InputError, match=r"lists the file 'model\.pkl'"):
+        load_bundle(moved)
+    edit_manifest(moved, files=manifest["files"])
+    # An array of objects is a pickle inside an .npz, here with the right checksum.
+    np.savez(moved / "intervals.npz", scores=np.array([Bomb(mark)], dtype=object), allow_pickle=True)
+    signed(moved, "intervals.npz")
+    with pytest.raises(InputError, match=r"intervals\.npz"):
+        load_bundle(moved).predict(made_density(), "x")
+    assert not mark.exists()
+
+
+def test_a_damaged_network_with_the_right_checksum_is_named(moved):
+    path = moved / "autoencoder/encoder.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    signed(moved, "autoencoder/encoder.safetensors")
+    with pytest.raises(InputError, match="autoencoder: cannot be read"):
+        load_bundle(moved).encode(made_density())

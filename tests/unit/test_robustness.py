@@ -1,0 +1,201 @@
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import gaussian_density
+
+from rho2prop import averaging
+from rho2prop.autoencoder_training import encode, load_autoencoder, train
+from rho2prop.averaging import centred_fingerprint, centres, oriented_latents
+from rho2prop.blocks import BlockData, Latents
+from rho2prop.density import check, read_npz, write_npz
+from rho2prop.errors import InputError
+from rho2prop.fingerprint import fingerprint
+from rho2prop.grids import to_grid
+from rho2prop.regression import predict_fold, run
+from rho2prop.robustness import REFERENCE, evaluate, sample, summarise, transformations
+from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, supercell
+
+GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
+SETTINGS = {
+    "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
+    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32", "devices": 1, "nodes": 1,
+}  # fmt: skip
+BOOSTING = {"n_trials": 1, "max_rounds": 40, "patience": 40, "learning_rate": [0.2, 0.3], "max_bin": 31}
+NETWORK = {"n_trials": 1, "max_epochs": 2, "patience": 2, "batch_size": 4, "channels": [8]}
+BULK = "bulk_modulus_gpa"
+
+
+def descriptions(density):
+    yield from (rotated(density, rotation) for rotation in ROTATIONS)
+    yield rolled(density, (3, -5, 40))
+    yield shifted(density, np.array([0.123, 0.7, -0.3]))
+    yield supercell(density, (2, 1, 3))
+
+
+def test_the_rotations_are_the_24_proper_ones_of_a_cube():
+    assert len({rotation.tobytes() for rotation in ROTATIONS}) == 24
+    np.testing.assert_array_equal(ROTATIONS[0], np.eye(3))
+    for rotation in ROTATIONS:
+        np.testing.assert_array_equal(rotation @ rotation.T, np.eye(3))
+        assert np.linalg.det(rotation) == pytest.approx(1.0)
+
+
+def at_first_atom(density):
+    return to_grid(shifted(density, -density.frac_coords[0]), "window", 9, 0.3)[4, 4, 4]
+
+
+def shortest_distances_ang(density):
+    between = density.frac_coords[0] - density.frac_coords[-1]
+    return sorted(np.linalg.norm((between + np.array(n) - 3) @ density.lattice) for n in np.ndindex(7, 7, 7))[:3]
+
+
+def test_every_description_is_the_same_crystal(density):
+    """Sound, same electrons per volume, atoms at the same distances, the same density at each atom."""
+    expected = at_first_atom(density)
+    for one in descriptions(density):
+        check(one, "description")
+        assert one.n_electrons / one.volume_ang3 == pytest.approx(density.n_electrons / density.volume_ang3)
+        assert at_first_atom(one) == pytest.approx(expected, rel=2e-3)
+        if len(one.numbers) == 2:
+            np.testing.assert_allclose(shortest_distances_ang(one), shortest_distances_ang(density), rtol=1e-9)
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_a_turned_crystal_has_the_turned_window(density, number):
+    rotation = ROTATIONS[number]
+    window = to_grid(density, **GRID)
+    axis = (np.arange(16) - 7.5) * 0.45
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1)
+    where = np.rint((rotation.T @ points) / 0.45 + 7.5).astype(int)
+    expected = window[tuple(where)].reshape(window.shape)
+    np.testing.assert_allclose(to_grid(rotated(density, rotation), **GRID), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(averaging._turn(window, rotation), expected)
+
+
+def test_a_shift_by_grid_points_is_a_roll(density):
+    points = (2, 5, 9)
+    found = shifted(density, np.array(points) / density.values.shape)
+    expected = rolled(density, points)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+    np.testing.assert_allclose(found.frac_coords, expected.frac_coords, atol=1e-12)
+
+
+def test_centres_move_with_the_crystal_and_ignore_supercells(density):
+    coords = np.vstack([density.frac_coords, [[0.3, 0, 0], [0, 0.4, 0]]])
+    crystal = replace(density, numbers=np.array([8, 8, 12, 3]), frac_coords=coords)
+    np.testing.assert_allclose(centres(crystal), [[0.3, 0, 0]])  # Mg and Li are equally rare, Mg is heavier
+    np.testing.assert_allclose(centres(rolled(crystal, (2, 0, 0))), [[0.4, 0, 0]])
+    repeated = centres(supercell(crystal, (2, 2, 1)))
+    assert repeated.shape == (1, 3)
+    np.testing.assert_allclose((repeated * [2, 2, 1]) % 1, [[0.3, 0, 0]], atol=1e-9)
+
+
+def test_averages_over_orientations_and_origins_do_not_depend_on_the_description(density):
+    torch.manual_seed(0)
+    model = torch.nn.Module()
+    model.encoder = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 4, stride=4), torch.nn.ReLU())
+    expected = np.sort(oriented_latents(model, density, GRID).reshape(24, -1).sum(axis=1))
+    assert np.ptp(expected) > 0.01 * np.abs(expected).max()  # one orientation alone would not do
+    for one in (rotated(density, ROTATIONS[5]), rolled(density, (3, 4, 5)), supercell(density, (1, 1, 2))):
+        found = np.sort(oriented_latents(model, one, GRID).reshape(24, -1).sum(axis=1))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_the_centred_fingerprint_does_not_feel_the_grid(density):
+    """Moved by fractions of a grid point the fingerprint changes a little, its centred form does not."""
+    moved = shifted(density, np.array([0.0217, 0.013, 0.022]))
+    plain, centred = (
+        max(abs(make(moved)[name] - value) for name, value in make(density).items())
+        for make in (fingerprint, centred_fingerprint)
+    )
+    assert centred < 1e-3
+    assert centred < 0.05 * plain
+    for one in (rotated(density, ROTATIONS[9]), supercell(density, (2, 1, 1))):
+        found, expected = centred_fingerprint(one), centred_fingerprint(density)
+        assert max(abs(found[name] - value) for name, value in expected.items()) < 1e-6
+
+
+def test_the_sample_is_drawn_once_and_does_not_depend_on_the_order():
+    ids = [f"m{n}" for n in range(30)]
+    assert sample(ids, 5, 1) == sample(ids[::-1], 5, 1)
+    assert len(set(sample(ids, 5, 1))) == 5
+    assert sample(ids, 5, 1) != sample(ids, 5, 2)
+    assert sample(ids[:3], 5, 1) == ids[:3]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Sixteen squeezed crystals, an autoencoder and three final models on them."""
+    folder = tmp_path_factory.mktemp("robustness")
+    base, densities, paths = gaussian_density(shape=(10, 12, 14)), {}, {}
+    for n, scale in enumerate(np.linspace(0.8, 1.1, 16)):
+        squeezed = replace(base, values=base.values / scale**3, lattice=base.lattice * scale)
+        densities[f"m{n}"], paths[f"m{n}"] = squeezed, folder / f"m{n}.npz"
+        write_npz(squeezed, paths[f"m{n}"])
+    ids = list(densities)
+    split = dict.fromkeys(ids, "train") | {"m3": "validation", "m7": "test"}
+    train(list(paths.items()), split, SETTINGS, GRID, folder / "autoencoder", folder / "work", seed=0)
+    model, _ = load_autoencoder(folder / "autoencoder")
+    tables = {"fingerprint": pd.DataFrame([fingerprint(one) for one in densities.values()], index=ids)}
+    latents = {"all": Latents(np.array(ids), encode(model, list(densities.values()), GRID))}
+    materials = pd.DataFrame(
+        {"material_id": ids, "volume_per_atom_ang3": [d.volume_ang3 / 2 for d in densities.values()]}
+    )
+    for target in ("shear_modulus_gpa", "youngs_modulus_gpa", "formation_energy_ev_per_atom", "debye_temperature_k"):
+        materials[target] = np.nan
+    materials[BULK] = np.linspace(200, 50, 16)
+    splits = pd.DataFrame(
+        {"split": "all", "fold": "final", "material_id": ids, "part": ["train", "train", "train", "validation"] * 4}
+    )
+    settings_of = {"lightgbm": BOOSTING, "attention_cnn": NETWORK}
+    for name, features in (("lightgbm", "fingerprint"), ("lightgbm", "latent_pca"), ("attention_cnn", "latent")):
+        out = folder / "regression" / name / features / "all"
+        blocks, settings = BlockData(tables, latents), settings_of[name]
+        run(name, features, "all", materials, splits, blocks, settings, 4, out, seed=0, threads=1)
+    return folder, paths
+
+
+def test_predictions_for_all_descriptions_of_a_crystal(trained):
+    folder, paths = trained
+    regressions = sorted((folder / "regression").glob("*/*/all"))
+    table = evaluate(regressions, folder / "autoencoder", {"m5": paths["m5"]}, seed=1)
+    counts = table.groupby(["features", "handling", "kind"]).size()
+    for key in product(("fingerprint", "latent", "latent_pca"), ("plain", "averaged")):
+        assert counts[key].to_dict() == {"": 1, "rotation": 23, "shift": 6, "supercell": 2}
+    reference = table[table["transformation"] == REFERENCE]
+    assert (reference["relative_change"] == 0).all()
+    assert (reference["value"] > 0).all()
+
+    found = summarise(table).set_index(["features", "handling", "kind"])["largest"].sort_index()
+    exact = table[table["transformation"].str.contains("points|rotation|supercell")]
+    exact = exact[exact["features"] == "fingerprint"]
+    assert exact["relative_change"].abs().max() < 1e-6
+    assert found["latent", "plain", "supercell"] < 1e-5  # a supercell has the window of its cell
+    assert found["latent", "plain", "rotation"] > 1e-5  # and a network sees orientations
+    assert found["latent", "averaged"].max() < 0.005
+
+
+def test_values_are_those_of_the_model_for_the_described_crystal(trained):
+    """Not a repeated reference: the prediction for a rotated crystal, computed once more by hand."""
+    folder, paths = trained
+    regression = folder / "regression/attention_cnn/latent/all"
+    table = evaluate([regression], folder / "autoencoder", {"m5": paths["m5"]}, seed=1)
+    turned = next(one for one in transformations(read_npz(paths["m5"]), 0) if one.name == "rotation 7")
+    model, _ = load_autoencoder(folder / "autoencoder")
+    latents = {"all": Latents(np.array(["x"]), encode(model, [turned.density], GRID))}
+    expected = predict_fold(regression / "folds/final", BlockData({}, latents), ["x"])[BULK].iloc[0]
+    row = table[(table["transformation"] == "rotation 7") & (table["handling"] == "plain")].iloc[0]
+    assert row["value"] == pytest.approx(expected, rel=1e-6)
+    reference = table[(table["transformation"] == REFERENCE) & (table["handling"] == "plain")].iloc[0]
+    assert row["relative_change"] == pytest.approx(expected / reference["value"] - 1, rel=1e-4)
+
+
+def test_a_folder_without_a_final_model_is_named(trained, tmp_path):
+    folder, paths = trained
+    (tmp_path / "lightgbm/magpie/all").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no final model"):
+        evaluate([tmp_path / "lightgbm/magpie/all"], folder / "autoencoder", paths, seed=1)

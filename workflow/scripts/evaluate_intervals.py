@@ -1,0 +1,9 @@
+"""Do the prediction intervals hold the stated share of held-out materials?"""
+
+from rho2prop.collection import write_table
+from rho2prop.intervals import evaluate_intervals
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    intervals = evaluate_intervals(list(snakemake.input.regressions), snakemake.params.coverage)
+    write_table(intervals, snakemake.output.intervals)

@@ -1,0 +1,18 @@
+"""Predictions of final models for rotated, shifted and repeated descriptions of a few crystals."""
+
+from rho2prop.collection import density_paths, read_materials, write_table
+from rho2prop.robustness import evaluate, sample
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    params = snakemake.params
+    paths = dict(density_paths(read_materials(snakemake.input.materials)))
+    chosen = sample(list(paths), params.n_materials, params.seed)
+    table = evaluate(
+        list(snakemake.input.regressions),
+        snakemake.input.autoencoder,
+        {name: paths[name] for name in chosen},
+        params.seed,
+        snakemake.threads,
+    )
+    write_table(table, snakemake.output.robustness)

@@ -1,0 +1,15 @@
+"""The model bundle: all that predicts new materials, in one folder that travels."""
+
+from rho2prop.bundle import FinishedRun, write_bundle
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    run = FinishedRun(
+        materials=snakemake.input.materials,
+        features=list(snakemake.input.features),
+        autoencoder=snakemake.input.autoencoder,
+        final=list(snakemake.input.final),
+        folds=list(snakemake.input.folds),
+        intervals=snakemake.input.intervals,
+    )
+    write_bundle(run, snakemake.params.config, snakemake.output.folder)
