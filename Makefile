@@ -11,7 +11,8 @@ demo: setup  ## the whole chain, live, on elemental crystals; report in demo/res
 	@$(SNAKEMAKE) --directory demo
 	@echo "Report: $(CURDIR)/demo/results/report.html"
 
-test: setup  ## all tests
+test: setup  ## all tests; those on a real Slurm need root
+	@bash envs/require_packages.sh chromium munge slurmctld slurmd slurm-client
 	@$(BIN)/python -m pytest tests
 
 check: setup  ## style and lint
@@ -27,7 +28,7 @@ format: setup
 
 setup: .venv/.ready
 
-.venv/.ready: requirements.txt envs/setup.sh envs/gpaw_siteconfig.py
+.venv/.ready: requirements.txt pyproject.toml envs/setup.sh envs/require_packages.sh envs/gpaw_siteconfig.py
 	@PYTHON=$(PYTHON) bash envs/setup.sh
 
 clean:

@@ -5,13 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import gaussian_density
 
 from rho2prop import averaging
 from rho2prop.autoencoder_training import encode, load_autoencoder, train
 from rho2prop.averaging import centred_fingerprint, centres, oriented_latents
 from rho2prop.blocks import BlockData, Latents
-from rho2prop.density import check, read_npz, write_npz
+from rho2prop.density import Density, check, read_npz, write_npz
 from rho2prop.errors import InputError
 from rho2prop.fingerprint import fingerprint
 from rho2prop.grids import to_grid
@@ -127,11 +126,21 @@ def test_the_sample_is_drawn_once_and_does_not_depend_on_the_order():
     assert sample(ids[:3], 5, 1) == ids[:3]
 
 
+def lopsided_density():
+    """A few plane waves in a triclinic cell, different along each axis and direction."""
+    x, y, z = (2 * np.pi * axis for axis in np.meshgrid(*[np.arange(n) / n for n in (10, 12, 14)], indexing="ij"))
+    values = np.exp(np.cos(x) + 0.7 * np.cos(y - 1.0) + 0.5 * np.sin(z + x) + 0.3 * np.cos(2 * z))
+    lattice = np.array([[3.2, 0.1, 0.0], [-0.9, 3.7, 0.2], [0.4, 0.6, 4.1]])
+    values *= 8.0 / (values.mean() * np.linalg.det(lattice))
+    coords = np.array([[0.0, 0.16, 0.3], [0.5, 0.6, 0.8]])
+    return Density(values, lattice, np.array([3, 5]), coords, 8.0, "valence", "test 1.0")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Sixteen squeezed crystals, an autoencoder and three final models on them."""
     folder = tmp_path_factory.mktemp("robustness")
-    base, densities, paths = gaussian_density(shape=(10, 12, 14)), {}, {}
+    base, densities, paths = lopsided_density(), {}, {}
     for n, scale in enumerate(np.linspace(0.8, 1.1, 16)):
         squeezed = replace(base, values=base.values / scale**3, lattice=base.lattice * scale)
         densities[f"m{n}"], paths[f"m{n}"] = squeezed, folder / f"m{n}.npz"

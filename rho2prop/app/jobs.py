@@ -1,0 +1,117 @@
+"""The work behind the pages. It runs in worker processes; each job is a function of a bundle and plain values."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rho2prop.app.answers import Answer, Decoded
+from rho2prop.app.unpacking import unpack
+from rho2prop.app.view import make_view
+from rho2prop.bundle_reading import Bundle
+from rho2prop.chgcar import chgcar_bytes, write_chgcar
+from rho2prop.decoding import decode_with_factor
+from rho2prop.density import Density
+from rho2prop.errors import InputError
+from rho2prop.latent_database import LatentDatabase
+from rho2prop.latent_record import LatentRecord
+from rho2prop.prediction_input import is_structure, read_input
+from rho2prop.prediction_output import as_csv
+
+Progress = Callable[[str], None]
+
+
+def predict_file(
+    bundle: Bundle, progress: Progress, path: Path, folder: Path, max_bytes: int, allow_other_engine: bool
+) -> Answer:
+    """Read a density file and predict with all models of the bundle.
+
+    Parameters
+    ----------
+    bundle, progress
+        Models; called with a line on what is going on.
+    path
+        The file; its name is what messages call it.
+    folder
+        Private folder for what it is decompressed to; removed again.
+    max_bytes
+        Most bytes after decompression.
+    allow_other_engine
+        Predict, with a warning, for a density of another engine than the training set's.
+    """
+    name = path.name
+    progress("Checking the file")
+    unpacked = unpack(path, folder, max_bytes, progress)
+    try:
+        if is_structure(unpacked):
+            mend = "Give a charge density, or use `rho2prop predict` on the command line, which computes it first"
+            raise InputError(name, "holds a crystal structure, not a density", mend)
+        progress("Reading the density")
+        density = read_input(unpacked, bundle)
+    finally:
+        if unpacked != path:
+            unpacked.unlink(missing_ok=True)
+    progress("Preparing the drawing")
+    view = make_view(density)
+    refusal = "" if allow_other_engine else _refusal(bundle, density, name)
+    if refusal:
+        return Answer(name, _formula(density), view, [], "", "", False, [], refusal)
+    progress("Predicting")
+    prediction = bundle.predict(density, name, allow_other_engine)
+    return Answer(
+        name=name,
+        formula=prediction.formula,
+        view=view,
+        rows=prediction.table.to_dict("records"),
+        csv=as_csv([prediction]),
+        novelty=prediction.novelty.text,
+        is_far=prediction.novelty.is_far,
+        warnings=prediction.warnings,
+        refusal="",
+    )
+
+
+def _refusal(bundle: Bundle, density: Density, name: str) -> str:
+    try:
+        bundle.check_density(density, name)
+    except InputError as error:
+        bundle.check_density(density, name, allow_other_engine=True)  # raises what no user may insist on
+        return f"{name} {error.problem}."
+    return ""
+
+
+def _formula(density: Density) -> str:
+    from pymatgen.core import Composition, Element
+
+    return Composition("".join(Element.from_Z(int(z)).symbol for z in density.numbers)).reduced_formula
+
+
+def decode_latent(bundle: Bundle, progress: Progress, database: Path, material_id: str) -> Decoded:
+    """Decode one material of the latent database."""
+    progress("Decoding the latent")
+    record, density, factor = _decode(bundle, database, material_id)
+    latent_kb = record.latent.nbytes / 1000
+    chgcar_mb = chgcar_bytes(record, record.shape) / 1e6
+    remark = (
+        f"Reconstructed by the autoencoder from {record.latent.size:,} numbers ({latent_kb:,.1f} kB; its CHGCAR has "
+        f"{chgcar_mb:,.2f} MB): the details of the original are smoothed. To hold {record.n_electrons:g} electrons the "
+        f"values were multiplied by {factor:.4f}."
+    )
+    return Decoded(material_id, record.formula, make_view(density), remark)
+
+
+def save_chgcar(bundle: Bundle, progress: Progress, database: Path, material_id: str, target: Path) -> Path:
+    """Decode one material of the latent database to a CHGCAR file."""
+    progress("Decoding the latent")
+    _, density, _ = _decode(bundle, database, material_id)
+    progress("Writing the CHGCAR")
+    write_chgcar(density, target)
+    return target
+
+
+def _decode(bundle: Bundle, database: Path, material_id: str) -> tuple[LatentRecord, Density, float]:
+    with LatentDatabase(database) as stored:
+        record = stored.get(material_id)
+    density, factor = decode_with_factor(bundle, record)
+    return record, density, factor
+
+
+JOBS = {job.__name__: job for job in (predict_file, decode_latent, save_chgcar)}

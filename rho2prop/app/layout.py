@@ -1,0 +1,60 @@
+"""What all pages share: head, navigation, messages, the line that shows progress."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nicegui import ui
+
+PAGES = {"/": "Predict", "/latents": "Latent database", "/report": "Report"}
+COLOURS = {"error": "bg-red-50 text-red-900", "warning": "bg-amber-50 text-amber-900", "note": "bg-sky-50 text-sky-900"}
+
+
+@contextmanager
+def frame(path: str) -> Iterator[None]:
+    """Header with the navigation; what is built inside becomes the page's content."""
+    ui.colors(primary="#0072B2")
+    with ui.header().classes("items-center gap-6 py-2"):
+        ui.label("rho2prop").classes("text-lg font-bold")
+        for target, name in PAGES.items():
+            weight = "font-bold underline" if target == path else "opacity-80"
+            ui.link(name, target).classes(f"text-white no-underline {weight}")
+    with ui.column().classes("w-full max-w-6xl mx-auto p-4 gap-4"):
+        yield
+
+
+def message(kind: str, text: str) -> None:
+    """A coloured box with one text; ``kind`` is error, warning or note."""
+    with ui.element("div").classes(f"w-full rounded p-3 {COLOURS[kind]}").props(f"data-testid={kind}"):
+        ui.label(text).classes("whitespace-pre-line break-words")
+
+
+class ProgressLine:
+    """A bar, a line of text and a button to stop, visible while something runs."""
+
+    def __init__(self, on_stop):
+        with ui.row().classes("w-full items-center no-wrap").props("data-testid=progress") as self._row:
+            ui.spinner(size="sm")
+            self._text = ui.label()
+            self._seconds = ui.label().classes("text-gray-600")
+            ui.button("Stop", on_click=on_stop).props("flat dense no-caps data-testid=stop")
+        self._timer = ui.timer(1.0, self._tick, active=False)
+        self._elapsed = 0
+        self.hide()
+
+    def show(self, text: str) -> None:
+        """Say what is going on; counts the seconds from the first call on."""
+        if not self._row.visible:
+            self._elapsed = 0
+            self._seconds.text = ""
+        self._row.visible = True
+        self._text.text = f"{text} …"
+        self._timer.active = True
+
+    def hide(self) -> None:
+        """Nothing runs any more."""
+        self._row.visible = False
+        self._timer.active = False
+
+    def _tick(self) -> None:
+        self._elapsed += 1
+        self._seconds.text = f"{self._elapsed} s"

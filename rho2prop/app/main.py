@@ -1,0 +1,86 @@
+"""Start the app: ``run`` serves it until it is interrupted."""
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from rho2prop.app.settings import Settings, check_settings
+from rho2prop.errors import InputError
+
+N_WORKERS = 2
+QUEUE_LENGTH = 8
+TIME_LIMIT_S = 900.0
+SHUTDOWN_S = 2  # for open pages when the app ends
+
+
+def run(
+    bundle: Path | str,
+    database: Path | str,
+    report: Path | str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    base_path: str = "",
+    root: Path | str | None = None,
+    max_upload_mb: float = 500,
+    allowed_hosts: Iterable[str] = (),
+) -> None:
+    """Serve the app until SIGINT, SIGTERM or SIGHUP; then remove everything it wrote.
+
+    Parameters
+    ----------
+    bundle
+        Model bundle.
+    database, report
+        Latent database and report; their pages say so if they are missing.
+    host, port
+        Where to listen; port 0 takes a free one. The address is printed when the app is ready.
+    base_path
+        Path in front of all pages, for a proxy.
+    root
+        Folder whose files may be named in the app; None: none.
+    max_upload_mb
+        Largest upload, 10⁶ bytes; four times as much after decompression.
+    allowed_hosts
+        Host names beside localhost that the app answers to, for a proxy.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used or the port is taken.
+    """
+    settings = check_settings(bundle, database, report, host, port, base_path, root, max_upload_mb, allowed_hosts)
+    listener = _listen(settings)
+    with tempfile.TemporaryDirectory(prefix="rho2prop-nicegui-") as storage:
+        # NiceGUI looks for its storage when it is imported: by default in the working directory
+        os.environ["NICEGUI_STORAGE_PATH"] = storage
+        from rho2prop.app.server import serve
+
+        address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}{settings.base_path}/"
+        # uvicorn raises the signal that ended it once more: without a handler the process would end on the spot,
+        # and its files and workers would stay
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(settings, listener, lambda: print(f"rho2prop app: {address}", flush=True))
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return socket.create_server(
+            (settings.host, settings.port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        )
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        raise InputError(place, f"cannot be listened to ({error.strerror})", "Choose another --port") from error
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,182 @@
+"""Page 1: a density file → crystal, isosurface, slices, five predictions with intervals, CSV."""
+
+import math
+from pathlib import Path
+
+from nicegui import ui
+
+from rho2prop.app.answers import Answer
+from rho2prop.app.context import Context
+from rho2prop.app.density_panel import DensityPanel
+from rho2prop.app.layout import ProgressLine, frame, message
+from rho2prop.app.settings import in_mb, path_below
+from rho2prop.errors import InputError
+from rho2prop.targets import TARGETS
+
+INSIST = "Predict also for densities of another engine than the training set's (the values may be wrong)"
+COLUMNS = [
+    {"name": "property", "label": "property", "field": "property", "align": "left"},
+    {"name": "model", "label": "model", "field": "model", "align": "left"},
+    {"name": "value", "label": "value", "field": "value", "align": "right"},
+    {"name": "interval", "label": "interval", "field": "interval", "align": "right"},
+    {"name": "unit", "label": "unit", "field": "unit", "align": "left"},
+    {"name": "features", "label": "features", "field": "features", "align": "left"},
+]
+
+
+class PredictPage:
+    """One visitor's page; everything it keeps is gone when the tab is closed."""
+
+    def __init__(self, context: Context):
+        self._context = context
+        self._session = context.open_session()
+        self._session.on_start, self._session.on_file = self._start_upload, self._received
+        self._session.on_problem = self._complain
+        self._waiting: Path | None = None  # a refused file, kept until the user decides
+        with frame("/"):
+            self._build_inputs()
+            self._progress = ProgressLine(self._stop)
+            self._output = ui.column().classes("w-full gap-4")
+
+    def _build_inputs(self) -> None:
+        settings = self._context.settings
+        limit = in_mb(settings.max_upload_bytes)
+        ui.label("Properties from a charge density").classes("text-2xl")
+        with ui.row().classes("w-full gap-6 items-start max-md:flex-wrap no-wrap"):
+            uploader = ui.element("q-uploader").classes("w-full")
+            uploader.props(
+                f'label="Drop a CHGCAR, cube or .npz file here (also .gz, .bz2, .xz; up to {limit})" '
+                f"auto-upload send-raw flat bordered hide-upload-btn max-file-size={settings.max_upload_bytes} "
+                "data-testid=upload"
+            )
+            address = f"{settings.base_path}/upload/{self._session.token}?name="
+            uploader.props(f":url=\"files => '{address}' + encodeURIComponent(files[0].name)\"")
+            uploader.on("uploaded", lambda: uploader.run_method("reset"), args=[])
+            uploader.on("failed", self._failed_upload, args=[])
+            uploader.on("rejected", self._too_large, args=[])
+            self._uploader, self._complained = uploader, False
+            with ui.column().classes("w-full gap-1"):
+                with ui.row().classes("w-full items-center no-wrap"):
+                    self._path = ui.input("or a file on this machine").classes("grow").props("data-testid=path")
+                    self._path.on("keydown.enter", self._take_path, args=[])
+                    ui.button("Read", on_click=self._take_path).props("no-caps data-testid=read")
+                if settings.root is None:
+                    self._path.disable()
+                else:
+                    ui.label(f"below {settings.root}").classes("text-sm text-gray-600")
+                self._insist = ui.checkbox(INSIST, on_change=self._insisted).props("data-testid=insist")
+
+    def _start_upload(self) -> None:
+        self._complained = False
+        self._output.clear()
+        self._progress.show("Uploading")
+
+    def _failed_upload(self) -> None:
+        self._uploader.run_method("reset")
+        if not self._complained:
+            self._complain("The upload broke off. Check the connection and drop the file again.")
+
+    def _too_large(self) -> None:
+        limit = in_mb(self._context.settings.max_upload_bytes)
+        self._complain(f"The file is larger than {limit}. Compress it (.xz, .gz), or raise --max-upload-mb.")
+
+    def _take_path(self) -> None:
+        settings = self._context.settings
+        self._output.clear()
+        try:
+            path = path_below(settings.root, self._path.value or "", settings.max_upload_bytes)
+        except InputError as error:
+            self._complain(str(error))
+            return
+        self._session.cancel()
+        self._session.clear()
+        self._received(path)
+
+    def _received(self, path: Path) -> None:
+        self._waiting = None
+        self._session.start(self._predict(path))
+
+    def _insisted(self) -> None:
+        if self._insist.value and self._waiting is not None:
+            self._received(self._waiting)
+
+    def _stop(self) -> None:
+        self._session.cancel()
+        self._session.clear()
+        self._uploader.run_method("abort")
+        self._uploader.run_method("reset")
+        self._progress.hide()
+
+    def _complain(self, text: str) -> None:
+        self._complained = True
+        self._progress.hide()
+        self._output.clear()
+        with self._output:
+            message("error", text)
+
+    async def _predict(self, path: Path) -> None:
+        """Have a worker read the file and predict; show what comes back; keep a refused file until the user decides."""
+        arguments = {
+            "path": path,
+            "folder": self._session.folder,
+            "max_bytes": self._context.settings.max_unpacked_bytes,
+            "allow_other_engine": bool(self._insist.value),
+        }
+        self._output.clear()
+        self._progress.show("Starting")
+        kept = False
+        try:
+            answer = await self._context.pool.run("predict_file", arguments, self._progress.show)
+            kept = bool(answer.refusal)
+            self._waiting = path if kept else None
+            self._progress.hide()
+            with self._output:
+                self._show(answer)
+        except InputError as error:
+            self._complain(str(error))
+        finally:
+            if not kept:
+                self._session.clear()
+
+    def _show(self, answer: Answer) -> None:
+        ui.label(f"{answer.formula}: {answer.name}").classes("text-xl").props("data-testid=title")
+        if answer.refusal:
+            message("warning", f"{answer.refusal} Tick “{INSIST}” to see predictions all the same.")
+        for warning in answer.warnings:
+            message("warning", warning)
+        if answer.rows:
+            message("warning" if answer.is_far else "note", f"Distance to the training set: {answer.novelty}.")
+            self._show_table(answer)
+        DensityPanel(answer.view)
+
+    def _show_table(self, answer: Answer) -> None:
+        order = list(TARGETS)
+        rows = sorted(answer.rows, key=lambda row: order.index(row["target"]))
+        coverage = f"{100 * rows[0]['coverage']:g} % interval"
+        columns = [column | ({"label": coverage} if column["name"] == "interval" else {}) for column in COLUMNS]
+        table = ui.table(columns=columns, rows=[_table_row(row, n) for n, row in enumerate(rows)], row_key="key")
+        table.classes("w-full").props("dense flat bordered data-testid=predictions")
+        name = f"{answer.name.split('.')[0]}-predictions.csv"
+        ui.button(
+            "Download CSV", on_click=lambda: ui.download.content(answer.csv, name, "text/csv; charset=utf-8")
+        ).props("no-caps outline data-testid=csv")
+
+
+def _table_row(row: dict, key: int) -> dict:
+    target = TARGETS[row["target"]]
+    model = row["model"]
+    if model.endswith("_from_kg"):
+        model = f"{model.removesuffix('_from_kg')}, from its K and G"
+    return {
+        "key": key,
+        "property": f"{target.name} {target.symbol}",
+        "model": model,
+        "value": f"{row['value']:.4g}",
+        "interval": f"{_end(row['lower'])} … {_end(row['upper'])}",
+        "unit": row["unit"],
+        "features": row["features"],
+    }
+
+
+def _end(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else ("−∞" if value < 0 else "∞")

@@ -1,0 +1,25 @@
+"""Page 3: the report of the run."""
+
+from nicegui import ui
+
+from rho2prop.app.context import Context
+from rho2prop.app.layout import frame, message
+
+# The report is one file without scripts; nothing it holds may run or be fetched.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'; "
+    "sandbox allow-popups"
+)
+
+
+def report_page(context: Context) -> None:
+    """The report in a frame, and a link to it alone."""
+    path = context.settings.report
+    with frame("/report"):
+        if not path.is_file():
+            message("error", f"{path}: there is no report. Finish a run, or name its report.html with --report.")
+            return
+        ui.link("Open the report alone", "/report.html", new_tab=True).classes("text-sm")
+        ui.element("iframe").props(
+            f'src="{context.settings.base_path}/report.html" sandbox="allow-popups" title="report" data-testid=report'
+        ).classes("w-full border rounded").style("height: calc(100vh - 9rem)")

@@ -1,0 +1,129 @@
+"""What the app was started with, checked before anything is served."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rho2prop.bundle_check import read_manifest
+from rho2prop.errors import InputError
+
+MB = 1_000_000
+UNPACKED_PER_UPLOAD = 4  # a CHGCAR shrinks to about a third; what grows more than this is refused
+BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Places, addresses and limits of a running app.
+
+    Parameters
+    ----------
+    bundle, database, report
+        Model bundle, latent database and report that are shown; the latter two may be missing.
+    host, port
+        Where the app listens.
+    base_path
+        Path in front of all pages, ``""`` or ``"/name"``.
+    root
+        Folder whose files may be named, all links resolved; None: no file of this machine may be named.
+    max_upload_bytes, max_unpacked_bytes
+        Most bytes of a file as it comes, and after decompression.
+    allowed_hosts
+        Host names beside the loopback ones under which the app answers.
+    """
+
+    bundle: Path
+    database: Path
+    report: Path
+    host: str
+    port: int
+    base_path: str
+    root: Path | None
+    max_upload_bytes: int
+    max_unpacked_bytes: int
+    allowed_hosts: frozenset[str]
+
+
+def check_settings(
+    bundle: Path | str,
+    database: Path | str,
+    report: Path | str,
+    host: str,
+    port: int,
+    base_path: str,
+    root: Path | str | None,
+    max_upload_mb: float,
+    allowed_hosts: Iterable[str],
+) -> Settings:
+    """Settings of a call of ``rho2prop.app.main.run``, or InputError."""
+    read_manifest(Path(bundle))  # a bundle that cannot be used is said now, not to the first visitor
+    base = "/" + base_path.strip("/") if base_path.strip("/") else ""
+    if not BASE_PATH.fullmatch(base):
+        raise InputError("base path", f"{base_path!r} is no path of plain names", "Give for example /rho2prop")
+    if not 0 <= port <= 65535:
+        raise InputError("port", f"{port} is no port", "Give a number up to 65535; 0 takes a free one")
+    if max_upload_mb <= 0:
+        raise InputError("upload limit", f"is {max_upload_mb} MB", "Give a positive number")
+    resolved = None if root is None else Path(root).resolve()
+    if resolved is not None and not resolved.is_dir():
+        raise InputError(root, "is no folder", "Give the folder whose files may be named in the app")
+    limit = int(max_upload_mb * MB)
+    return Settings(
+        bundle=Path(bundle).resolve(),
+        database=Path(database).resolve(),
+        report=Path(report).resolve(),
+        host=host,
+        port=port,
+        base_path=base,
+        root=resolved,
+        max_upload_bytes=limit,
+        max_unpacked_bytes=UNPACKED_PER_UPLOAD * limit,
+        allowed_hosts=frozenset(name.lower() for name in allowed_hosts),
+    )
+
+
+def safe_name(name: str) -> str:
+    """A file name of harmless characters from whatever a browser sends; never a path, never empty or hidden."""
+    last = re.split(r"[/\\]", name)[-1]
+    kept = re.sub(r"[^A-Za-z0-9._+-]+", "_", last).lstrip("._-")
+    return kept[-LONGEST_NAME:].lstrip("._-") or "unnamed"
+
+
+def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
+    """The file that a user named, if it lies below ``root`` after all links are resolved.
+
+    Parameters
+    ----------
+    root
+        Resolved folder, or None: no file may be named.
+    text
+        Path, absolute or relative to ``root``.
+    max_bytes
+        Largest file that is read.
+
+    Raises
+    ------
+    InputError
+        If there is no such regular file below ``root``. What lies outside is not told apart from what is missing.
+    """
+    if root is None:
+        raise InputError("path", "the app was started without a folder to read from", "Start it with --root FOLDER")
+    missing = InputError(text, f"is no file below {root}", "Name a density file there, or drop it on the page")
+    if not text.strip() or "\0" in text:
+        raise missing
+    try:
+        path = (root / text.strip()).resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise missing from error
+    if not path.is_relative_to(root) or not path.is_file():
+        raise missing
+    if path.stat().st_size > max_bytes:
+        raise InputError(text, f"has {in_mb(path.stat().st_size)}", f"The app reads up to {in_mb(max_bytes)}")
+    return path
+
+
+def in_mb(n_bytes: int) -> str:
+    """A size for people: ``12.5 MB``."""
+    return f"{n_bytes / MB:,.1f} MB" if n_bytes < 100 * MB else f"{n_bytes / MB:,.0f} MB"

@@ -1,0 +1,118 @@
+"""Names, paths and sizes that a stranger chooses."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import numpy as np
+import pytest
+
+from rho2prop.app.settings import check_settings, path_below, safe_name
+from rho2prop.app.unpacking import unpack
+from rho2prop.errors import InputError
+
+LIMIT_BYTES = 100_000
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("CHGCAR", "CHGCAR"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\CHGCAR.gz", "CHGCAR.gz"),
+        (".bashrc", "bashrc"),
+        ("..", "unnamed"),
+        ("", "unnamed"),
+        ("a\0b\n<script>.npz", "a_b_script_.npz"),
+        ("dichte μ.cube", "dichte_.cube"),
+        ("x" * 300 + ".cube", "x" * 95 + ".cube"),
+    ],
+)
+def test_a_file_name_is_never_a_path_nor_hidden(given, kept):
+    assert safe_name(given) == kept
+
+
+@pytest.mark.parametrize("text", ["../secret.npz", "link.npz", "/etc/passwd", "loop", "", " ", ".", "a\0b", "none.npz"])
+def test_no_file_outside_the_root_can_be_named(tmp_path, text):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.npz").write_text("x")
+    (root / "link.npz").symlink_to(tmp_path / "secret.npz")
+    (root / "loop").symlink_to(root / "loop")
+    with pytest.raises(InputError, match="is no file below"):
+        path_below(root.resolve(), text, LIMIT_BYTES)
+
+
+def test_files_below_the_root_are_found_through_links_that_stay_there(tmp_path):
+    root = tmp_path.resolve()
+    (root / "a").mkdir()
+    (root / "a" / "CHGCAR").write_text("x")
+    (root / "link").symlink_to(root / "a")
+    assert path_below(root, "link/CHGCAR", LIMIT_BYTES) == root / "a" / "CHGCAR"
+    assert path_below(root, str(root / "a" / "CHGCAR"), LIMIT_BYTES) == root / "a" / "CHGCAR"
+    with pytest.raises(InputError, match="The app reads up to"):
+        path_below(root, "a/CHGCAR", 0)
+    with pytest.raises(InputError, match="--root"):
+        path_below(None, "a/CHGCAR", LIMIT_BYTES)
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_a_bomb_is_refused_and_leaves_nothing(tmp_path, suffix, compress):
+    bomb = tmp_path / f"CHGCAR.{suffix}"
+    bomb.write_bytes(compress(bytes(50 * LIMIT_BYTES)))
+    assert bomb.stat().st_size < LIMIT_BYTES / 10
+    with pytest.raises(InputError, match=r"more than 0\.1 MB when decompressed"):
+        unpack(bomb, tmp_path, LIMIT_BYTES, print)
+    assert list(tmp_path.iterdir()) == [bomb]
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_a_compressed_file_comes_back_as_it_was_and_a_cut_one_is_refused(tmp_path, suffix, compress):
+    content = np.random.default_rng(0).bytes(5000)
+    path = tmp_path / f"CHGCAR.{suffix}"
+    path.write_bytes(compress(content))
+    assert unpack(path, tmp_path, LIMIT_BYTES, print).read_bytes() == content
+    path.write_bytes(compress(content)[:-200])
+    (tmp_path / "unpacked-CHGCAR").unlink()
+    with pytest.raises(InputError, match="cannot be decompressed"):
+        unpack(path, tmp_path, LIMIT_BYTES, print)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_npz_bomb_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, density=np.zeros(LIMIT_BYTES))
+    with pytest.raises(InputError, match="when decompressed"):
+        unpack(path, tmp_path, LIMIT_BYTES, print)
+
+
+def test_an_npz_whose_header_lies_about_its_array_is_refused(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)})
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive:
+        archive.writestr("density.npy", header.getvalue())
+    with pytest.raises(InputError, match="when decompressed"):
+        unpack(tmp_path / "lie.npz", tmp_path, LIMIT_BYTES, print)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base_path": "/a b"}, "no path of plain names"),
+        ({"base_path": "/a/../b?"}, "no path of plain names"),
+        ({"port": 70000}, "is no port"),
+        ({"max_upload_mb": 0}, "positive"),
+        ({"root": "/nonexistent"}, "is no folder"),
+        ({"bundle": "/nonexistent"}, "is no model bundle"),
+    ],
+)
+def test_a_wrong_option_is_said_before_anything_is_served(bundle, tmp_path, change, message):
+    good = {
+        "bundle": bundle, "database": "x", "report": "y", "host": "127.0.0.1", "port": 0, "base_path": "/a/b/",
+        "root": tmp_path, "max_upload_mb": 1, "allowed_hosts": (),
+    }  # fmt: skip
+    assert check_settings(**good).base_path == "/a/b"
+    with pytest.raises(InputError, match=message):
+        check_settings(**good | change)
