@@ -24,6 +24,10 @@ include: "rules/models.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    stop_while_jobs_run()
+
+
 rule all:
     default_target: True
     input:

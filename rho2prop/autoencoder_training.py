@@ -13,6 +13,7 @@ import pandas as pd
 import psutil
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from rho2prop.errors import InputError
 from rho2prop.grids import ORIENTATIONS, rotate, to_grid
 from rho2prop.models.autoencoder import LATENT_CHANNELS, Autoencoder, AutoencoderConfig, build_autoencoder
 from rho2prop.splits import read_splits
+from rho2prop.training_ranks import started_ranks
 
 CHECKPOINT = "checkpoint.safetensors"
 MEMORY_SHARE = 0.6  # of the free memory that the grids may take
@@ -86,11 +88,13 @@ def train(
     ``max_epochs``; the weights of the best validation loss are kept.
     """
     torch.set_num_threads(threads)
+    several = started_ranks() > 1  # this process is one rank of devices × nodes
     fabric = Fabric(
         accelerator="auto",
-        devices=settings["devices"] if torch.cuda.is_available() else 1,
-        num_nodes=settings["nodes"] if torch.cuda.is_available() else 1,
+        devices=settings["devices"] if several else 1,
+        num_nodes=settings["nodes"] if several else 1,
         precision=_precision(settings["precision"]),
+        plugins=[] if several else [LightningEnvironment()],  # one process in a Slurm job: no process group
     )
     fabric.launch()
     config = AutoencoderConfig(settings["network"], grid["size"], settings["latent_size"], settings["dropout"])
@@ -104,7 +108,8 @@ def train(
     digest = _digest(settings, grid, split, seed)
     state = _resume(Path(work_dir) / CHECKPOINT, digest, model, optimizer)
 
-    epochs = tqdm(range(len(state["history"]), settings["max_epochs"]), desc="autoencoder", unit="epoch")
+    todo = range(len(state["history"]), settings["max_epochs"])
+    epochs = tqdm(todo, desc="autoencoder", unit="epoch", disable=not fabric.is_global_zero)
     for epoch in epochs:
         if state["stale_epochs"] >= settings["patience"]:
             break
@@ -189,7 +194,7 @@ def _plan(n_grids: int, settings: dict, world_size: int, rank: int, seed: tuple[
 def _train_epoch(fabric: Fabric, model, optimizer, grids: torch.Tensor, batches: list[np.ndarray]) -> float:
     model.train()
     total, count = 0.0, 0
-    for pairs in tqdm(batches, desc="training", unit="step", leave=False):
+    for pairs in tqdm(batches, desc="training", unit="step", leave=False, disable=not fabric.is_global_zero):
         stack = [rotate(grids[row], orientation) for row, orientation in pairs]
         batch = torch.stack(stack).to(fabric.device, torch.float32, memory_format=torch.channels_last_3d)
         loss = nn.functional.mse_loss(model(batch).float(), batch)
@@ -203,11 +208,17 @@ def _train_epoch(fabric: Fabric, model, optimizer, grids: torch.Tensor, batches:
 @torch.no_grad()
 def _validate(fabric: Fabric, model, grids: torch.Tensor, batch_size: int) -> float:
     model.eval()
+    network = model.module  # without the wrapper that waits for all ranks: they may have unequal numbers of batches
+    if fabric.world_size > 1:
+        for buffer in network.buffers():  # running means of the batch norm: those of rank 0 are saved
+            torch.distributed.broadcast(buffer, src=0)
     total, rows = 0.0, range(fabric.global_rank, len(grids), fabric.world_size)
     for start in range(0, len(rows), batch_size):
         batch = grids[list(rows[start : start + batch_size])].to(fabric.device, torch.float32)
         batch = batch.contiguous(memory_format=torch.channels_last_3d)
-        total += nn.functional.mse_loss(model(batch).float(), batch).item() * len(batch)
+        with fabric.autocast():
+            output = network(batch)
+        total += nn.functional.mse_loss(output.float(), batch).item() * len(batch)
     return _mean_over_ranks(fabric, total, len(rows))
 
 
@@ -273,6 +284,7 @@ def _write_result(out_dir: Path, config, state: dict, settings: dict, grid: dict
             "n_parameters": sum(tensor.numel() for tensor in weights.values()),
             "epochs": len(state["history"]),
             "best_validation_mse": state["best_loss"],
+            "ranks": started_ranks(),
             "torch": torch.__version__,
         }
         (temporary / "model.json").write_text(json.dumps(record, indent=1))

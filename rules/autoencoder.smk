@@ -18,10 +18,11 @@ rule train_autoencoder:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=1440,
-        gpu=config["autoencoder"]["devices"],
-        tasks=config["autoencoder"]["nodes"],
+        **rank_resources(
+            config["autoencoder"]["devices"], config["autoencoder"]["nodes"]
+        ),
+        mem_mb=growing(16000 * config["autoencoder"]["devices"]),  # of a node; each rank holds the grids
+        runtime=growing(1440),
     params:
         autoencoder=config["autoencoder"],
         grid=config["grid"],
@@ -48,8 +49,9 @@ rule encode_latents:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
+        gpu=1,
     params:
         grid=config["grid"],
     script:
@@ -72,8 +74,8 @@ rule evaluate_reconstruction:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         grid=config["grid"],
         code=code_digest("reconstruction.py", "grids.py"),
@@ -95,8 +97,8 @@ rule write_slices:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         grid=config["grid"],
         code=code_digest("reconstruction.py", "grids.py"),

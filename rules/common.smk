@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from rho2prop.materials import load_materials
+from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
@@ -59,6 +60,14 @@ def materials():
 def names(role):
     """Ids of the materials with labels ("train") or without ("predict")."""
     return [name for name, material in materials().items() if material.role == role]
+
+
+def stop_while_jobs_run():
+    """Before anything starts: no second run beside the Slurm jobs of an earlier one."""
+    try:
+        refuse_while_jobs_run(Path.cwd())
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def code_digest(*modules):

@@ -27,8 +27,8 @@ rule run_dft:
         ENVIRONMENT
     threads: RANKS
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
         mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile says how many at once
     params:
         engine=ENGINE,
@@ -55,8 +55,8 @@ rule write_vasp_inputs:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         ids=lambda wildcards: list(materials()),
         settings={
@@ -82,8 +82,8 @@ checkpoint list_elements:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     script:
         SCRIPTS / "list_elements.py"
 
@@ -100,8 +100,8 @@ rule run_atom:
         ENVIRONMENT
     threads: RANKS
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         engine=ENGINE,
         settings=SETTINGS,
@@ -129,8 +129,8 @@ rule collect_materials:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         labels=lambda wildcards: {
             name: materials()[name].labels for name in names("train")

@@ -14,8 +14,8 @@ rule write_descriptors:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=code_digest("descriptors.py"),
     script:
@@ -38,8 +38,8 @@ rule write_fingerprints:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=code_digest("fingerprint.py", "fourier.py"),
     script:

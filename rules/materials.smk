@@ -11,8 +11,8 @@ if config["materials"] == "elements":
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=1000,
-            runtime=10,
+            mem_mb=growing(1000),
+            runtime=growing(10),
         params:
             materials=list(MATERIALS),
         script:
@@ -33,8 +33,8 @@ elif config["materials"] == MATERIALS_PROJECT:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=2000,
-            runtime=240,
+            mem_mb=growing(2000),
+            runtime=growing(240),
         params:
             # how it is fetched is no reason to fetch it again
             settings=lambda wildcards, resources: config["materials_project"],
@@ -55,8 +55,8 @@ elif config["materials"] == MATERIALS_PROJECT:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=2000,
-            runtime=60,
+            mem_mb=growing(2000),
+            runtime=growing(60),
         params:
             filters={
                 key: value

@@ -16,8 +16,8 @@ rule evaluate_intervals:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         coverage=config["intervals"]["coverage"],
         code=code_digest("intervals.py"),
@@ -41,8 +41,8 @@ rule write_bundle:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         config=config,
         code=code_digest(
@@ -75,8 +75,8 @@ rule write_latent_database:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=code_digest(
             "latent_database.py",
@@ -108,8 +108,8 @@ rule evaluate_robustness:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         n_materials=config["robustness"]["n_materials"],
         seed=config["seed"],

@@ -15,8 +15,8 @@ rule encode_material:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         structure=lambda wildcards: materials()[wildcards.material].structure,
         grid=config["grid"],
@@ -46,8 +46,8 @@ rule predict_properties:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         choices=config["predict"],
         code=code_digest("prediction.py", "elasticity.py"),

@@ -9,8 +9,8 @@ rule write_splits:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         kinds=SPLITS,
         n_folds=config["evaluation"]["n_folds"],
@@ -37,8 +37,9 @@ rule fit_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=growing(4000),
+        runtime=growing(720),
+        gpu=lambda wildcards: 1 if wildcards.model == "attention_cnn" else 0,
     params:
         settings=lambda wildcards: config.get(wildcards.model, {}),
         latent_pca_components=config["features"]["latent_pca_components"],
@@ -67,8 +68,8 @@ rule evaluate_regressions:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_digest("metrics.py", "regression.py", "elasticity.py"),
     script:
@@ -92,8 +93,8 @@ rule explain_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         seed=config["seed"],
         code=code_digest("importance.py"),

@@ -50,8 +50,8 @@ rule collect_tables:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     script:
         SCRIPTS / "collect_tables.py"
 
@@ -83,8 +83,8 @@ rule plot_figures:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         config=config,
         inputs=REPORTED,
@@ -103,8 +103,8 @@ rule render_report:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         config=config,
         inputs=REPORTED,

@@ -1,24 +1,32 @@
 """The autoencoder of one scope; an interrupted training goes on from its last epoch."""
 
+import torch
+
 from rho2prop.autoencoder_training import scope_split, train
 from rho2prop.collection import density_paths, read_materials
 from rho2prop.script_log import logged
+from rho2prop.training_ranks import launcher, train_ranks
 
 with logged(snakemake.log[0]):
+    settings, threads = snakemake.params.autoencoder, snakemake.threads
     paths = density_paths(read_materials(snakemake.input.materials))
-    split = scope_split(
-        snakemake.wildcards.scope,
-        [name for name, _ in paths],
-        snakemake.input.get("splits") or None,
-        snakemake.params.seed,
-    )
-    train(
-        paths,
-        split,
-        snakemake.params.autoencoder,
-        snakemake.params.grid,
-        snakemake.output.folder,
-        snakemake.params.work,
-        snakemake.params.seed,
-        threads=snakemake.threads,
-    )
+    request = {
+        "paths": [(name, str(path)) for name, path in paths],
+        "split": scope_split(
+            snakemake.wildcards.scope,
+            [name for name, _ in paths],
+            snakemake.input.get("splits") or None,
+            snakemake.params.seed,
+        ),
+        "settings": settings,
+        "grid": snakemake.params.grid,
+        "out_dir": snakemake.output.folder,
+        "work_dir": snakemake.params.work,
+        "seed": snakemake.params.seed,
+        "threads": threads,
+    }
+    command = launcher(settings["devices"], settings["nodes"], threads, torch.cuda.device_count())
+    if command is None:
+        train(**request)
+    else:
+        train_ranks(command, request, snakemake.params.work)

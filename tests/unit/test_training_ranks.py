@@ -1,0 +1,59 @@
+"""Training in several processes, without a cluster."""
+
+import json
+
+import pytest
+
+from rho2prop.density import write_npz
+from rho2prop.errors import InputError
+from rho2prop.training_ranks import launcher, train_ranks
+
+SETTINGS = {
+    "network": "fast", "latent_size": 4, "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
+    "learning_rate": 1e-3, "max_epochs": 2, "patience": 2, "precision": "fp32", "devices": 2, "nodes": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def outside_slurm(monkeypatch):
+    """The environment of a machine without a Slurm job."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+def test_two_ranks_of_one_machine_write_one_result(outside_slurm, density, tmp_path):
+    write_npz(density, tmp_path / "density.npz")
+    names = [f"m-{i}" for i in range(5)]
+    request = {
+        "paths": [(name, str(tmp_path / "density.npz")) for name in names],
+        "split": dict(zip(names, ["train"] * 3 + ["validation", "test"], strict=True)),
+        "settings": SETTINGS,
+        "grid": {"kind": "window", "size": 16, "voxel_ang": 0.4},
+        "out_dir": str(tmp_path / "model"),
+        "work_dir": str(tmp_path / "work"),
+        "seed": 1,
+    }
+    (tmp_path / "work").mkdir()
+    train_ranks(launcher(2, 1, 1, n_gpus=2), request, tmp_path / "work")
+    record = json.loads((tmp_path / "model/model.json").read_text())
+    assert (record["ranks"], record["epochs"]) == (2, 2)
+
+    broken = request | {"paths": [(name, str(tmp_path / "none.npz")) for name in names], "out_dir": str(tmp_path / "x")}
+    with pytest.raises(InputError, match="ended with code 1"):
+        train_ranks(launcher(2, 1, 1, n_gpus=2), broken, tmp_path / "work")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_slurm_job_starts_its_ranks_with_srun(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    command = launcher(devices=4, nodes=2, threads=8, n_gpus=0)
+    assert {"--ntasks=8", "--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=8"} <= set(command)
+    assert launcher(devices=1, nodes=1, threads=8, n_gpus=1) is None
+
+
+def test_a_machine_without_gpu_trains_in_one_process(outside_slurm):
+    assert launcher(devices=2, nodes=1, threads=8, n_gpus=0) is None
+
+
+def test_several_nodes_need_slurm(outside_slurm):
+    with pytest.raises(InputError, match="profiles/slurm"):
+        launcher(devices=2, nodes=2, threads=8, n_gpus=2)
