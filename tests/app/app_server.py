@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
+MAX_UPLOAD_MB = 2
 # Software rendering: WebGL without a graphics card. The resolver rule makes every other host unknown.
 FLAGS = [
     "--no-sandbox",

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the small runs that other tests are made of
 
-from app_server import running_app, running_browser, watched_page
+from app_server import MAX_UPLOAD_MB, running_app, running_browser, watched_page
 from bundle_run import CONFIG, finished_run
 from report_run import CONFIG as REPORT_CONFIG
 from report_run import write_run
@@ -20,8 +20,6 @@ from rho2prop.density import Density, read_npz
 from rho2prop.dft.base import run_material
 from rho2prop.latent_database import LatentDatabase
 from rho2prop.report import render
-
-MAX_UPLOAD_MB = 2
 
 
 @pytest.fixture(scope="session")

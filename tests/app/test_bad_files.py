@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import psutil
 import pytest
-from app_server import upload, watched_page
-from conftest import MAX_UPLOAD_MB
+from app_server import MAX_UPLOAD_MB, upload, watched_page
 from playwright.sync_api import expect
 
 from rho2prop.chgcar import write_chgcar

@@ -77,8 +77,15 @@ class Cluster:
         self.run("bash", str(HERE / "slurm-up.sh"))
 
     def stop(self) -> None:
-        """Cancel its jobs, stop its daemons, delete its folder."""
+        """Cancel its jobs, stop its daemons, delete its folder.
+
+        Without cgroups Slurm loses sight of a job's process whose parent has ended; such are ended here.
+        """
         self.run("bash", str(HERE / "slurm-down.sh"), "--purge")
+        lost = [process for process in self.processes() if "SLURM_JOB_ID" in (process.info["environ"] or {})]
+        for process in lost:
+            process.kill()
+        psutil.wait_procs(lost, timeout=PATIENCE_S)
 
     def stop_controller(self) -> None:
         """Stop slurmctld as its administrator would: jobs go on, nobody answers."""
@@ -111,12 +118,12 @@ class Cluster:
     def processes(self) -> list[psutil.Process]:
         """Everything that runs because of this cluster: daemons, job steps and what they started."""
         found = []
-        for process in psutil.process_iter():
+        for process in psutil.process_iter(["name", "environ"]):
             try:
-                if process.name() == "slurmstepd":  # it overwrites its environment, but keeps the daemon's log open
+                if process.info["name"] == "slurmstepd":  # overwrites its environment, but keeps the daemon's log open
                     mine = any(file.path.startswith(f"{self.folder}/") for file in process.open_files())
                 else:
-                    mine = process.environ().get(MARK) == str(self.folder)
+                    mine = (process.info["environ"] or {}).get(MARK) == str(self.folder)
                 if mine and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:  # it has just ended
@@ -125,8 +132,8 @@ class Cluster:
 
     def cut_power(self, job_id: str) -> None:
         """End all processes of a job at once, as a power cut would; scancel lets Snakemake tidy up."""
-        found = [process for process in self.processes() if process.name() != "slurmstepd"]
-        programs = [process for process in found if process.environ().get("SLURM_JOB_ID") == job_id]
+        found = [process for process in self.processes() if process.info["name"] != "slurmstepd"]
+        programs = [process for process in found if process.info["environ"].get("SLURM_JOB_ID") == job_id]
         for process in programs:
             process.suspend()
         for process in programs:

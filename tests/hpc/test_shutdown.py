@@ -25,8 +25,8 @@ def second(cluster):
 def test_stopping_leaves_no_process_and_no_file_behind(cluster, second):
     job_id = second.run("sbatch", "--parsable", "--output=/dev/null", "--mem=100", "--wrap", "sleep 900").strip()
     wait_for("running job", lambda: second.job(job_id)["JobState"] == "RUNNING")
-    names = {process.name() for process in second.processes()}
-    assert {"munged", "slurmctld", "slurmd", "slurmstepd", "sleep"} <= names
+    programs = {"munged", "slurmctld", "slurmd", "slurmstepd", "sleep"}
+    wait_for("all programs seen", lambda: programs <= {process.info["name"] for process in second.processes()})
     second.stop()
     assert second.processes() == []
     assert not second.folder.exists()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import gaussian_density
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
 from pymatgen.io.vasp.outputs import Chgcar
+from standins.densities import gaussian_density
 
 from rho2prop.dft import vasp_run
 from rho2prop.dft.base import EngineError

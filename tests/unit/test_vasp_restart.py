@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import gaussian_density
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
+from standins.densities import gaussian_density
 from standins.potcars import write_potcars
 
 from rho2prop.dft.vasp_inputs import load_preset
