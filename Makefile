@@ -13,7 +13,7 @@ demo: setup  ## the whole chain, live, on elemental crystals; report in demo/res
 
 test: setup  ## all tests; those on a real Slurm need root
 	@bash envs/require_packages.sh chromium munge slurmctld slurmd slurm-client
-	@$(BIN)/python -m pytest tests
+	@bash tests/run.sh
 
 check: setup  ## style and lint
 	@$(BIN)/ruff check .
