@@ -19,10 +19,10 @@ from torch import nn
 from tqdm import tqdm
 
 from rho2prop.atomic import atomic
-from rho2prop.density import Density, read_npz
+from rho2prop.density import read_npz
 from rho2prop.errors import InputError
 from rho2prop.grids import ORIENTATIONS, rotate, to_grid
-from rho2prop.models.autoencoder import LATENT_CHANNELS, Autoencoder, AutoencoderConfig, build_autoencoder
+from rho2prop.models.autoencoder import Autoencoder, AutoencoderConfig, build_autoencoder
 from rho2prop.splits import read_splits
 from rho2prop.training_ranks import started_ranks
 
@@ -305,37 +305,3 @@ def read_parts(folder: Path | str) -> dict[str, str]:
     """Part of each material in the training of an autoencoder."""
     frame = pd.read_csv(Path(folder) / "split.csv", dtype=str, keep_default_na=False)
     return dict(zip(frame["material_id"], frame["part"], strict=True))
-
-
-@torch.no_grad()
-def encode(model: Autoencoder, densities: list[Density], grid: dict) -> np.ndarray:
-    """Latents of densities, float32, shape (B, 16, s, s, s)."""
-    latents, device = [], next(model.parameters()).device
-    for density in densities:
-        values = to_grid(density, grid["kind"], grid["size"], grid["voxel_ang"])
-        latents.append(model.encoder(torch.from_numpy(values)[None, None].to(device))[0].cpu().numpy())
-    return np.stack(latents)
-
-
-def encode_files(folder: Path | str, paths: list[tuple[str, Path]], grid: dict, threads: int) -> np.ndarray:
-    """Latents of stored densities as float16, shape (B, 16, s, s, s)."""
-    torch.set_num_threads(threads)
-    model, _ = load_autoencoder(folder)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    size = model.config.latent_size
-    latents = np.empty((len(paths), LATENT_CHANNELS, size, size, size), dtype=np.float16)
-    for row, (_, path) in enumerate(tqdm(paths, desc="latents", unit="density")):
-        latents[row] = encode(model, [read_npz(path)], grid)[0]
-    return latents
-
-
-def write_latents(path: Path | str, material_ids: list[str], latents: np.ndarray) -> None:
-    """Write latents, shape (N, C, D, H, W), with their material ids."""
-    with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, material_ids=np.array(material_ids, dtype=str), latents=latents)
-
-
-def read_latents(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Material ids, shape (N,), and latents, shape (N, C, D, H, W)."""
-    with np.load(path) as arrays:
-        return arrays["material_ids"], arrays["latents"]

@@ -17,7 +17,7 @@ CONSTANT_RELATIVE = 1e-10  # a column whose spread is below this share of its si
 
 @dataclass(frozen=True)
 class Latents:
-    """Latent representations: ``values`` of shape (N, C, D, H, W) for ``material_ids`` of shape (N,)."""
+    """Averaged latents (``rho2prop.encoding``): ``values`` (N, C, D, H, W) for ``material_ids`` (N,)."""
 
     material_ids: np.ndarray
     values: np.ndarray
@@ -233,7 +233,7 @@ def read_blocks(tables: dict[str, Path], latents: dict[str, Path]) -> BlockData:
 def _read_latents(path: Path, modified_ns: int) -> Latents:  # the time stamp keeps a rewritten file from being stale
     try:
         with np.load(path) as arrays:
-            return Latents(arrays["material_ids"], arrays["latents"])
+            return Latents(arrays["material_ids"], arrays["averaged"])
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InputError(path, f"not a readable file of latents ({error})", "Delete it and run again") from error
 

@@ -163,13 +163,9 @@ class Bundle:
 
     def encode(self, density: Density) -> np.ndarray:
         """The latent of a density, float32, shape (16, s, s, s)."""
-        import torch
+        from rho2prop.encoding import encode
 
-        from rho2prop.grids import to_grid
-
-        values = to_grid(density, self.grid["kind"], self.grid["size"], self.grid["voxel_ang"])
-        with torch.no_grad():
-            return self.autoencoder.encoder(torch.from_numpy(values)[None, None])[0].numpy()
+        return encode(self.autoencoder, density, self.grid)
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """The grid that a latent stands for, e/Å³, shape (size, size, size), float32."""
@@ -248,7 +244,10 @@ class Bundle:
             tables["structure"] = structure_features({name: structure_from_density(density)})
         if not wanted & {LATENT, LATENT_PCA}:
             return BlockData(tables)
-        return BlockData(tables, {"all": Latents(np.array([name]), self.encode(density)[None])})
+        from rho2prop.encoding import encode_averaged
+
+        latent = encode_averaged(self.autoencoder, density, self.grid)
+        return BlockData(tables, {"all": Latents(np.array([name]), latent[None])})
 
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
         rows = []

@@ -1,7 +1,8 @@
 """Density fingerprint: statistics of ρ and its derivatives that no choice of cell, axes or origin changes.
 
 Every number is an average over the periodic crystal, so a supercell, a rotation or a shift of the origin leaves it
-alone (1e-6 relative on the same sampling). Histograms share each point linearly between the two nearest bins and
+alone (1e-6 relative on the same sampling); grids start at the same points of the crystal, so that a shift by part of
+a grid point does neither. Histograms share each point linearly between the two nearest bins and
 quantiles are order statistics, so that rounding noise cannot move a value by a whole bin.
 """
 
@@ -13,8 +14,10 @@ import pandas as pd
 from scipy import fft
 from tqdm import tqdm
 
+from rho2prop.centres import distinct_centres
 from rho2prop.density import Density, read_npz
 from rho2prop.fourier import half_spectrum, wave_vectors
+from rho2prop.transformations import shifted
 
 DENSITY_FLOOR = 1e-4  # e/Å³; below it PAW pseudo-densities are noise and may be negative
 # Just under round fractions: q·N is then never an integer, whatever the number of points.
@@ -33,6 +36,20 @@ def fingerprint(density: Density) -> dict[str, float]:
     ----------
     density
         Valence density in e/Å³ on its native periodic grid.
+
+    Returns
+    -------
+    dict
+        Feature name to value: mean of ``statistics`` over grids that start at each of the crystal's centres
+        (``rho2prop.centres``).
+    """
+    coords, shares = distinct_centres(density)
+    found = [statistics(shifted(density, -centre)) for centre in coords]
+    return {name: float(np.dot(shares, [one[name] for one in found])) for name in found[0]}
+
+
+def statistics(density: Density) -> dict[str, float]:
+    """Statistics of a density on the points of its own grid.
 
     Returns
     -------

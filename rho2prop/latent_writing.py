@@ -10,10 +10,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from rho2prop.atomic import atomic
-from rho2prop.autoencoder_training import read_latents, read_parts
+from rho2prop.autoencoder_training import read_parts
 from rho2prop.chgcar import chgcar_bytes
 from rho2prop.decoding import Decoder, decode_with_factor, load_decoder, sampled_back
 from rho2prop.density import read_npz
+from rho2prop.encoding import read_latents
 from rho2prop.errors import InputError
 from rho2prop.latent_database import LatentDatabase
 from rho2prop.latent_record import LatentRecord, make_record
@@ -45,8 +46,8 @@ def write_database(
     decoder = load_decoder(autoencoder)
     given = {}
     for file in latents:
-        ids, values = read_latents(file)
-        given |= {str(name): latent for name, latent in zip(ids, values, strict=True)}
+        arrays = read_latents(file)
+        given |= dict(zip(arrays["material_ids"].tolist(), arrays["latents"], strict=True))
     missing = sorted(set(given) - set(densities))
     if missing:
         raise InputError(latents[0], f"no density is given for {missing[0]!r}", "Give the densities of all latents")

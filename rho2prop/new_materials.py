@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.atomic import atomic
-from rho2prop.autoencoder_training import encode, load_autoencoder, read_latents, write_latents
+from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.blocks import BlockData, Latents, block_names, read_blocks
 from rho2prop.collection import DENSITY_FILE, material_row, read_materials, require_one_kind, write_block, write_table
 from rho2prop.density import read_npz
 from rho2prop.descriptors import magpie_features, structure_features
 from rho2prop.dft.outcome import collect, read_outcome
+from rho2prop.encoding import encode, encode_averaged, read_latents, write_latents
 from rho2prop.fingerprint import fingerprint
 from rho2prop.prediction import COLUMNS, predict
 from rho2prop.structures import structure_from_density
@@ -52,7 +53,8 @@ def describe_material(
         write_block(pd.DataFrame([fingerprint(density)], index=[material_id]), temporary / "fingerprint.csv")
         for autoencoder in map(Path, autoencoders):
             model, _ = load_autoencoder(autoencoder)
-            write_latents(temporary / f"{autoencoder.name}.npz", [material_id], encode(model, [density], grid))
+            latents = [make(model, density, grid)[None] for make in (encode, encode_averaged)]
+            write_latents(temporary / f"{autoencoder.name}.npz", [material_id], *latents)
 
 
 def predict_all(
@@ -104,7 +106,7 @@ def _blocks(folders: list[Path], features: str) -> BlockData:
     latents = {}
     for scope in scopes:
         single = [read_latents(folder / f"{scope}.npz") for folder in folders]
-        ids, values = (np.concatenate(arrays) for arrays in zip(*single, strict=True))
+        ids, values = (np.concatenate([one[name] for one in single]) for name in ("material_ids", "averaged"))
         final_or_all = "all-final" if scope == "all" and len(scopes) > 1 else scope
         latents[final_or_all] = Latents(ids, values)
     return BlockData(tables, latents)

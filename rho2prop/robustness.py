@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from rho2prop.autoencoder_training import encode, load_autoencoder
-from rho2prop.averaging import centred_fingerprint, oriented_latents
+from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.blocks import LATENT, LATENT_PCA, BlockData, Latents, block_names
 from rho2prop.density import Density, read_npz
 from rho2prop.descriptors import magpie_features, structure_features
+from rho2prop.encoding import encode_averaged
 from rho2prop.errors import InputError
 from rho2prop.fingerprint import fingerprint
 from rho2prop.models.autoencoder import Autoencoder
@@ -26,12 +26,7 @@ from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, superc
 N_SHIFTS = 3  # of each sort
 SUPERCELLS = ((1, 1, 2), (2, 2, 2))
 REFERENCE = "as given"
-PLAIN, AVERAGED = "plain", "averaged"
-FINGERPRINT = "fingerprint"
-COLUMNS = [
-    "material_id", "model", "features", "grid", "handling", "kind", "transformation", "target", "value",
-    "relative_change"
-]  # fmt: skip
+COLUMNS = ["material_id", "model", "features", "grid", "kind", "transformation", "target", "value", "relative_change"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +89,7 @@ def evaluate(
     -------
     pandas.DataFrame
         One row per material, model, description and target. ``grid``: kind of the grid of a model that reads latents,
-        else blank. ``handling``: ``plain``, or ``averaged`` over orientations and origins (``rho2prop.averaging``;
-        models that read latents of windows or the fingerprint). ``relative_change``: value divided by that of the
-        crystal as given, minus 1.
+        else blank. ``relative_change``: value divided by that of the crystal as given, minus 1.
     """
     torch.set_num_threads(threads)
     model, record = load_autoencoder(autoencoder)
@@ -140,69 +133,51 @@ class _Description:
         self.kind, self.name = transformation.kind, transformation.name
         density = transformation.density
         structures = {self.name: structure_from_density(density)}
-        self.tables, self.latents = {}, {}
+        self.tables = {}
         if "magpie" in blocks:
-            self.tables["magpie", PLAIN] = magpie_features(structures)
+            self.tables["magpie"] = magpie_features(structures)
         if "structure" in blocks:
-            self.tables["structure", PLAIN] = structure_features(structures)
-        if FINGERPRINT in blocks:
-            self.tables[FINGERPRINT, PLAIN] = pd.DataFrame([fingerprint(density)], index=[self.name])
-            self.tables[FINGERPRINT, AVERAGED] = pd.DataFrame([centred_fingerprint(density)], index=[self.name])
-        if {LATENT, LATENT_PCA} & blocks:
-            self.latents[PLAIN] = encode(model, [density], grid)
-            if grid["kind"] == "window":  # a turned padded cube is no turned crystal
-                self.latents[AVERAGED] = oriented_latents(model, density, grid)
-
-    def table(self, block: str, handling: str) -> pd.DataFrame:
-        return self.tables.get((block, handling), self.tables[block, PLAIN])
-
-    def handlings(self, choice: _Choice) -> list[str]:
-        if choice.reads_latents:
-            return list(self.latents)
-        return [PLAIN, AVERAGED] if FINGERPRINT in choice.blocks else [PLAIN]
+            self.tables["structure"] = structure_features(structures)
+        if "fingerprint" in blocks:
+            self.tables["fingerprint"] = pd.DataFrame([fingerprint(density)], index=[self.name])
+        self.latent = encode_averaged(model, density, grid) if {LATENT, LATENT_PCA} & blocks else None
 
 
 def _predicted(material_id: str, choice: _Choice, described: list[_Description], grid_kind: str) -> pd.DataFrame:
-    frames = []
-    for handling in described[0].handlings(choice):
-        values = _values(choice, described, handling)
-        change = values / values.loc[REFERENCE] - 1
-        kinds = {one.name: one.kind for one in described}
-        for target in values:
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "material_id": material_id,
-                        "model": choice.model,
-                        "features": choice.features,
-                        "grid": grid_kind if choice.reads_latents else "",
-                        "handling": handling,
-                        "kind": [kinds[name] for name in values.index],
-                        "transformation": values.index,
-                        "target": target,
-                        "value": values[target].to_numpy(),
-                        "relative_change": change[target].to_numpy(),
-                    }
-                )
-            )
+    values = _values(choice, described)
+    change = values / values.loc[REFERENCE] - 1
+    frames = [
+        pd.DataFrame(
+            {
+                "material_id": material_id,
+                "model": choice.model,
+                "features": choice.features,
+                "grid": grid_kind if choice.reads_latents else "",
+                "kind": [one.kind for one in described],
+                "transformation": values.index,
+                "target": target,
+                "value": values[target].to_numpy(),
+                "relative_change": change[target].to_numpy(),
+            }
+        )
+        for target in values
+    ]
     return pd.concat(frames)
 
 
-def _values(choice: _Choice, described: list[_Description], handling: str) -> pd.DataFrame:
-    """Predictions, index transformation, one column per target: means where a description has several latents."""
-    counts = [len(one.latents[handling]) if choice.reads_latents else 1 for one in described]
-    names = [f"{one.name}#{n}" for one, count in zip(described, counts, strict=True) for n in range(count)]
-    tables = {}
-    for block in choice.blocks:
-        if block not in (LATENT, LATENT_PCA):
-            rows = pd.concat([one.table(block, handling) for one in described])
-            tables[block] = rows.loc[rows.index.repeat(counts)].set_axis(names)
+def _values(choice: _Choice, described: list[_Description]) -> pd.DataFrame:
+    """Predictions, index transformation, one column per target."""
+    names = [one.name for one in described]
+    latent_blocks = (LATENT, LATENT_PCA)
+    tables = {
+        block: pd.concat([one.tables[block] for one in described])
+        for block in choice.blocks
+        if block not in latent_blocks
+    }
     latents = {}
     if choice.reads_latents:
-        latents["all"] = Latents(np.array(names), np.concatenate([one.latents[handling] for one in described]))
-    predicted = predict_fold(choice.fold, BlockData(tables, latents), names)
-    groups = np.repeat([one.name for one in described], counts)
-    return predicted.groupby(groups, sort=False).mean()
+        latents["all"] = Latents(np.array(names), np.stack([one.latent for one in described]))
+    return predict_fold(choice.fold, BlockData(tables, latents), names)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
@@ -216,10 +191,10 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``model, features, grid, handling, kind, largest, rms, n``: of ``|relative_change|`` over materials,
+        Columns ``model, features, grid, kind, largest, rms, n``: of ``|relative_change|`` over materials,
         targets and descriptions of that kind.
     """
     changed = table[table["kind"] != ""].assign(size=lambda rows: rows["relative_change"].abs())
-    groups = changed.groupby(["model", "features", "grid", "handling", "kind"], sort=False)["size"]
+    groups = changed.groupby(["model", "features", "grid", "kind"], sort=False)["size"]
     found = groups.agg(largest="max", rms=lambda size: float(np.sqrt(np.mean(size**2))), n="count")
     return found.reset_index()

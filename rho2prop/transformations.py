@@ -69,6 +69,8 @@ def shifted(density: Density, fractions: np.ndarray) -> Density:
     The Nyquist term of an even axis has no definite phase: it is left out of the move, as it is for derivatives
     (``rho2prop.fourier.half_spectrum``).
     """
+    if not np.any(np.mod(fractions, 1.0)):
+        return density
     shape = density.values.shape
     spectrum = fft.fftn(density.values.astype(np.float64))
     for axis, (n_points, fraction) in enumerate(zip(shape, fractions, strict=True)):

@@ -41,6 +41,8 @@ rule write_fingerprints:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        code=code_digest("fingerprint.py", "fourier.py"),
+        code=code_digest(
+            "fingerprint.py", "centres.py", "fourier.py", "transformations.py"
+        ),
     script:
         SCRIPTS / "write_fingerprints.py"

@@ -113,6 +113,8 @@ rule evaluate_robustness:
     params:
         n_materials=config["robustness"]["n_materials"],
         seed=config["seed"],
-        code=code_digest("robustness.py", "averaging.py", "transformations.py"),
+        code=code_digest(
+            "robustness.py", "centres.py", "encoding.py", "transformations.py"
+        ),
     script:
         SCRIPTS / "evaluate_robustness.py"

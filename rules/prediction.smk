@@ -20,7 +20,14 @@ rule encode_material:
     params:
         structure=lambda wildcards: materials()[wildcards.material].structure,
         grid=config["grid"],
-        code=code_digest("fingerprint.py", "fourier.py", "descriptors.py"),
+        code=code_digest(
+            "fingerprint.py",
+            "fourier.py",
+            "descriptors.py",
+            "centres.py",
+            "encoding.py",
+            "transformations.py",
+        ),
     script:
         SCRIPTS / "encode_material.py"
 

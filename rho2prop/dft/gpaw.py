@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from ase.units import Bohr
+from gpaw import fftw
 from gpaw.calculator import GPAW as LegacyGPAW  # the density below is read from this class's arrays
 from gpaw.lfc import BasisFunctions
 from pymatgen.core import Structure
@@ -17,6 +18,16 @@ from rho2prop.dft.base import Calculation, EngineError, Task
 
 MAGNETIC_ELEMENTS = {"Cr", "Mn", "Fe", "Co", "Ni"}
 LARGEST_MOMENT_MUB = {True: 5.0, False: 0.6}  # magnetic element or not, as the Materials Project starts them
+_create_plan = fftw.create_plan
+
+
+def _estimated_plan(in_r: np.ndarray, out_r: np.ndarray, sign: int, flags: int = fftw.ESTIMATE) -> fftw.FFTPlan:
+    return _create_plan(in_r, out_r, sign, fftw.ESTIMATE)
+
+
+# GPAW lets FFTW time several algorithms and take the fastest, a new choice in each process, and has no setting for
+# its density grids: energies then differ by up to 1e-6 eV between two runs. Estimated plans give the same bits.
+fftw.create_plan = _estimated_plan
 
 
 def version(settings: dict) -> str:

@@ -43,7 +43,7 @@ TABLES = {
         ("coverage_stated", "coverage_found", "n", "mean_width"),
     ),
     "robustness": (
-        ("material_id", "model", "features", "grid", "handling", "kind", "transformation", "target"),
+        ("material_id", "model", "features", "grid", "kind", "transformation", "target"),
         ("value", "relative_change"),
     ),
     "latent_database": (

@@ -19,7 +19,7 @@ def robustness(table: pd.DataFrame, labels: dict[tuple, str]) -> Figure:
     table
         As ``rho2prop.robustness.evaluate`` returns it.
     labels
-        (model, features, grid, handling) to the text of its row, in the order of the rows.
+        (model, features, grid) to the text of its row, in the order of the rows.
     """
     rng = np.random.default_rng(0)  # the jitter is the same for the same data
     with style():
@@ -27,12 +27,11 @@ def robustness(table: pd.DataFrame, labels: dict[tuple, str]) -> Figure:
         panels = figure.subplots(1, len(KINDS), sharey=True)
         for axes, (kind, title), colour in zip(panels, KINDS.items(), (BLUE, ORANGE, GREEN), strict=True):
             for row, key in enumerate(labels):
-                model, features, grid, handling = key
+                model, features, grid = key
                 part = table[
                     (table["model"] == model)
                     & (table["features"] == features)
                     & (table["grid"] == grid)
-                    & (table["handling"] == handling)
                     & (table["kind"] == kind)
                 ]
                 percent = np.maximum(100 * part["relative_change"].abs().dropna().to_numpy(), FLOOR_PERCENT)

@@ -7,25 +7,10 @@ from rho2prop.report import figures_trust
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
 from rho2prop.report.figures_trust import BAR_PERCENT, KINDS, PAPER_PERCENT
 from rho2prop.report.numbers import DASH, count, decimals, significant
-from rho2prop.robustness import AVERAGED, summarise
+from rho2prop.robustness import summarise
 
-ROBUSTNESS_COLUMNS = (
-    ("material_id", "model", "features", "grid", "handling", "kind", "transformation", "target"),
-    ("value", "relative_change"),
-)
-DATABASE_COLUMNS = (
-    ("material_id", "formula", "part", "reason"),
-    (
-        "grid_points",
-        "bytes_database",
-        "bytes_chgcar",
-        "relative_l1_error",
-        "relative_l1_window",
-        "electron_factor",
-    ),
-)
 MODELS = {"lightgbm": "LightGBM", "attention_cnn": "attention CNN", "mean": "mean"}
-GROUP = ["model", "features", "grid", "handling"]
+GROUP = ["model", "features", "grid"]
 
 
 def robustness(table: pd.DataFrame | None) -> Section:
@@ -34,7 +19,7 @@ def robustness(table: pd.DataFrame | None) -> Section:
     Parameters
     ----------
     table
-        ``results/robustness.csv`` (``ROBUSTNESS_COLUMNS``), or None.
+        ``results/robustness.csv``, or None.
     """
     section = Section("robustness", "Robustness: one crystal, many descriptions")
     if table is None or table.empty:
@@ -110,15 +95,13 @@ def _verdict(worst: dict[str, float]) -> str:
 
 def _notes(table: pd.DataFrame) -> list[Text]:
     notes = []
-    if AVERAGED in set(table["handling"]):
+    if (table["grid"] == "window").any():
         notes.append(
             Text(
-                "A convolutional network sees how the crystal lies in the window and where its origin is; the "
-                "fingerprint sees where the points of the grid lie between the atoms. “Averaged” is the mean "
-                "prediction over the 24 rotations of the window, centred in turn on each atom of the rarest element, "
-                "and for the fingerprint its mean over grids with one of these atoms at the origin: the same for each "
-                "description by construction. The models were not trained on such averages, so their accuracy has to "
-                "be judged apart.",
+                "A convolutional network sees how the crystal lies in its window and where its origin is. The models "
+                "therefore read, in training as in prediction, the mean latent over the 24 rotations of the window, "
+                "centred in turn on each atom of the rarest element; fingerprints are taken on grids that start at "
+                "these atoms.",
                 "note",
             )
         )
@@ -139,7 +122,7 @@ def latent_database(table: pd.DataFrame | None) -> Section:
     Parameters
     ----------
     table
-        ``results/latent_database.csv`` (``DATABASE_COLUMNS``), or None.
+        ``results/latent_database.csv``, or None.
     """
     section = Section("latent-database", "Stored densities (latent database)")
     if table is None or table.empty:
@@ -198,11 +181,8 @@ def _errors(measured: pd.DataFrame) -> list:
     ]
 
 
-def _label(model: str, features: str, grid: str, handling: str) -> str:
-    name = f"{MODELS.get(model, model)}, {features}"
-    extras = [grid] if grid else []
-    extras += [handling] if handling == AVERAGED else []
-    return name + (f" ({', '.join(extras)})" if extras else "")
+def _label(model: str, features: str, grid: str) -> str:
+    return f"{MODELS.get(model, model)}, {features}" + (f" ({grid})" if grid else "")
 
 
 def _percent(value: float) -> str:

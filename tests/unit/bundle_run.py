@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 from pymatgen.core import Structure
 
-from rho2prop import autoencoder_training
+from rho2prop import autoencoder_training, encoding
 from rho2prop.bundle import FinishedRun, write_bundle
 from rho2prop.collection import block_data, material_row, write_block, write_table
 from rho2prop.density import Density, write_npz
@@ -86,8 +86,8 @@ def write_results(folder: Path) -> FinishedRun:
     split = autoencoder_training.split_80_10_10(list(densities), 1)
     autoencoder = folder / "autoencoder"
     autoencoder_training.train(paths, split, settings, CONFIG["grid"], autoencoder, folder / "work", 1, 1)
-    latents = autoencoder_training.encode_files(autoencoder, paths, CONFIG["grid"], 1)
-    autoencoder_training.write_latents(folder / "all.npz", list(densities), latents)
+    latents = encoding.encode_files(autoencoder, paths, CONFIG["grid"], 1)
+    encoding.write_latents(folder / "all.npz", list(densities), *latents)
 
     splits = draw_splits(materials, [SPLIT], 3, 0.2, 7)
     blocks = block_data([folder / name for name in ("magpie.csv", "fingerprint.csv", "all.npz")])

@@ -162,14 +162,6 @@ def test_grids_that_do_not_fit_are_refused_with_numbers(paths, monkeypatch):
         training.load_grids(paths, GRID)
 
 
-def test_latents_round_trip(tmp_path):
-    latents = np.random.default_rng(0).normal(size=(2, 16, 4, 4, 4)).astype(np.float16)
-    training.write_latents(tmp_path / "l.npz", ["a", "b"], latents)
-    ids, found = training.read_latents(tmp_path / "l.npz")
-    assert list(ids) == ["a", "b"]
-    np.testing.assert_array_equal(found, latents)
-
-
 def test_bf16_step_stays_near_fp32(paths, tmp_path):
     for precision in ("fp32", "bf16"):
         settings = SETTINGS | {"precision": precision, "max_epochs": 2, "dropout": 0.0}

@@ -74,7 +74,7 @@ def test_latents_of_the_fold_are_taken():
 
 def test_files_are_read_with_ids_as_text(tmp_path):
     (tmp_path / "magpie.csv").write_text("material_id,x,y\nNA,1.5,\n007,2.5,0.1\n")
-    np.savez(tmp_path / "all.npz", material_ids=np.array(["007"]), latents=np.ones((1, 2, 2, 2, 2), np.float16))
+    np.savez(tmp_path / "all.npz", material_ids=np.array(["007"]), averaged=np.ones((1, 2, 2, 2, 2), np.float16))
     blocks = read_blocks({"magpie": tmp_path / "magpie.csv"}, {"all": tmp_path / "all.npz"})
     assert blocks.table("magpie", ["007", "NA"])["x"].tolist() == [2.5, 1.5]
     assert np.isnan(blocks.table("magpie", ["NA"])["y"].iloc[0])

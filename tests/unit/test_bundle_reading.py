@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from bundle_run import CONFIG, ENGINE, edit_manifest, finished_run, made_density, training_set, workflow_predictions
 
-from rho2prop.autoencoder_training import encode, load_autoencoder
+from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.bundle_reading import COLUMNS, load_bundle
 from rho2prop.decoding import decode_record
+from rho2prop.encoding import encode
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
 
@@ -118,7 +119,7 @@ def test_encoder_and_decoder_are_those_of_the_run(made, bundle):
     model, _ = load_autoencoder(made[0].autoencoder)
     latent = bundle.encode(density)
     assert latent.dtype == np.float32
-    np.testing.assert_array_equal(latent, encode(model, [density], CONFIG["grid"])[0])
+    np.testing.assert_array_equal(latent, encode(model, density, CONFIG["grid"]))
     grid = bundle.decode(latent)
     assert grid.shape == (16, 16, 16)
     import torch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rho2prop.autoencoder_training import train, write_latents
+from rho2prop.autoencoder_training import train
 from rho2prop.chgcar import write_chgcar
 from rho2prop.decoding import (
     Decoder,
@@ -19,6 +19,7 @@ from rho2prop.decoding import (
     to_native,
 )
 from rho2prop.density import read_npz, write_npz
+from rho2prop.encoding import write_latents
 from rho2prop.errors import InputError
 from rho2prop.grids import to_grid
 from rho2prop.latent_database import LatentDatabase
@@ -168,7 +169,7 @@ def run(density, tmp_path):
     split = dict(zip(densities, ("train", "train", "validation", "test", "train"), strict=True))
     train(list(densities.items()), split, SETTINGS, GRID, tmp_path / "autoencoder", tmp_path / "work", seed=0)
     latents = np.random.default_rng(0).normal(size=(5, 16, 4, 4, 4)).astype(np.float16)
-    write_latents(tmp_path / "all.npz", list(densities), latents)
+    write_latents(tmp_path / "all.npz", list(densities), latents, latents)
     return SimpleNamespace(folder=tmp_path, densities=densities, latents=latents, path=tmp_path / "latents.sqlite")
 
 
@@ -182,8 +183,8 @@ def test_the_workflows_database_is_brought_up_to_date(run):
     run.densities["m0"].unlink()
     changed = run.latents[:4].copy()
     changed[3] += 1
-    write_latents(run.folder / "all.npz", ["m0", "m1", "m2", "m3"], changed)
-    write_latents(run.folder / "new.npz", ["n1"], run.latents[4:])
+    write_latents(run.folder / "all.npz", ["m0", "m1", "m2", "m3"], changed, changed)
+    write_latents(run.folder / "new.npz", ["n1"], run.latents[4:], run.latents[4:])
     run.densities["n1"] = run.densities["m4"]
     write_database(run.path, [run.folder / "all.npz", run.folder / "new.npz"], run.densities, autoencoder)
     with LatentDatabase(run.path) as database:
@@ -195,7 +196,7 @@ def test_the_workflows_database_is_brought_up_to_date(run):
 def test_a_failed_update_leaves_the_old_database(run):
     write_database(run.path, [run.folder / "all.npz"], run.densities, run.folder / "autoencoder")
     before = run.path.read_bytes()
-    write_latents(run.folder / "all.npz", list(run.densities), run.latents + 1)
+    write_latents(run.folder / "all.npz", list(run.densities), run.latents + 1, run.latents)
     run.densities["m4"].unlink()
     with pytest.raises(InputError, match=r"m4\.npz"):
         write_database(run.path, [run.folder / "all.npz"], run.densities, run.folder / "autoencoder")

@@ -3,17 +3,17 @@ import pytest
 
 from rho2prop.report import sections_trust
 from rho2prop.report.blocks import Figure, Table, Text
-from rho2prop.report.data import read_table
+from rho2prop.report.data import TABLES, read_table
 from rho2prop.report.style import to_svg
 
 
 def robustness_table():
-    """Fingerprint: 0.1 % at most; latent: 3 % under rotation, 0.2 % when averaged."""
+    """Fingerprint: 0.1 % at most; latent: 3 % under rotation, 0.2 % as PCA."""
     rows = []
     sizes = {
-        ("lightgbm", "fingerprint", "", "plain"): {"rotation": 0.0, "shift": 0.001, "supercell": 0.0},
-        ("attention_cnn", "latent", "window", "plain"): {"rotation": -0.03, "shift": 0.012, "supercell": 0.0},
-        ("attention_cnn", "latent", "window", "averaged"): {"rotation": 0.0, "shift": -0.002, "supercell": 0.0},
+        ("lightgbm", "fingerprint", ""): {"rotation": 0.0, "shift": 0.001, "supercell": 0.0},
+        ("attention_cnn", "latent", "window"): {"rotation": -0.03, "shift": 0.012, "supercell": 0.0},
+        ("lightgbm", "latent_pca", "window"): {"rotation": 0.0, "shift": -0.002, "supercell": 0.0},
     }
     for key, kinds in sizes.items():
         rows.append(("m1", *key, "", "as given", "bulk_modulus_gpa", 100.0, 0.0))
@@ -22,12 +22,12 @@ def robustness_table():
                 rows.append(
                     ("m1", *key, kind, f"{kind} {n}", "bulk_modulus_gpa", 100 * (1 + size * share), size * share)
                 )
-    columns = [*sections_trust.ROBUSTNESS_COLUMNS[0], *sections_trust.ROBUSTNESS_COLUMNS[1]]
+    columns = [name for names in TABLES["robustness"] for name in names]
     return pd.DataFrame(rows, columns=columns)
 
 
 def database_table():
-    columns = [*sections_trust.DATABASE_COLUMNS[0], *sections_trust.DATABASE_COLUMNS[1]]
+    columns = [name for names in TABLES["latent_database"] for name in names]
     rows = [
         ("m1", "MgO", "train", "", 1000, 17000, 1_000_000, None, None, None),
         ("m2", "Si", "test", "", 1000, 17000, 2_400_000, 0.08, 0.001, 0.99),
@@ -43,15 +43,15 @@ def only(section, kind):
 
 def test_largest_changes_are_shown_and_judged_by_the_bar():
     section = sections_trust.robustness(robustness_table())
-    fingerprint, latent, averaged, paper = only(section, Table)[0].rows
+    fingerprint, latent, components, paper = only(section, Table)[0].rows
     assert fingerprint.cells == ("LightGBM, fingerprint", "0", "0", "0.10", "0.079", "0", "0", "yes")
     assert latent.cells[:2] == ("attention CNN, latent (window)", "3.0")
     assert latent.cells[-1] == "no"
     assert 1 not in latent.bold
-    assert averaged.cells[0] == "attention CNN, latent (window, averaged)"
-    assert averaged.cells[3] == "0.20"
-    assert averaged.cells[-1] == "yes"
-    assert 3 in averaged.bold
+    assert components.cells[0] == "LightGBM, latent_pca (window)"
+    assert components.cells[3] == "0.20"
+    assert components.cells[-1] == "yes"
+    assert 3 in components.bold
     assert paper.kind == "paper"
 
 
@@ -62,7 +62,7 @@ def test_the_text_says_who_breaks_the_bar_and_by_how_much():
     assert "LightGBM, fingerprint" in text.split("Not within")[0]
     assert "1 material" in text
     assert "6 other descriptions" in text
-    assert "not trained on such averages" in text
+    assert "mean latent over the 24 rotations" in text
 
 
 def test_the_robustness_figure_marks_each_largest_change():
@@ -96,8 +96,8 @@ def test_what_was_not_measured_is_said(make):
 def test_tables_survive_their_files(tmp_path):
     """Blank kinds and reasons come back as empty text, blank errors as unknown."""
     for name, table, columns, make in (
-        ("robustness", robustness_table(), sections_trust.ROBUSTNESS_COLUMNS, sections_trust.robustness),
-        ("latent_database", database_table(), sections_trust.DATABASE_COLUMNS, sections_trust.latent_database),
+        ("robustness", robustness_table(), TABLES["robustness"], sections_trust.robustness),
+        ("latent_database", database_table(), TABLES["latent_database"], sections_trust.latent_database),
     ):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
         read = make(read_table(tmp_path / f"{name}.csv", *columns))
