@@ -148,7 +148,7 @@ class Bundle:
 
     def check_density(self, density: Density, name: str, allow_other_engine: bool = False) -> list[str]:
         """Warnings about a density, or InputError if the models cannot be used with it."""
-        trained = f"the models of {self.folder} were trained on {self.kind} densities of {self.engine}"
+        trained = f"the models of the bundle {self.folder.name} were trained on {self.kind} densities of {self.engine}"
         if density.kind != self.kind:
             problem = f"is a density of kind {density.kind!r}, {trained}"
             raise InputError(name, problem, f"Give a {self.kind} density or another bundle")

@@ -11,10 +11,9 @@ import numpy as np
 from ase.io.cube import read_cube
 from ase.units import Bohr
 from pymatgen.core import Lattice, Structure
-from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
+from pymatgen.io.vasp.inputs import BadPoscarWarning
 from pymatgen.io.vasp.outputs import Chgcar
 
-from .atomic import atomic
 from .density import ELECTRON_TOLERANCE, KINDS, Density, check, read_npz
 from .errors import InputError
 from .structures import checked_structure, structure_from_density
@@ -64,14 +63,6 @@ def read_density(path: Path | str, kind: str = "valence", structure: Structure |
     if structure is not None:
         _check_structure(density, structure, path)
     return density
-
-
-def write_chgcar(density: Density, path: Path | str) -> None:
-    """Write a density as VASP's CHGCAR (without augmentation occupancies), for VESTA and other viewers."""
-    check(density, path)
-    poscar = Poscar(structure_from_density(density))
-    with atomic(path) as temporary:
-        Chgcar(poscar, {"total": density.values * density.volume_ang3}).write_file(temporary)
 
 
 def _read_chgcar(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -33,7 +33,8 @@ def attempts(smearing_ev: float) -> list[Attempt]:
     """The attempts in their order; all keep the moment of Hund's rules.
 
     In GGA an occupied d level may lie above an empty one: the self-consistency cycle then changes occupations for
-    ever, while direct minimisation keeps them (Ivanov et al., Comput. Phys. Commun. 267, 108047 (2021)).
+    ever, while direct minimisation keeps them (Ivanov et al., Comput. Phys. Commun. 267, 108047 (2021)). Where that
+    finds no minimum (Ti, V, Ni), occupations are smeared and both spins are mixed gently as one vector.
     """
     davidson = {"name": "dav", "niter": 2}
     return [
@@ -50,7 +51,7 @@ def attempts(smearing_ev: float) -> list[Attempt]:
             {
                 "eigensolver": davidson,
                 "occupations": _occupations(smearing_ev),
-                "mixer": gpaw.MixerSum(beta=0.05, nmaxold=5, weight=1.0),
+                "mixer": {"backend": "pulay", "method": "fullspin", "beta": 0.05, "nmaxold": 8},
             },
             f"integer occupations → Fermi-Dirac {smearing_ev} eV at fixed moment",
             changes_protocol=True,

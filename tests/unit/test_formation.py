@@ -77,6 +77,17 @@ def test_direct_minimisation_finds_the_same_atom(atoms, tmp_path, monkeypatch):
     assert outcome.protocol_changes == []
 
 
+def test_a_smeared_atom_with_an_open_d_shell_converges(tmp_path, monkeypatch):
+    """Titanium: neither a cycle with integer occupations nor direct minimisation converges; its moment is kept."""
+    third = gpaw_atom.attempts(0.1)[2]
+    monkeypatch.setattr(gpaw_atom, "attempts", lambda smearing_ev: [third])
+    outcome = run_atom("Ti", "gpaw", SETTINGS | {"atom_box_ang": 7.0, "max_iterations": 150}, tmp_path / "Ti")
+    assert outcome.status == "converged"
+    assert outcome.magnetic_moment_mub == pytest.approx(2.0, abs=0.01)
+    assert outcome.protocol_changes == ["integer occupations → Fermi-Dirac 0.1 eV at fixed moment"]
+    assert outcome.energy_ev == pytest.approx(-1.2, abs=0.3)  # below the spherical atom without spin, GPAW's zero
+
+
 def test_element_without_dataset_is_named(tmp_path):
     outcome = run_atom("Tc", "gpaw", SETTINGS, tmp_path / "Tc")
     assert (outcome.status, "no PBE dataset for Tc" in outcome.reason) == ("failed", True)

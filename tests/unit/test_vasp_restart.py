@@ -12,6 +12,7 @@ from pymatgen.io.vasp.inputs import Incar, Poscar
 from standins.densities import gaussian_density
 from standins.potcars import write_potcars
 
+from rho2prop.chgcar import write_chgcar
 from rho2prop.dft.vasp_inputs import load_preset
 from rho2prop.dft.vasp_restart import (
     PROCESS,
@@ -27,7 +28,6 @@ from rho2prop.dft.vasp_restart import (
     was_written,
     whole_poscar,
 )
-from rho2prop.volumetric import write_chgcar
 
 PRESET = load_preset("latentmatfusion")
 SETTINGS = {"relax": True, "spin": "materials_project", "parallel": {}}

@@ -17,7 +17,7 @@ from pymatgen.io.vasp.outputs import Chgcar
 
 from rho2prop.density import write_npz
 from rho2prop.errors import InputError
-from rho2prop.volumetric import read_density, write_chgcar
+from rho2prop.volumetric import read_density
 
 CELL = Structure(
     Lattice([[0.0, 2.1, 2.1], [2.1, 0.0, 2.1], [2.1, 2.3, 0.0]]), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
@@ -203,17 +203,6 @@ def test_npz_must_be_of_the_kind_that_is_asked_for(tmp_path):
     np.testing.assert_array_equal(read_density(tmp_path / "a.npz", structure=CELL).values, density.values)
     write_npz(replace(density, kind="superposition"), tmp_path / "b.npz")
     refused(tmp_path / "b.npz", "superposition", "expected valence")
-
-
-def test_written_chgcar_is_read_back(tmp_path):
-    (tmp_path / "CHGCAR").write_text(chgcar_text(made_values()))
-    density = read_density(tmp_path / "CHGCAR")
-    write_chgcar(density, tmp_path / "CHGCAR_again")
-    again = read_density(tmp_path / "CHGCAR_again", structure=CELL)
-    np.testing.assert_allclose(again.values, density.values, rtol=1e-6)
-    with pytest.raises(InputError):
-        write_chgcar(replace(density, n_electrons=17.0), tmp_path / "CHGCAR_bad")
-    assert not (tmp_path / "CHGCAR_bad").exists()
 
 
 def test_unknown_names_are_refused(tmp_path):

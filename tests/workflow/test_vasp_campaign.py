@@ -2,6 +2,7 @@
 without licence.
 """
 
+import html
 import os
 import random
 import signal
@@ -29,6 +30,7 @@ from rho2prop.dft.base import run_material
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.inputs.UnknownPotcarWarning")
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+FEW = {"Li", "Na", "K", "Mg", "Ca"}, {"F", "Cl", "O"}
 CRYSTALS = {
     "magnesia": Structure(FCC * 4.178, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
     "lithia": Structure(FCC * 4.60, ["Li", "Li", "O"], [[0.25, 0.25, 0.25], [0.75, 0.75, 0.75], [0, 0, 0]]),
@@ -48,6 +50,7 @@ class VaspRun:
 
     folder: Path
     vasp: Machine
+    configs: tuple[Path, ...]
 
     def command(self, *arguments: str) -> list[str]:
         return [
@@ -62,7 +65,7 @@ class VaspRun:
                 "--nocolor",
                 "--nolock",
             ),
-            *("--directory", str(self.folder), "--configfile", str(self.folder.parent / "vasp.yaml")),
+            *("--directory", str(self.folder), "--configfile", *map(str, self.configs)),
             *arguments,
         ]
 
@@ -75,29 +78,40 @@ class VaspRun:
                 command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, process_group=0
             )
 
+    def finish(self, *arguments: str) -> None:
+        """Run Snakemake to its end, which must be a good one."""
+        process = self.start(*arguments)
+        assert process.wait(PATIENCE_S) == 0, self.said[-6000:]
+
     @property
     def said(self) -> str:
         return (self.folder.parent / "snakemake.log").read_text(errors="replace")
 
-    def files(self) -> list[Path]:
-        """What stays after a campaign: results and logs."""
-        return [p for name in ("results", "logs") for p in (self.folder / name).rglob("*") if p.is_file()]
+    def leaks(self) -> list[Path | str]:
+        """What holds a piece of a POTCAR of all that stays: results, report, logs of rules and of Snakemake."""
+        places = [self.folder / name for name in ("results", "logs", "scratch", ".snakemake")]
+        files = [path for place in places for path in place.rglob("*") if path.is_file()]
+        found = [path for path in files if MARKER.encode() in path.read_bytes() or path.name == "POTCAR"]
+        return found + ([self.said] if MARKER in self.said else [])
 
 
-def vasp_run(folder: Path, step_s: float) -> VaspRun:
+def vasp_run(
+    folder: Path, step_s: float, crystals: dict[str, Structure] = CRYSTALS, faults: dict | None = None
+) -> VaspRun:
     """Write structures, table, config and the machine."""
-    elements = sorted({site.specie.symbol for crystal in CRYSTALS.values() for site in crystal})
-    vasp = machine(folder / "machine", elements, step_s=step_s)
+    elements = sorted({site.specie.symbol for crystal in crystals.values() for site in crystal})
+    vasp = machine(folder / "machine", elements, faults, step_s=step_s)
     rows = []
-    for name, crystal in CRYSTALS.items():
+    for n, (name, crystal) in enumerate(crystals.items()):
         crystal.to(str(folder / f"{name}.cif"))
-        rows.append(f"{name},{name}.cif,100")
-    (folder / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
+        rows.append(f"{name},{name}.cif,{100 + n},{60 + n}")
+    head = "material_id,structure,bulk_modulus_gpa,shear_modulus_gpa\n"
+    (folder / "materials.csv").write_text(head + "\n".join(rows) + "\n")
     section = {"machine": {"binary": vasp.command, "polling_s": 0.1}}
     config = {"materials": str(folder / "materials.csv"), "dft": {"engine": "vasp", "vasp": section}}
     (folder / "vasp.yaml").write_text(yaml.safe_dump(config))
     (folder / "run").mkdir()
-    return VaspRun(folder / "run", vasp)
+    return VaspRun(folder / "run", vasp, (ROOT / "tests/workflow/small.yaml", folder / "vasp.yaml"))
 
 
 def undisturbed_densities(folder: Path, run: VaspRun) -> dict[str, Density]:
@@ -129,8 +143,7 @@ def test_a_campaign_killed_at_random_moments_ends_with_the_same_densities(tmp_pa
         os.killpg(process.pid, signal.SIGKILL)  # which VASP, in a session of its own, does not get
         process.wait()
         kills.append(len(run.vasp.ledger))
-    process = run.start("--", TARGET)
-    assert process.wait(PATIENCE_S) == 0, run.said[-6000:]
+    run.finish("--", TARGET)
     ledger = run.vasp.ledger
     assert not [line["pid"] for line in ledger if is_running(line["pid"])]
     for folder in {line["folder"] for line in ledger}:  # never two VASPs in one folder
@@ -153,9 +166,30 @@ def test_a_campaign_killed_at_random_moments_ends_with_the_same_densities(tmp_pa
         steps = run.vasp.events("ionic", formula, "relax")
         assert len(steps) <= N_IONIC + len([1 for old, new in zip(begun, again, strict=True) if formula in old & new])
     assert not list((run.folder / "scratch").rglob("*.json"))
-    leaks = [path for path in run.files() if MARKER.encode() in path.read_bytes() or path.name == "POTCAR"]
-    assert not leaks
-    assert MARKER not in run.said
+    assert not run.leaks()
+
+
+def test_the_report_tells_the_corrections_and_no_licensed_data(tmp_path):
+    """From structures through VASP, its free atoms and a mended fault to the report; then each byte that stays."""
+    crystals = {
+        f"{cation}{anion}": Structure(FCC * 4.6, [cation, anion], [[0, 0, 0], [0.5, 0.5, 0.5]])
+        for cation in sorted(FEW[0])
+        for anion in sorted(FEW[1])
+    }
+    run = vasp_run(tmp_path, 0.0, crystals, {"MgO": ["zbrent-once"], "LiF": ["tet-once"]})
+    config = yaml.safe_load((tmp_path / "vasp.yaml").read_text())
+    config["dft"]["formation_energy"] = "computed"
+    (tmp_path / "vasp.yaml").write_text(yaml.safe_dump(config))
+    run.finish()
+
+    outcomes = pd.read_csv(run.folder / "results/outcomes.csv", keep_default_na=False).set_index("material_id")
+    assert set(outcomes["status"]) == {"converged"}
+    assert "ISMEAR" in outcomes.loc["LiF", "protocol_changes"]
+    materials = pd.read_csv(run.folder / "results/materials.csv")
+    assert materials["formation_energy_ev_per_atom"].notna().all()
+    report = (run.folder / "results/report.html").read_text(encoding="utf-8")
+    assert all(html.escape(outcomes.loc[name, "corrections"]) in report for name in ("MgO", "LiF"))
+    assert not run.leaks()
 
 
 def test_inputs_are_written_without_vasp_and_without_potcars(tmp_path, monkeypatch):
@@ -174,4 +208,4 @@ def test_inputs_are_written_without_vasp_and_without_potcars(tmp_path, monkeypat
         poscar = Structure.from_file(run.folder / f"results/vasp_inputs/{name}/relax/POSCAR")
         assert poscar.composition == crystal.composition
         assert poscar.volume == pytest.approx(crystal.volume, rel=1e-6)
-    assert not [path for path in run.files() if path.name == "POTCAR"]
+    assert not run.leaks()
