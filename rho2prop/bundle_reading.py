@@ -270,11 +270,11 @@ class _Regressor:
     """A fitted model and the preparation of its features, held in memory."""
 
     def __init__(self, folder: Path):
-        from rho2prop.regression import load_predictor
+        from rho2prop import families
 
         record = json.loads((folder / "fold.json").read_text())
         self.model, self.features, self.targets = record["model"], record["features"], record["targets"]
-        self._design, self._predictor = load_design(folder), load_predictor(folder, record)
+        self._design, self._predictor = load_design(folder), families.load(folder, record)
 
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
         matrix = self._design.apply(blocks, FINAL_SPLIT, FINAL_FOLD, [name])
@@ -303,7 +303,7 @@ def _material_row(name: str, density: Density) -> pd.DataFrame:
 
 
 def _nonsense(table: pd.DataFrame) -> list[str]:
-    rows = table[(table["value"] < 0) & (table["target"] != "formation_energy_ev_per_atom")]
+    rows = table[(table["value"] < 0) & table["target"].map(lambda target: TARGETS[target].is_positive)]
     return [
         f"{row.model} predicts a negative {TARGETS[row.target].name} ({row.value:.3g} {row.unit})"
         for row in rows.itertuples()

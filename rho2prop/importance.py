@@ -1,6 +1,8 @@
 """What the models rely on: share of each feature block in the SHAP values of the test parts."""
 
 import json
+from itertools import combinations, product
+from math import factorial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pandas as pd
 
 from rho2prop.blocks import LATENT, BlockData, DesignMatrix, load_design
 from rho2prop.cnn_training import TrainedCnn, load_cnn
-from rho2prop.regression import load_boosters
+from rho2prop.families import CNN, LIGHTGBM, Predictor, load, load_boosters
 from rho2prop.splits import derived_seed
 
 CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
@@ -16,6 +18,7 @@ CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
     60,
     50,
 )  # per fold: expected gradients converge slowly and cost backward passes
+BLOCK_BACKGROUND = 25  # training rows that absent blocks are drawn from
 COLUMNS = ["model", "features", "split", "target", "block", "share", "net_share"]
 
 
@@ -23,7 +26,8 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
     """Importance of each block for each target of one regression.
 
     LightGBM by exact TreeSHAP (S. M. Lundberg et al., Nat. Mach. Intell. 2, 56 (2020)) on all test rows; the
-    attention CNN by expected gradients (``shap.GradientExplainer``) on at most 40 test rows of each fold.
+    attention CNN by expected gradients (``shap.GradientExplainer``) on at most 40 test rows of each fold; other
+    families by exact Shapley values of whole blocks, absent blocks drawn from training rows.
 
     Parameters
     ----------
@@ -41,7 +45,8 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
     pandas.DataFrame
         Columns ``model, features, split, target, block, share, net_share``. ``share``: mean over rows of Σ|φ|
         over the inputs of the block, divided by its sum over blocks. ``net_share``: the same of |Σφ|; inputs
-        of a block that work against each other cancel there, as they do in the prediction.
+        of a block that work against each other cancel there, as they do in the prediction; values of whole blocks
+        have no inputs that could, there both are equal.
     """
     folder = Path(folder)
     summary = json.loads((folder / "targets.json").read_text())
@@ -53,12 +58,14 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
         ids = {part: sorted(group) for part, group in rows.groupby("part")["material_id"]}
         design = load_design(folder / "folds" / fold)
         test = design.apply(blocks, split, fold, ids["test"])
-        if model == "lightgbm":
+        train = design.apply(blocks, split, fold, ids["train"])
+        fold_seed = derived_seed(seed, "importance", features, split, fold)
+        if model == LIGHTGBM:
             contributions = _tree_contributions(folder / "folds" / fold, record, test)
-        else:
-            train = design.apply(blocks, split, fold, ids["train"])
-            fold_seed = derived_seed(seed, "importance", features, split, fold)
+        elif model == CNN:
             contributions = _cnn_contributions(load_cnn(folder / "folds" / fold), train, test, fold_seed)
+        else:
+            contributions = _block_contributions(load(folder / "folds" / fold, record), train, test, fold_seed)
         for key, (absolute, net) in contributions.items():
             sums[key] = sums.get(key, np.zeros(2)) + np.array([absolute.sum(), net.sum()])
     rows = [
@@ -76,11 +83,36 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
 def _tree_contributions(folder: Path, record: dict, test: DesignMatrix) -> dict:
     result = {}
     column_blocks = np.array(test.column_blocks)
-    for target, booster in load_boosters(folder, record).items():
+    for target, booster in load_boosters(folder, record["targets"]).items():
         shap_values = booster.predict(test.tabular, pred_contrib=True)[:, :-1]  # the last column is the expected value
         for block in dict.fromkeys(test.column_blocks):
             part = shap_values[:, column_blocks == block]
             result[target, block] = np.abs(part).sum(axis=1), np.abs(part.sum(axis=1))
+    return result
+
+
+def _block_contributions(predictor: Predictor, train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
+    """Exact Shapley values of the blocks, from the predictions for all their subsets."""
+    names, column_blocks = list(dict.fromkeys(test.column_blocks)), np.array(test.column_blocks)
+    background = np.random.default_rng(seed).permutation(len(train.tabular))[:BLOCK_BACKGROUND]
+
+    def mean_prediction(present: frozenset) -> dict[str, np.ndarray]:
+        mixed = np.repeat(train.tabular[background][None], len(test.tabular), axis=0)  # (test, background, columns)
+        own = np.isin(column_blocks, list(present))
+        mixed[:, :, own] = test.tabular[:, None, own]
+        predicted = predictor(DesignMatrix(mixed.reshape(-1, mixed.shape[2]), test.column_blocks, None))
+        return {target: values.reshape(mixed.shape[:2]).mean(axis=1) for target, values in predicted.items()}
+
+    subsets = [frozenset(chosen) for n in range(len(names) + 1) for chosen in combinations(names, n)]
+    values = {subset: mean_prediction(subset) for subset in subsets}
+    result = {}
+    for target, block in product(values[frozenset()], names):
+        total = np.zeros(len(test.tabular))
+        for subset in subsets:
+            if block not in subset:
+                weight = factorial(len(subset)) * factorial(len(names) - len(subset) - 1) / factorial(len(names))
+                total += weight * (values[subset | {block}][target] - values[subset][target])
+        result[target, block] = np.abs(total), np.abs(total)
     return result
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.errors import InputError
+from rho2prop.targets import TARGETS
 
 POWERS = (0.0, 0.5, 1.0)  # 0: the same width everywhere; 1: a width that grows in proportion
 OFFSET_SHARE = 0.25  # of the median |y|: what keeps the width at ŷ = 0 from vanishing
@@ -104,15 +105,10 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positi
     return best[1]
 
 
-def is_non_negative(target: str) -> bool:
-    """Whether a property cannot be negative: all but the formation energy."""
-    return target != "formation_energy_ev_per_atom"
-
-
 def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], Calibration]:
     """Calibration by model (``_from_kg`` included) and target, from all folds of one regression folder."""
     return {
-        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, is_non_negative(target))
+        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, TARGETS[target].is_positive)
         for model, _, target, rows in _out_of_fold(Path(folder))
     }
 
@@ -145,7 +141,7 @@ def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFra
                     raise InputError(
                         folder, f"{target} has test rows in one fold only", "Coverage needs two folds with labels"
                     )
-                calibration = calibrate(others["y_true"], others["y_pred"], coverage, is_non_negative(target))
+                calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target].is_positive)
                 y_true = held_out["y_true"].to_numpy()
                 lower, upper = calibration.bounds(held_out["y_pred"].to_numpy(), coverage)
                 folds.append(
@@ -163,7 +159,7 @@ def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFra
                 name: float(np.average([row[name] for row in folds], weights=counts))
                 for name in ("coverage_found", "mean_width")
             }
-            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, is_non_negative(target))
+            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, TARGETS[target].is_positive)
             pooled |= {"fold": POOLED, "n": int(counts.sum()), "scale_power": everyone.power}
             rows += [*folds, head | pooled]
     return pd.DataFrame(rows, columns=COLUMNS)

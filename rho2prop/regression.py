@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from rho2prop import boosting, cnn_training
+from rho2prop import families
 from rho2prop.atomic import atomic
-from rho2prop.blocks import LATENT, BlockData, DesignMatrix, block_names, fit_design, load_design
+from rho2prop.blocks import LATENT, BlockData, block_names, fit_design, load_design
 from rho2prop.elasticity import BULK, SHEAR, derive_from_kg
 from rho2prop.errors import InputError
 from rho2prop.metrics import score
@@ -27,7 +27,10 @@ LEAST_TRAIN_LABELS, LEAST_VALIDATION_LABELS = 5, 1  # of each fold
 FROM_KG = "_from_kg"
 PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
 METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
-CODE = ("blocks.py", "boosting.py", "cnn_training.py", "regression.py", "models/attention_cnn.py")
+CODE = (
+    "blocks.py", "boosting.py", "cnn_training.py", "families.py", "gaussian_process.py", "regression.py",
+    "models/attention_cnn.py",
+)  # fmt: skip
 
 
 def run(
@@ -48,7 +51,7 @@ def run(
     Parameters
     ----------
     model
-        ``mean``, ``lightgbm`` or ``attention_cnn``.
+        Name of a family (``rho2prop.families``).
     features
         Block names joined by ``+``; ``none`` for the mean.
     split
@@ -76,7 +79,7 @@ def run(
     the folder and are taken up again if nothing that they came from has changed.
     """
     out_dir = Path(out_dir)
-    _check_model(model, features)
+    families.check(model, block_names(features))
     labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
     folds = _folds(splits, split)
     targets, left_out = _trainable_targets(labels, folds)
@@ -125,25 +128,7 @@ def predict_fold(folder: Path, blocks: BlockData, material_ids: list[str]) -> pd
     if not len(ids):
         return pd.DataFrame(columns=record["targets"], index=ids, dtype=float)
     matrix = load_design(folder).apply(blocks, record["split"], record["fold"], list(material_ids))
-    return pd.DataFrame(load_predictor(folder, record)(matrix), index=ids)[record["targets"]]
-
-
-def load_predictor(folder: Path, record: dict) -> Callable[[DesignMatrix], dict[str, np.ndarray]]:
-    """The fitted model of a fold as a function from features to target values."""
-    if record["model"] == "mean":
-        means = json.loads((folder / "mean.json").read_text())
-        return lambda matrix: {name: np.full(len(matrix.tabular), means[name]) for name in record["targets"]}
-    if record["model"] == "lightgbm":
-        boosters = load_boosters(folder, record)
-        return lambda matrix: {name: booster.predict(matrix.tabular) for name, booster in boosters.items()}
-    return cnn_training.load_cnn(folder).predict
-
-
-def load_boosters(folder: Path, record: dict) -> dict:
-    """LightGBM models of a fold by target."""
-    from lightgbm import Booster
-
-    return {name: Booster(model_file=folder / f"{name}.txt") for name in record["targets"]}
+    return pd.DataFrame(families.load(folder, record)(matrix), index=ids)[record["targets"]]
 
 
 def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
@@ -229,30 +214,8 @@ def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[
     train = design.apply(blocks, job.split, job.fold, train_ids)
     validation = design.apply(blocks, job.split, job.fold, validation_ids)
     y_train, y_validation = (job.labels.loc[ids] for ids in (train_ids, validation_ids))
-    if job.model == "mean":
-        (folder / "mean.json").write_text(json.dumps(pd.concat([y_train, y_validation]).mean().to_dict()))
-        advance(len(job.labels.columns))
-    elif job.model == "lightgbm":
-        records, settings = {}, boosting.BoostingSettings(**job.settings)
-        for target in job.labels:
-            data = []
-            for matrix, labels in ((train, y_train[target]), (validation, y_validation[target])):
-                known = labels.notna().to_numpy()
-                data += [matrix.tabular[known], labels.to_numpy()[known]]
-            booster, records[target] = boosting.fit(*data, settings, seed(target), job.threads)
-            booster.save_model(folder / f"{target}.txt")
-            advance(1)
-        (folder / "boosting.json").write_text(json.dumps(records, indent=1))
-    else:
-        settings = cnn_training.CnnSettings(**job.settings)
-        # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
-        ends = np.linspace(0, len(job.labels.columns), settings.n_trials + 1).round().astype(int)
-        steps = iter(np.diff(ends).tolist())
-        data = train, y_train.to_numpy(), validation, y_validation.to_numpy()
-        trained = cnn_training.fit(
-            *data, list(job.labels), settings, seed("network"), job.threads, lambda: advance(next(steps))
-        )
-        trained.save(folder)
+    data = families.FoldData(train, y_train, validation, y_validation)
+    families.fit(job.model, data, job.settings, seed, job.threads, folder, advance)
 
 
 def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:
@@ -283,24 +246,6 @@ def _labelled(fold: str, predicted: pd.DataFrame, labels: pd.DataFrame) -> pd.Da
         values = {"y_true": truth.to_numpy(), "y_pred": predicted.loc[truth.index, target].to_numpy()}
         frames.append(pd.DataFrame({"fold": fold, "material_id": truth.index, "target": target} | values))
     return pd.concat([frame for frame in frames if len(frame)] or frames)
-
-
-def _check_model(model: str, features: str) -> None:
-    names = block_names(features)
-    if model not in ("mean", "lightgbm", "attention_cnn"):
-        raise InputError("evaluation.regressions", f"unknown model {model!r}", "Use mean, lightgbm or attention_cnn")
-    if (model == "mean") != (not names):
-        raise InputError(
-            "evaluation.regressions",
-            f"model {model!r} with features {features!r}",
-            'The mean takes the features "none", every other model at least one block',
-        )
-    if model == "lightgbm" and LATENT in names:
-        raise InputError(
-            "evaluation.regressions",
-            "lightgbm takes no three-dimensional block 'latent'",
-            "Use latent_pca instead",
-        )
 
 
 def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:

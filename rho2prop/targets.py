@@ -11,6 +11,7 @@ class Target:
     symbol: str
     name: str
     unit: str
+    is_positive: bool = True
 
 
 TARGETS = {
@@ -20,6 +21,6 @@ TARGETS = {
         Target("shear_modulus_gpa", "G", "shear modulus", "GPa"),
         Target("youngs_modulus_gpa", "E", "Young's modulus", "GPa"),
         Target("debye_temperature_k", "Θ", "Debye temperature", "K"),
-        Target("formation_energy_ev_per_atom", "E_form", "formation energy", "eV/atom"),
+        Target("formation_energy_ev_per_atom", "E_form", "formation energy", "eV/atom", is_positive=False),
     )
 }

@@ -21,6 +21,9 @@ rule write_splits:
         SCRIPTS / "write_splits.py"
 
 
+SETTINGS_OF = {"blend": "lightgbm"}  # whose section of the configuration a model is fitted with
+
+
 rule fit_regression:
     """All folds and targets of one model on one feature set; split "all" makes the model that predicts."""
     input:
@@ -41,7 +44,7 @@ rule fit_regression:
         runtime=growing(720),
         gpu=lambda wildcards: 1 if wildcards.model == "attention_cnn" else 0,
     params:
-        settings=lambda wildcards: config.get(wildcards.model, {}),
+        settings=lambda wildcards: config.get(SETTINGS_OF.get(wildcards.model, wildcards.model), {}),
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
         code=code_digest(
@@ -49,6 +52,8 @@ rule fit_regression:
             "regression.py",
             "boosting.py",
             "cnn_training.py",
+            "families.py",
+            "gaussian_process.py",
             "models/attention_cnn.py",
         ),
     script:

@@ -10,7 +10,14 @@ from rho2prop.report.numbers import plus_minus, significant
 from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, style
 from rho2prop.targets import TARGETS
 
-MODEL_NAMES = {"lightgbm": "LightGBM", "attention_cnn": "Attention CNN", "mean": "Mean"}
+MODEL_NAMES = {  # in the order of figures
+    "lightgbm": "LightGBM",
+    "gaussian_process": "Gaussian process",
+    "blend": "Blend of process and trees",
+    "attention_cnn": "Attention CNN",
+    "mean": "Mean",
+}
+SHORT_NAMES = {"lightgbm": "LGBM", "gaussian_process": "GP", "blend": "blend", "attention_cnn": "CNN"}
 SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system"}
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
@@ -39,7 +46,7 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -
         What to show, in order. The control "mean" is not drawn (its error is beyond the others) but named.
     """
     drawn = summary[(summary["model"] != "mean") & ~summary["model"].map(is_derived)]
-    models = [name for name in ("lightgbm", "attention_cnn") if name in set(drawn["model"])]
+    models = [name for name in SHORT_NAMES if name in set(drawn["model"])]
     combinations = [
         (model, features)
         for model in models
@@ -89,7 +96,7 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -
 
 
 def _short(model: str) -> str:
-    return {"lightgbm": "LGBM", "attention_cnn": "CNN"}.get(model, model)
+    return SHORT_NAMES.get(model, model)
 
 
 def parity(

@@ -5,10 +5,10 @@ import math
 from rho2prop.intervals import POOLED
 from rho2prop.report.blocks import Row, Section, Table, Text
 from rho2prop.report.data import FROM_KG, Run
+from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import decimals, significant
 from rho2prop.targets import TARGETS
 
-MODELS = {"lightgbm": "LightGBM", "attention_cnn": "attention CNN"}
 STANDARD_ERRORS = 2  # beyond so many, a coverage is called off its stated value
 
 
@@ -65,5 +65,4 @@ def _verdict(off: list[str], stated: float) -> str:
 
 
 def _name(model: str) -> str:
-    base = model.removesuffix(FROM_KG)
-    return MODELS.get(base, base) + (" (from K and G)" if model.endswith(FROM_KG) else "")
+    return model_name(model.removesuffix(FROM_KG)) + (" (from K and G)" if model.endswith(FROM_KG) else "")

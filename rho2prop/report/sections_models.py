@@ -63,7 +63,8 @@ def properties(run: Run) -> Section:
                 figures_models.feature_sets(summary, run.split_names, run.targets),
                 "Mean absolute error of each feature set and model over the test folds (bars: standard "
                 "deviation); left "
-                "is better. LGBM: LightGBM, CNN: attention CNN. The control “mean” is in the tables.",
+                "is better. LGBM: LightGBM, GP: Gaussian process, blend: of both, CNN: attention CNN. The control "
+                "“mean” is in the tables.",
                 "Dot plots of mean absolute errors; the same numbers are in the tables below.",
             )
         )

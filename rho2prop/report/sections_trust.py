@@ -5,11 +5,11 @@ import pandas as pd
 
 from rho2prop.report import figures_trust
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
+from rho2prop.report.figures_models import model_name
 from rho2prop.report.figures_trust import BAR_PERCENT, KINDS, PAPER_PERCENT
 from rho2prop.report.numbers import DASH, count, decimals, significant
 from rho2prop.robustness import summarise
 
-MODELS = {"lightgbm": "LightGBM", "attention_cnn": "attention CNN", "mean": "mean"}
 GROUP = ["model", "features", "grid"]
 
 
@@ -182,7 +182,7 @@ def _errors(measured: pd.DataFrame) -> list:
 
 
 def _label(model: str, features: str, grid: str) -> str:
-    return f"{MODELS.get(model, model)}, {features}" + (f" ({grid})" if grid else "")
+    return f"{model_name(model)}, {features}" + (f" ({grid})" if grid else "")
 
 
 def _percent(value: float) -> str:

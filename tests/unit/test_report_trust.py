@@ -45,7 +45,7 @@ def test_largest_changes_are_shown_and_judged_by_the_bar():
     section = sections_trust.robustness(robustness_table())
     fingerprint, latent, components, paper = only(section, Table)[0].rows
     assert fingerprint.cells == ("LightGBM, fingerprint", "0", "0", "0.10", "0.079", "0", "0", "yes")
-    assert latent.cells[:2] == ("attention CNN, latent (window)", "3.0")
+    assert latent.cells[:2] == ("Attention CNN, latent (window)", "3.0")
     assert latent.cells[-1] == "no"
     assert 1 not in latent.bold
     assert components.cells[0] == "LightGBM, latent_pca (window)"
@@ -58,7 +58,7 @@ def test_largest_changes_are_shown_and_judged_by_the_bar():
 def test_the_text_says_who_breaks_the_bar_and_by_how_much():
     section = sections_trust.robustness(robustness_table())
     text = " ".join(block.text for block in only(section, Text))
-    assert "attention CNN, latent (window) (3.0 %)" in text.split("Not within")[1]
+    assert "Attention CNN, latent (window) (3.0 %)" in text.split("Not within")[1]
     assert "LightGBM, fingerprint" in text.split("Not within")[0]
     assert "1 material" in text
     assert "6 other descriptions" in text

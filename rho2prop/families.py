@@ -1,0 +1,187 @@
+"""The families of models: how each is fitted to one fold, what files it leaves there, and how it is read back."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop import boosting, cnn_training, gaussian_process
+from rho2prop.blocks import LATENT, DesignMatrix
+from rho2prop.errors import InputError
+from rho2prop.targets import TARGETS
+
+Predictor = Callable[[DesignMatrix], dict[str, np.ndarray]]
+MEAN, LIGHTGBM, CNN, PROCESS, BLEND = "mean", "lightgbm", "attention_cnn", "gaussian_process", "blend"
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """Features and labels of the two parts of a fold that a model may see; labels have one column per target."""
+
+    train: DesignMatrix
+    train_labels: pd.DataFrame
+    validation: DesignMatrix
+    validation_labels: pd.DataFrame
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.train_labels)
+
+    def known(self, target: str) -> list[np.ndarray]:
+        """Training features and labels, then those of the validation part: rows that have the label."""
+        data = []
+        for matrix, labels in ((self.train, self.train_labels), (self.validation, self.validation_labels)):
+            given = labels[target].notna().to_numpy()
+            data += [matrix.tabular[given], labels[target].to_numpy()[given]]
+        return data
+
+
+def fit(
+    model: str,
+    data: FoldData,
+    settings: dict,
+    seed: Callable[..., int],
+    threads: int,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Fit a model of a family and write its files.
+
+    Parameters
+    ----------
+    model
+        Name of the family.
+    data
+        What it may see.
+    settings
+        Section of the configuration with its name; of ``blend``: that of ``lightgbm``.
+    seed
+        Names to a seed.
+    threads
+        CPU threads.
+    folder
+        Folder of the fold.
+    advance
+        Told of each finished share; the shares add up to the number of targets.
+    """
+    _FIT[model](data, settings, seed, threads, folder, advance)
+
+
+def load(folder: Path, record: dict) -> Predictor:
+    """The fitted model of a fold as a function from features to target values.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fold.
+    record
+        Its ``fold.json``.
+    """
+    return _LOAD[record["model"]](folder, record["targets"])
+
+
+def load_boosters(folder: Path, targets: list[str]) -> dict:
+    """LightGBM models of a fold by target."""
+    from lightgbm import Booster
+
+    return {target: Booster(model_file=folder / f"{target}.txt") for target in targets}
+
+
+def check(model: str, blocks: list[str]) -> None:
+    """Whether a family takes these feature blocks; InputError says what to change."""
+    place = "evaluation.regressions"
+    if model not in _FIT:
+        raise InputError(place, f"unknown model {model!r}", f"Use one of {', '.join(_FIT)}")
+    if (model == MEAN) != (not blocks):
+        problem = f"model {model!r} with features {'+'.join(blocks) or 'none'!r}"
+        raise InputError(place, problem, 'The mean takes the features "none", every other model at least one block')
+    if model not in (MEAN, CNN) and LATENT in blocks:
+        raise InputError(place, f"{model} takes no three-dimensional block 'latent'", "Use latent_pca instead")
+
+
+def _fit_mean(data: FoldData, settings, seed, threads, folder: Path, advance) -> None:
+    means = pd.concat([data.train_labels, data.validation_labels]).mean()
+    (folder / "mean.json").write_text(json.dumps(means.to_dict()))
+    advance(len(data.targets))
+
+
+def _load_mean(folder: Path, targets: list[str]) -> Predictor:
+    means = json.loads((folder / "mean.json").read_text())
+    return lambda matrix: {target: np.full(len(matrix.tabular), means[target]) for target in targets}
+
+
+def _fit_boosting(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    records, chosen = {}, boosting.BoostingSettings(**settings)
+    for target in data.targets:
+        booster, records[target] = boosting.fit(*data.known(target), chosen, seed(target), threads)
+        booster.save_model(folder / f"{target}.txt")
+        advance(1)
+    (folder / "boosting.json").write_text(json.dumps(records, indent=1))
+
+
+def _load_boosting(folder: Path, targets: list[str]) -> Predictor:
+    boosters = load_boosters(folder, targets)
+    return lambda matrix: {target: booster.predict(matrix.tabular) for target, booster in boosters.items()}
+
+
+def _fit_cnn(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    chosen = cnn_training.CnnSettings(**settings)
+    # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
+    ends = np.linspace(0, len(data.targets), chosen.n_trials + 1).round().astype(int)
+    steps = iter(np.diff(ends).tolist())
+    parts = data.train, data.train_labels.to_numpy(), data.validation, data.validation_labels.to_numpy()
+    trained = cnn_training.fit(*parts, data.targets, chosen, seed("network"), threads, lambda: advance(next(steps)))
+    trained.save(folder)
+
+
+def _load_cnn(folder: Path, targets: list[str]) -> Predictor:
+    return cnn_training.load_cnn(folder).predict
+
+
+def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, advance) -> None:
+    for target in data.targets:
+        train, train_labels, validation, validation_labels = data.known(target)
+        process = gaussian_process.fit(
+            np.vstack([train, validation]),
+            data.train.column_blocks,
+            np.concatenate([train_labels, validation_labels]),
+            TARGETS[target].is_positive,
+            threads,
+        )
+        process.save(folder / f"{target}.npz")
+        advance(1)
+
+
+def _load_process(folder: Path, targets: list[str]) -> Predictor:
+    processes = {target: gaussian_process.load(folder / f"{target}.npz") for target in targets}
+    return lambda matrix: {target: process.predict(matrix.tabular) for target, process in processes.items()}
+
+
+def _fit_blend(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    _fit_process(data, None, seed, threads, folder, lambda n: None)
+    _fit_boosting(data, settings, seed, threads, folder, advance)
+
+
+def _load_blend(folder: Path, targets: list[str]) -> Predictor:
+    members = _load_process(folder, targets), _load_boosting(folder, targets)
+
+    def predict(matrix: DesignMatrix) -> dict[str, np.ndarray]:
+        first, second = (member(matrix) for member in members)
+        return {target: _between(first[target], second[target], TARGETS[target].is_positive) for target in targets}
+
+    return predict
+
+
+def _between(first: np.ndarray, second: np.ndarray, is_positive: bool) -> np.ndarray:
+    """Geometric mean of what is positive, else the arithmetic one."""
+    if not is_positive:
+        return (first + second) / 2
+    return np.sqrt(first * np.maximum(second, 0.0))
+
+
+_FIT = {MEAN: _fit_mean, LIGHTGBM: _fit_boosting, CNN: _fit_cnn, PROCESS: _fit_process, BLEND: _fit_blend}
+_LOAD = {MEAN: _load_mean, LIGHTGBM: _load_boosting, CNN: _load_cnn, PROCESS: _load_process, BLEND: _load_blend}

@@ -1,0 +1,142 @@
+"""Gaussian process with one length scale per block, the blend with LightGBM, and the share of whole blocks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from rho2prop import families, gaussian_process, importance
+from rho2prop.blocks import DesignMatrix
+from rho2prop.errors import InputError
+
+BULK, FORMATION = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
+BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
+BOOSTING = {"n_trials": 2, "max_rounds": 60, "patience": 20, "learning_rate": [0.1, 0.2], "max_bin": 31}
+
+
+def crystals(n_rows, seed=0):
+    """Features of two blocks and a property that depends on the second alone."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((n_rows, len(BLOCKS)))
+    return features, np.exp(4.0 + 0.5 * np.sin(features[:, 3]) + 0.3 * features[:, 4])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    features, labels = crystals(150)
+    return features, labels, gaussian_process.fit(features, BLOCKS, labels, is_log=True, threads=1)
+
+
+def test_it_learns_which_block_matters(fitted):
+    _, _, process = fitted
+    unseen, truth = crystals(80, seed=1)
+    predicted = process.predict(unseen)
+    assert 1 - np.var(np.log(predicted / truth)) / np.var(np.log(truth)) > 0.9
+    irrelevant, relevant = process.hyperparameters[2:]
+    assert irrelevant > relevant + 1  # e times as long at least
+
+
+def test_it_is_the_process_of_scikit_learn_with_the_same_hyperparameters(fitted):
+    features, labels, process = fitted
+    variance, noise = np.exp(process.hyperparameters[:2])
+    widths = np.repeat(np.exp(process.hyperparameters[2:]), [3, 4]) * np.sqrt([3, 3, 3, 4, 4, 4, 4])
+    kernel = ConstantKernel(variance) * Matern(widths, nu=2.5) + WhiteKernel(noise)
+    reference = GaussianProcessRegressor(kernel, optimizer=None).fit(
+        features, (np.log(labels) - process.mean) / process.scale
+    )
+    unseen, _ = crystals(20, seed=2)
+    expected = np.exp(reference.predict(unseen) * process.scale + process.mean)
+    np.testing.assert_allclose(process.predict(unseen), expected, rtol=1e-4)
+    shifted = reference.kernel_.theta + 0.5 * np.eye(len(reference.kernel_.theta))[0]
+    best = reference.log_marginal_likelihood(reference.kernel_.theta)
+    assert best > reference.log_marginal_likelihood(shifted)
+
+
+def test_positive_targets_stay_positive_far_from_all_that_is_known(fitted):
+    features, labels, process = fitted
+    far = process.predict(features + 1e3)
+    assert (far > 0).all()
+    np.testing.assert_allclose(far, np.exp(np.log(labels).mean()), rtol=1e-3)
+
+
+def test_it_survives_its_file(fitted, tmp_path):
+    features, _, process = fitted
+    process.save(tmp_path / "k.npz")
+    np.testing.assert_array_equal(
+        gaussian_process.load(tmp_path / "k.npz").predict(features), process.predict(features)
+    )
+
+
+def test_distances_are_those_of_each_block():
+    left, right = np.zeros((1, 7)), np.array([[3.0, 0, 0, 2, 2, 2, 2]])
+    distances = gaussian_process.block_distances(left, right, np.array([0, 3, 7]))
+    np.testing.assert_allclose(distances[:, 0, 0], [9 / 3, 16 / 4])
+
+
+def fold_data():
+    def part(n_rows, seed):
+        features, bulk = crystals(n_rows, seed)
+        labels = pd.DataFrame({BULK: bulk, FORMATION: -np.log(bulk)})
+        labels.iloc[0, 0] = np.nan
+        return DesignMatrix(features, BLOCKS, None), labels
+
+    return families.FoldData(*part(90, 3), *part(30, 4))
+
+
+@pytest.mark.parametrize("model", ["gaussian_process", "blend"])
+def test_families_are_written_and_read_back(model, tmp_path):
+    data, advanced = fold_data(), []
+    families.fit(model, data, BOOSTING, lambda *names: 5, 1, tmp_path, advanced.append)
+    assert sum(advanced) == 2
+    unseen, truth = crystals(60, seed=5)
+    found = families.load(tmp_path, {"model": model, "targets": data.targets})(DesignMatrix(unseen, BLOCKS, None))
+    assert (found[BULK] > 0).all()
+    assert np.abs(found[BULK] - truth).mean() < 0.5 * np.abs(truth - truth.mean()).mean()
+    assert np.corrcoef(found[FORMATION], -np.log(truth))[0, 1] > 0.8
+
+
+def test_the_blend_lies_between_its_members(tmp_path):
+    data = fold_data()
+    families.fit("blend", data, BOOSTING, lambda *names: 5, 1, tmp_path, lambda n: None)
+    matrix = DesignMatrix(crystals(20, seed=6)[0], BLOCKS, None)
+    blend, process, trees = (
+        families.load(tmp_path, {"model": name, "targets": data.targets})(matrix)
+        for name in ("blend", "gaussian_process", "lightgbm")
+    )
+    np.testing.assert_allclose(blend[BULK] ** 2, process[BULK] * trees[BULK], rtol=1e-9)
+    np.testing.assert_allclose(2 * blend[FORMATION], process[FORMATION] + trees[FORMATION], rtol=1e-9)
+
+
+def test_three_dimensional_latents_are_refused():
+    with pytest.raises(InputError, match="Use latent_pca instead"):
+        families.check("blend", ["magpie", "latent"])
+
+
+def test_shares_of_blocks_are_shapley_values():
+    """For a sum of functions of one block each: the function at the row minus its mean over the background."""
+    rng = np.random.default_rng(0)
+    train, test = (DesignMatrix(rng.standard_normal((n, 7)), BLOCKS, None) for n in (25, 10))
+
+    def predictor(matrix):
+        return {BULK: matrix.tabular[:, 0] ** 2 + 3 * matrix.tabular[:, 5]}
+
+    found = importance._block_contributions(predictor, train, test, seed=1)
+    expected = {
+        "magpie": test.tabular[:, 0] ** 2 - (train.tabular[:, 0] ** 2).mean(),
+        "fingerprint": 3 * (test.tabular[:, 5] - train.tabular[:, 5].mean()),
+    }
+    for block, values in expected.items():
+        np.testing.assert_allclose(found[BULK, block][0], np.abs(values), atol=1e-12)
+
+
+def test_a_fit_repeats_to_the_last_bit():
+    torch.manual_seed(0)
+    features, labels = crystals(60)
+    first = gaussian_process.fit(features, BLOCKS, labels, is_log=True, threads=1)
+    torch.manual_seed(1)
+    again = gaussian_process.fit(features, BLOCKS, labels, is_log=True, threads=1)
+    assert json.dumps(first.weights.tolist()) == json.dumps(again.weights.tolist())
