@@ -21,7 +21,22 @@ rule write_splits:
         SCRIPTS / "write_splits.py"
 
 
-SETTINGS_OF = {"blend": "lightgbm"}  # whose section of the configuration a model is fitted with
+SETTINGS_OF = {
+    "blend": "lightgbm"
+}  # whose section of the configuration a model is fitted with
+REGRESSION_CODE = (
+    "blocks.py",
+    "regression.py",
+    "boosting.py",
+    "cnn_training.py",
+    "families.py",
+    "gaussian_process.py",
+    "models/attention_cnn.py",
+)
+LEARNING = [
+    f"{choice['model']}/{choice['features']}"
+    for choice in config["learning_curve"]["models"]
+]
 
 
 rule fit_regression:
@@ -44,20 +59,63 @@ rule fit_regression:
         runtime=growing(720),
         gpu=lambda wildcards: 1 if wildcards.model == "attention_cnn" else 0,
     params:
-        settings=lambda wildcards: config.get(SETTINGS_OF.get(wildcards.model, wildcards.model), {}),
+        settings=lambda wildcards: config.get(
+            SETTINGS_OF.get(wildcards.model, wildcards.model), {}
+        ),
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
-        code=code_digest(
-            "blocks.py",
-            "regression.py",
-            "boosting.py",
-            "cnn_training.py",
-            "families.py",
-            "gaussian_process.py",
-            "models/attention_cnn.py",
-        ),
+        code=code_digest(*REGRESSION_CODE),
     script:
         SCRIPTS / "fit_regression.py"
+
+
+rule learn_from_fewer:
+    """The same fit inside the folds from fewer materials: one point of a learning curve each."""
+    input:
+        materials="results/materials.csv",
+        splits="results/splits.csv",
+        features=feature_files,
+    output:
+        folder=directory("results/learning/{model}/{features}/{split}"),
+    log:
+        "logs/learn_from_fewer/{model}/{features}/{split}.log",
+    benchmark:
+        "results/benchmarks/learn_from_fewer/{model}/{features}/{split}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(720),
+    params:
+        sizes=config["learning_curve"]["sizes"],
+        settings=lambda wildcards: config.get(
+            SETTINGS_OF.get(wildcards.model, wildcards.model), {}
+        ),
+        latent_pca_components=config["features"]["latent_pca_components"],
+        seed=config["seed"],
+        code=code_digest(*REGRESSION_CODE, "learning_curve.py"),
+    script:
+        SCRIPTS / "learn_from_fewer.py"
+
+
+rule evaluate_learning:
+    input:
+        learned=[f"results/learning/{folder}/{SPLITS[-1]}" for folder in LEARNING],
+        whole=[f"results/regression/{folder}/{SPLITS[-1]}" for folder in LEARNING],
+    output:
+        curve="results/learning_curve.csv",
+    log:
+        "logs/evaluate_learning.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_digest("metrics.py", "regression.py", "learning_curve.py"),
+    script:
+        SCRIPTS / "evaluate_learning.py"
 
 
 rule evaluate_regressions:

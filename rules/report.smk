@@ -7,6 +7,7 @@ FIGURES = {
     "feature_sets": "Regression",
     "parity_lightgbm": "Regression",
     "parity_attention_cnn": "Regression",
+    "learning_curves": "Regression",
     "importance": "Regression",
 }
 FIGURE_FORMAT = {"density_slices": "png"}  # all others: svg
@@ -21,6 +22,7 @@ REPORTED = dict(
     atoms="results/atoms.csv",
     splits="results/splits.csv",
     metrics="results/metrics.csv",
+    learning_curve="results/learning_curve.csv",
     importance="results/importance.csv",
     intervals="results/intervals.csv",
     robustness="results/robustness.csv",
@@ -62,6 +64,7 @@ rule plot_figures:
         tables=rules.collect_tables.output,
         atoms="results/atoms.csv",
         metrics="results/metrics.csv",
+        learning_curve="results/learning_curve.csv",
         predictions="results/predictions.csv",
         trust=[
             REPORTED[name] for name in ("intervals", "robustness", "latent_database")

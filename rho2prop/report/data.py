@@ -32,6 +32,10 @@ TABLES = {
         ("target", "features", "model", "split", "fold"),
         ("n_train", "n_test", "r2", "mae", "rmse"),
     ),
+    "learning_curve": (
+        ("size", "target", "features", "model", "split", "fold"),
+        ("n_train", "n_test", "r2", "mae", "rmse"),
+    ),
     "importance": (("model", "features", "split", "target", "block"), ("share",)),
     "new_predictions": (
         ("material_id", "formula", "target", "unit", "model", "features"),
@@ -74,6 +78,7 @@ class Run:
     atoms: pd.DataFrame | None
     splits: pd.DataFrame | None
     metrics: pd.DataFrame | None
+    learning_curve: pd.DataFrame | None
     importance: pd.DataFrame | None
     new_predictions: pd.DataFrame | None
     history: pd.DataFrame | None
@@ -111,8 +116,8 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     Parameters
     ----------
     inputs
-        Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``importance``,
-        ``new_predictions``, ``history``, ``intervals``, ``robustness``, ``latent_database``,
+        Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``learning_curve``,
+        ``importance``, ``new_predictions``, ``history``, ``intervals``, ``robustness``, ``latent_database``,
         ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
         (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
     config

@@ -95,6 +95,47 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -
     return figure
 
 
+def learning_curves(table: pd.DataFrame) -> Figure:
+    """Mean absolute error against the number of materials, one panel per target, both axes logarithmic.
+
+    Parameters
+    ----------
+    table
+        Rows of ``results/learning_curve.csv`` of models that are fitted directly.
+    """
+    targets = [target for target in TARGETS if target in set(table["target"])]
+    lines = list(table[["model", "features"]].drop_duplicates().itertuples(index=False, name=None))
+    with style():
+        figure, axes_list = panels(len(targets), 3, size=(3.3, 2.8))
+        for axes, target in zip(axes_list, targets, strict=True):
+            for index, (model, features) in enumerate(lines):
+                own = table[(table["target"] == target) & (table["model"] == model) & (table["features"] == features)]
+                points = own.groupby("size").agg(n=("n_train", "mean"), mae=("mae", "mean"), std=("mae", "std"))
+                points = points.sort_values("n")
+                axes.errorbar(
+                    points["n"] * (1 + 0.02 * (index - len(lines) / 2)),  # bars beside each other
+                    points["mae"],
+                    yerr=points["std"].fillna(0),
+                    fmt=f"{MARKERS[index % len(MARKERS)]}-",
+                    color=CYCLE[index % len(CYCLE)],
+                    markersize=4,
+                    elinewidth=1,
+                    label=f"{_short(model)}: {blocks_text(features)}",
+                )
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter("{x:g}")
+                axis.set_tick_params(which="minor", labelsize=6)
+            axes.set_title(f"{SYMBOLS[target]}  {TARGETS[target].name}")
+            axes.set_xlabel("materials learned from")
+            axes.set_ylabel(f"mean absolute error / {TARGETS[target].unit}")
+        handles, names = axes_list[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=2)
+    return figure
+
+
 def _short(model: str) -> str:
     return SHORT_NAMES.get(model, model)
 

@@ -17,6 +17,7 @@ from rho2prop.report import (
     sections_data,
     sections_density,
     sections_intervals,
+    sections_learning,
     sections_making,
     sections_models,
     sections_trust,
@@ -37,6 +38,7 @@ FIGURE_FILES = {
     "density_slices": "png",
     "parity_lightgbm": "svg",
     "parity_attention_cnn": "svg",
+    "learning_curves": "svg",
     "importance": "svg",
     "feature_sets": "svg",
 }
@@ -51,6 +53,7 @@ def sections(run: Run) -> list[Section]:
         sections_data.dft(run),
         sections_density.autoencoder(run),
         sections_models.properties(run),
+        sections_learning.learning(run),
         sections_use.importance(run),
         sections_intervals.intervals(run),
         sections_trust.robustness(run.robustness),
@@ -145,6 +148,7 @@ def main_figures(run: Run) -> dict[str, Drawing | str]:
         "density_slices": "This run has no density slices.",
         "parity_lightgbm": "LightGBM was not evaluated with density and composition together.",
         "parity_attention_cnn": "The attention CNN was not evaluated with density and composition together.",
+        "learning_curves": sections_learning.MISSING,
         "importance": "No SHAP values were computed in this run.",
         "feature_sets": "No property model was evaluated: too few labelled materials.",
     }
@@ -169,6 +173,9 @@ def main_figures(run: Run) -> dict[str, Drawing | str]:
                 targets = [target for target in run.targets if target in set(pooled["target"])]
                 shares = sections_models.shares_of(run, model, features)
                 drawn[f"parity_{model}"] = figures_models.parity(pooled, rows, targets, shares)
+    curves = sections_learning.direct_scores(run)
+    if curves is not None:
+        drawn["learning_curves"] = figures_models.learning_curves(curves)
     if run.importance is not None and len(run.importance):
         drawn["importance"] = sections_use.importance_figure(run)
     return drawn

@@ -16,6 +16,7 @@ SECTIONS = [
     "dft",
     "autoencoder",
     "properties",
+    "learning",
     "importance",
     "intervals",
     "robustness",
@@ -178,6 +179,16 @@ def write_run(tmp_path: Path) -> dict:
             tmp_path / "predictions.csv",
             "material_id formula target unit value model features fold_std",
             [("new-1", "Mg2Pd", K, "GPa", 61.23, "lightgbm", "magpie+fingerprint", 2.5)],
+        ),
+        "learning_curve": write_csv(
+            tmp_path / "learning_curve.csv",
+            "size target features model split fold n_train n_test r2 mae rmse",
+            [
+                (size, K, features, "lightgbm", "chemical_system", fold, n, 6, 0.9, mae + fold, 1.2 * mae)
+                for features, maes in (("magpie", (20, 16, 12)), ("magpie+fingerprint", (12, 9, 7)))
+                for (size, n), mae in zip((("50", 50), ("100", 100), ("all", 140)), maes, strict=True)
+                for fold in (0, 1)
+            ],
         ),
         "importance": write_csv(
             tmp_path / "importance.csv",

@@ -184,6 +184,14 @@ def test_report_states_found_coverage_and_names_what_is_off(rendered):
     assert "K (89" not in text
 
 
+def test_learning_curves_are_in_the_order_of_their_sizes(rendered):
+    _, _, found = rendered
+    rows = [row for row in found.rows("learning") if row]
+    assert rows[0] == ["K / GPa", "LightGBM: MAGPIE", "20.50 ± 0.71", "16.50 ± 0.71", "12.50 ± 0.71"]
+    assert rows[1][1:3] == ["LightGBM: MAGPIE + fingerprint", "12.50 ± 0.71"]
+    assert "learned again from 50, 100 of its materials" in found.text["learning"]
+
+
 def test_report_of_an_almost_empty_run_is_sentences(inputs, tmp_path):
     header = inputs["metrics"].read_text().splitlines()[0]
     inputs["metrics"].write_text(header + "\n")

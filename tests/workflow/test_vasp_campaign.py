@@ -34,8 +34,15 @@ SHORT = {  # of the chain behind the densities, what is enough for a report
     "evaluation": {
         "splits": ["random"],
         "n_folds": 2,
-        "regressions": {"mean": [], "lightgbm": ["magpie+fingerprint"], "attention_cnn": []},
+        "regressions": {
+            "mean": [],
+            "lightgbm": ["magpie+fingerprint"],
+            "attention_cnn": [],
+            "gaussian_process": [],
+            "blend": [],
+        },
     },
+    "learning_curve": {"sizes": [], "models": []},
     "predict": [{"model": "lightgbm", "features": "magpie+fingerprint"}],
     "robustness": {"n_materials": 1, "models": [{"model": "lightgbm", "features": "magpie+fingerprint"}]},
 }
