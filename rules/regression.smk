@@ -139,6 +139,32 @@ rule evaluate_regressions:
         SCRIPTS / "evaluate_regressions.py"
 
 
+rule list_largest_errors:
+    """What the first of the models that predict is most wrong about, on the last split."""
+    input:
+        materials="results/materials.csv",
+        structures=lambda wildcards: [
+            materials()[name].structure for name in names("train")
+        ],
+        regressions=regression_folders(SPLITS[-1:]),
+    output:
+        errors="results/largest_errors.csv",
+    log:
+        "logs/list_largest_errors.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        chosen="results/regression/{model}/{features}/{split}".format(
+            **config["predict"][0], split=SPLITS[-1]
+        ),
+        code=code_digest("largest_errors.py"),
+    script:
+        SCRIPTS / "list_largest_errors.py"
+
+
 rule explain_regression:
     """Share of each feature block in the predictions, by SHAP values on test folds."""
     input:

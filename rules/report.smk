@@ -23,6 +23,7 @@ REPORTED = dict(
     splits="results/splits.csv",
     metrics="results/metrics.csv",
     learning_curve="results/learning_curve.csv",
+    largest_errors="results/largest_errors.csv",
     importance="results/importance.csv",
     intervals="results/intervals.csv",
     robustness="results/robustness.csv",
@@ -65,6 +66,7 @@ rule plot_figures:
         atoms="results/atoms.csv",
         metrics="results/metrics.csv",
         learning_curve="results/learning_curve.csv",
+        largest_errors="results/largest_errors.csv",
         predictions="results/predictions.csv",
         trust=[
             REPORTED[name] for name in ("intervals", "robustness", "latent_database")

@@ -36,6 +36,10 @@ TABLES = {
         ("size", "target", "features", "model", "split", "fold"),
         ("n_train", "n_test", "r2", "mae", "rmse"),
     ),
+    "largest_errors": (
+        ("target", "material_id", "formula", "model", "features", "remarks"),
+        ("y_true", "y_pred", "error"),
+    ),
     "importance": (("model", "features", "split", "target", "block"), ("share",)),
     "new_predictions": (
         ("material_id", "formula", "target", "unit", "model", "features"),
@@ -79,6 +83,7 @@ class Run:
     splits: pd.DataFrame | None
     metrics: pd.DataFrame | None
     learning_curve: pd.DataFrame | None
+    largest_errors: pd.DataFrame | None
     importance: pd.DataFrame | None
     new_predictions: pd.DataFrame | None
     history: pd.DataFrame | None
@@ -117,8 +122,8 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     ----------
     inputs
         Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``learning_curve``,
-        ``importance``, ``new_predictions``, ``history``, ``intervals``, ``robustness``, ``latent_database``,
-        ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
+        ``largest_errors``, ``importance``, ``new_predictions``, ``history``, ``intervals``, ``robustness``,
+        ``latent_database``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
         (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
     config
         Configuration of the run.

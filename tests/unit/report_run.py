@@ -16,6 +16,7 @@ SECTIONS = [
     "dft",
     "autoencoder",
     "properties",
+    "errors",
     "learning",
     "importance",
     "intervals",
@@ -189,6 +190,11 @@ def write_run(tmp_path: Path) -> dict:
                 for (size, n), mae in zip((("50", 50), ("100", 100), ("all", 140)), maes, strict=True)
                 for fold in (0, 1)
             ],
+        ),
+        "largest_errors": write_csv(
+            tmp_path / "largest_errors.csv",
+            "target material_id formula model features y_true y_pred error remarks",
+            [(K, "m-7", "Fe2O3", "lightgbm", "magpie+fingerprint", 170, 184, 14, "magnetic element Fe")],
         ),
         "importance": write_csv(
             tmp_path / "importance.csv",

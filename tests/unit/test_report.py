@@ -184,6 +184,12 @@ def test_report_states_found_coverage_and_names_what_is_off(rendered):
     assert "K (89" not in text
 
 
+def test_largest_errors_come_with_their_remarks(rendered):
+    _, _, found = rendered
+    rows = [row for row in found.rows("errors") if row]
+    assert rows == [["K / GPa", "m-7", "Fe2O3", "170", "184", "14.0", "magnetic element Fe"]]
+
+
 def test_learning_curves_are_in_the_order_of_their_sizes(rendered):
     _, _, found = rendered
     rows = [row for row in found.rows("learning") if row]

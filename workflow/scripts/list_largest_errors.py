@@ -1,0 +1,10 @@
+"""The largest errors of the first predicting model, with remarks."""
+
+from rho2prop.collection import read_materials, write_table
+from rho2prop.largest_errors import largest_errors
+from rho2prop.script_log import logged
+
+with logged(snakemake.log[0]):
+    materials = read_materials(snakemake.input.materials)
+    table = largest_errors(snakemake.params.chosen, list(snakemake.input.regressions), materials)
+    write_table(table, snakemake.output.errors)
