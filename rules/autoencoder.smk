@@ -16,7 +16,7 @@ rule train_autoencoder:
     priority: 20  # all cores of a small machine: before the many small jobs, or it waits for the last of them
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: config["autoencoder"]["threads"]
     resources:
         **rank_resources(
             config["autoencoder"]["devices"], config["autoencoder"]["nodes"]
@@ -24,7 +24,11 @@ rule train_autoencoder:
         mem_mb=growing(16000 * config["autoencoder"]["devices"]),  # of a node; each rank holds the grids
         runtime=growing(1440),
     params:
-        autoencoder=config["autoencoder"],
+        autoencoder={
+            key: value
+            for key, value in config["autoencoder"].items()
+            if key != "threads"
+        },
         grid=config["grid"],
         seed=config["seed"],
         work="results/checkpoints/autoencoder/{scope}",
