@@ -42,8 +42,10 @@ def encode_averaged(model: Autoencoder, density: Density, grid: dict) -> np.ndar
     """
     if grid["kind"] != "window":
         return encode(model, density, grid)
-    moved = (shifted(density, -centre) for centre in centres(density))
-    latents = [_encoded(model, [turned(_window(one, grid), rotation) for rotation in ROTATIONS]) for one in moved]
+    latents = []
+    for centre in centres(density):
+        window = _window(shifted(density, -centre), grid)
+        latents.append(_encoded(model, [turned(window, rotation) for rotation in ROTATIONS]))
     return np.mean(latents, axis=0, dtype=np.float32)
 
 
