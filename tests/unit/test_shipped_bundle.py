@@ -1,0 +1,47 @@
+"""The models of the repository: small, complete, and with the same numbers as on the machine that trained them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from standins.densities import gaussian_density
+
+from rho2prop.bundle_reading import load_bundle
+from rho2prop.targets import TARGETS
+
+FOLDER = Path(__file__).parents[2] / "models" / "bench"
+EXPECTED = Path(__file__).parent / "shipped_predictions.json"  # of gaussian_density, written where it was trained
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(FOLDER)
+
+
+def test_it_is_small_and_predicts_everything_with_both_regressors(bundle):
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 20e6
+    models = {record["model"]: set(record["targets"]) for record in bundle.manifest["regressors"]}
+    assert models == {key: set(TARGETS) for key in ("lightgbm", "attention_cnn")}
+    assert (bundle.kind, bundle.engine.split()[0]) == ("valence", "gpaw")
+
+
+def strings(value):
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from strings(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_it_names_no_place_of_the_machine_that_trained_it(bundle):
+    assert not [text for text in strings(bundle.manifest) if text.startswith(("/", "~"))]
+    assert bundle.manifest["config"]["materials"] == "materials.csv"
+
+
+def test_its_numbers_are_those_of_the_machine_that_trained_it(bundle):
+    table = bundle.predict(gaussian_density(), "made", allow_other_engine=True).table
+    found = {f"{row.model} {row.target}": [row.value, row.lower, row.upper] for row in table.itertuples()}
+    expected = json.loads(EXPECTED.read_text())
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        assert found[name] == pytest.approx(values, rel=1e-5), name
