@@ -38,10 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def find_bundle(given: str | None = None) -> Path:
-    """The folder of the model bundle: as given, by ``RHO2PROP_BUNDLE``, the shipped one, or that of a run here."""
+    """The folder of the model bundle: as given, by ``RHO2PROP_BUNDLE``, of a run here, or the shipped one."""
     if given or os.environ.get(VARIABLE):
         return Path(given or os.environ[VARIABLE])
-    candidates = [Path(__file__).parents[1] / "models" / "bench", Path("results/models")]
+    candidates = [Path("results/models"), Path(__file__).parents[1] / "models" / "bench"]
     for folder in candidates:
         if (folder / "manifest.json").is_file():
             return folder
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     app.set_defaults(run=_app)
 
     for command in (predict, encode, decode, app):
-        command.add_argument("--bundle", help=f"folder of the model bundle; default: {VARIABLE}, or the shipped one")
+        command.add_argument("--bundle", help=f"folder of the model bundle; default: {VARIABLE}, results/models, or the shipped one")
     for command in (predict, encode):
         command.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
         command.add_argument("--allow-other-engine", action="store_true", help="predict with a warning instead")

@@ -287,10 +287,10 @@ def test_bundles_are_found_by_option_variable_and_place(folder, tmp_path, monkey
     monkeypatch.setattr("rho2prop.cli.__file__", str(tmp_path / "clone" / "rho2prop" / "cli.py"))
     with pytest.raises(InputError, match="--bundle or RHO2PROP_BUNDLE"):
         find_bundle()
-    shutil.copytree(folder, tmp_path / "results" / "models")
-    assert find_bundle() == Path("results/models")
     shutil.copytree(folder, tmp_path / "clone" / "models" / "bench")
     assert find_bundle() == tmp_path / "clone" / "models" / "bench"
+    shutil.copytree(folder, tmp_path / "results" / "models")
+    assert find_bundle() == Path("results/models")  # that of the run here
 
 
 def test_a_damaged_bundle_is_one_line(capsys, folder, files, tmp_path):
