@@ -3,10 +3,10 @@
 set -uom pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)
-.venv/bin/python -m pytest tests/hpc >"$log" 2>&1 &
+.venv/bin/python -m pytest tests/hpc --durations 10 >"$log" 2>&1 &
 slurm=$!
 trap 'kill -INT "$slurm" 2>/dev/null; wait "$slurm"; rm -f "$log"; exit 130' INT TERM
-.venv/bin/python -m pytest tests --ignore tests/hpc
+.venv/bin/python -m pytest tests --ignore tests/hpc --durations 25
 others_status=$?
 wait "$slurm"
 slurm_status=$?
