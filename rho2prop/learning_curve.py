@@ -86,7 +86,7 @@ def collect(learned: list[Path | str], whole: list[Path | str]) -> pd.DataFrame:
     pandas.DataFrame
         Columns of ``results/metrics.csv`` after ``size``: number of materials as text, or ``all``.
     """
-    parts = [(path.name, path) for folder in learned for path in sorted(Path(folder).iterdir())]
+    parts = [(path.name, path) for folder in learned for path in sorted(Path(folder).iterdir()) if path.is_dir()]
     parts += [(ALL, Path(folder)) for folder in whole]
     frames = [collect_metrics([path]).assign(size=size) for size, path in parts]
     return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
