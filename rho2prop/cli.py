@@ -93,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     app.set_defaults(run=_app)
 
     for command in (predict, encode, decode, app):
-        command.add_argument("--bundle", help=f"folder of the model bundle; default: {VARIABLE}, results/models, or the shipped one")
+        where = f"{VARIABLE}, results/models, or the shipped one"
+        command.add_argument("--bundle", help=f"folder of the model bundle; default: {where}")
     for command in (predict, encode):
         command.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
         command.add_argument("--allow-other-engine", action="store_true", help="predict with a warning instead")
