@@ -86,7 +86,7 @@ def _remarks(material: pd.Series, materials: pd.DataFrame) -> list[str]:
     elements = [element.symbol for element in Composition(material["formula"])]
     others = materials.loc[materials["formula"] != material["formula"], "chemical_system"].str.split("-")
     remarks = [f"magnetic element {symbol}" for symbol in elements if symbol in MAGNETIC]
-    for symbol in elements:
+    for symbol in elements if len(elements) > 1 else []:  # an element is alone of its kind anyway
         n_others = int(others.map(lambda system, wanted=symbol: wanted in system).sum())
         if n_others < RARE:
             remarks.append(f"rare element {symbol} (in {n_others} other formulas)")
