@@ -146,6 +146,9 @@ rule list_largest_errors:
         structures=lambda wildcards: [
             materials()[name].structure for name in names("train")
         ],
+        chosen="results/regression/{model}/{features}/{split}".format(
+            **config["predict"][0], split=SPLITS[-1]
+        ),
         regressions=regression_folders(SPLITS[-1:]),
     output:
         errors="results/largest_errors.csv",
@@ -157,9 +160,6 @@ rule list_largest_errors:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        chosen="results/regression/{model}/{features}/{split}".format(
-            **config["predict"][0], split=SPLITS[-1]
-        ),
         code=code_digest("largest_errors.py"),
     script:
         SCRIPTS / "list_largest_errors.py"

@@ -6,5 +6,5 @@ from rho2prop.script_log import logged
 
 with logged(snakemake.log[0]):
     materials = read_materials(snakemake.input.materials)
-    table = largest_errors(snakemake.params.chosen, list(snakemake.input.regressions), materials)
+    table = largest_errors(snakemake.input.chosen, list(snakemake.input.regressions), materials)
     write_table(table, snakemake.output.errors)
