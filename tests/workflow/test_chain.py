@@ -29,7 +29,7 @@ def test_metrics_have_every_model_and_follow_from_the_predictions(elements_run):
     ]  # fmt: skip
     assert set(metrics["target"]) == {"bulk_modulus_gpa"}
     assert set(metrics["split"]) == {"random", "chemical_system"}
-    assert {"mean", "lightgbm", "attention_cnn"} == set(metrics["model"])
+    assert {"mean", "lightgbm", "gaussian_process", "blend", "attention_cnn"} == set(metrics["model"])
     folder = elements_run.folder / "results/regression/lightgbm/magpie+fingerprint/random"
     predictions = pd.read_csv(folder / "predictions.csv", dtype={"fold": str}, keep_default_na=False)
     for fold, rows in predictions.groupby("fold"):
@@ -37,6 +37,12 @@ def test_metrics_have_every_model_and_follow_from_the_predictions(elements_run):
         row = row[row["fold"] == fold].iloc[0]
         assert row["mae"] == pytest.approx(np.abs(rows["y_true"].astype(float) - rows["y_pred"].astype(float)).mean())
         assert row["n_test"] == len(rows)
+
+
+def test_the_learning_curve_has_the_sizes_that_there_are(elements_run):
+    curve = pd.read_csv(elements_run.folder / "results/learning_curve.csv", dtype={"size": str})
+    assert set(curve["size"]) == {"8", "all"}  # the folds have no 400 materials
+    assert (curve.loc[curve["size"] == "8", "n_train"] == 8).all()
 
 
 def test_each_material_is_tested_exactly_once_per_split(elements_run):
