@@ -63,7 +63,7 @@ class PredictPage:
                 if settings.root is None:
                     self._path.disable()
                 else:
-                    ui.label(f"below {settings.root}").classes("text-sm text-gray-600")
+                    ui.label(f"below {_with_tilde(settings.root)}").classes("text-sm text-gray-600")
                 self._insist = ui.checkbox(INSIST, on_change=self._insisted).props("data-testid=insist")
 
     def _start_upload(self) -> None:
@@ -180,3 +180,8 @@ def _table_row(row: dict, key: int) -> dict:
 
 def _end(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else ("−∞" if value < 0 else "∞")
+
+
+def _with_tilde(path: Path) -> str:
+    """A path as a shell shows it: the home folder as ~."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)

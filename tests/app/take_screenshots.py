@@ -1,5 +1,6 @@
 """The pictures of docs/app.md: ``python tests/app/take_screenshots.py BUNDLE DATABASE REPORT DENSITY MATERIAL_ID``."""
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -9,15 +10,20 @@ from app_server import ROOT, running_app, running_browser, upload, wait_for_plot
 FOLDER = ROOT / "docs" / "screenshots"
 
 
+def _home(folder: Path) -> Path:
+    """A home folder for the app, so that no picture shows a path of this machine."""
+    (folder / "densities").mkdir()
+    os.environ["HOME"] = str(folder)
+    return folder
+
+
 def take(bundle: str, database: str, report: str, density: str, material_id: str) -> None:
     """Start the app and photograph each page."""
     places = {"bundle": bundle, "database": database, "report": report}
     options = [text for name, path in places.items() for text in (f"--{name}", str(Path(path).resolve()))]
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_app(
-            Path(folder) / "temporary", *(str(Path(o).resolve()) if o[0] != "-" else o for o in options)
-        ) as app,
+        running_app(Path(folder) / "temporary", *options, "--root", str(_home(Path(folder)) / "densities")) as app,
         running_browser() as browser,
         watched_page(browser, 1200, 800) as page,
     ):
