@@ -9,7 +9,7 @@ import numpy as np
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
 
-FORMAT, VERSION = "rho2prop model bundle", 1
+FORMAT, VERSION = "rho2prop model bundle", 2
 MANIFEST = "manifest.json"
 SUFFIXES = (".json", ".csv", ".npz", ".txt", ".safetensors")  # of all files; none of these formats can run code
 ENCODER, DECODER = "autoencoder/encoder.safetensors", "autoencoder/decoder.safetensors"
@@ -87,7 +87,8 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     if absent:
         raise InputError(path, f"its key {absent[0]!r} is missing", MEND_WHOLE)
     if version != VERSION:
-        raise InputError(path, f"has format version {version}, expected {VERSION}", MEND_WHOLE)
+        mend = "Write it again with this program (rule write_bundle): features are made otherwise since"
+        raise InputError(path, f"has format version {version}, expected {VERSION}", mend)
     unknown = [target for target in manifest["targets"] if target not in TARGETS]
     if unknown:
         raise InputError(path, f"predicts {unknown[0]!r}, which this program does not know", MEND_WHOLE)

@@ -177,7 +177,7 @@ def _load_blend(folder: Path, targets: list[str]) -> Predictor:
 
 
 def _between(first: np.ndarray, second: np.ndarray, is_positive: bool) -> np.ndarray:
-    """Geometric mean of what is positive, else the arithmetic one."""
+    """Geometric mean of what is positive (trees may say less than 0, which counts as 0), else the arithmetic one."""
     if not is_positive:
         return (first + second) / 2
     return np.sqrt(first * np.maximum(second, 0.0))

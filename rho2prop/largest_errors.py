@@ -47,14 +47,15 @@ def largest_errors(
         ``"; "``, empty where nothing stands out.
     """
     summary = json.loads((Path(chosen) / "targets.json").read_text())
-    everything = {Path(folder): read_predictions(Path(folder) / "predictions.csv") for folder in regressions}
-    rows = []
+    folders = dict.fromkeys(map(Path, [chosen, *regressions]))
+    everything = {folder: read_predictions(folder / "predictions.csv") for folder in folders}
+    by_id, rows = materials.set_index("material_id"), []
     for target, own in everything[Path(chosen)].groupby("target", sort=False):
         own = own.set_index("material_id")
         suspects = _suspect_labels(target, everything)
         largest = (own["y_pred"] - own["y_true"]).abs().sort_values(ascending=False, kind="stable").index[:n_largest]
         for name in largest:
-            material = materials.set_index("material_id").loc[name]
+            material = by_id.loc[name]
             remarks = [*_remarks(material, materials), *suspects.get(name, [])]
             true, predicted = own.loc[name, ["y_true", "y_pred"]]
             rows.append(

@@ -58,7 +58,7 @@ rule encode_latents:
         gpu=1,
     params:
         grid=config["grid"],
-        code=code_digest("encoding.py", "centres.py", "grids.py"),
+        code=code_digest("encoding.py", "centres.py", "grids.py", "transformations.py"),
     script:
         SCRIPTS / "encode_latents.py"
 

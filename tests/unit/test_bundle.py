@@ -11,7 +11,7 @@ from bundle_run import CONFIG, ENGINE, finished_run
 
 from rho2prop import __version__
 from rho2prop.bundle import write_bundle
-from rho2prop.bundle_check import SUFFIXES
+from rho2prop.bundle_check import SUFFIXES, VERSION
 from rho2prop.descriptors import magpie_features
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
@@ -33,7 +33,7 @@ def manifest(made):
 
 def test_the_manifest_says_what_the_models_are_and_expect(made, manifest):
     assert manifest["format"] == "rho2prop model bundle"
-    assert (manifest["format_version"], manifest["code_version"]) == (1, __version__)
+    assert (manifest["format_version"], manifest["code_version"]) == (VERSION, __version__)
     assert manifest["density"] == {"kind": "valence", "engine": ENGINE, "unit": "e/Å³"}
     assert manifest["grid"] == CONFIG["grid"]
     places = ("materials", "materials_project", "dft")  # of the machine that trained: nothing of it is told

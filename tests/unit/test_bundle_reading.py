@@ -152,9 +152,10 @@ def test_a_changed_or_missing_file_is_named(moved, name):
     ("changes", "message"),
     [
         (
-            {"format_version": 2, "code_version": "9.9"},
-            "format version 2, this program reads up to 1. Install rho2prop",
+            {"format_version": 3, "code_version": "9.9"},
+            "format version 3, this program reads up to 2. Install rho2prop",
         ),
+        ({"format_version": 1}, "format version 1, expected 2. Write it again with this program"),
         ({"format": "recipe"}, "does not say that it is a rho2prop model bundle"),
         ({"regressors": None}, "its key 'regressors' is missing"),
         ({"targets": {"colour": {}}}, "predicts 'colour'"),
