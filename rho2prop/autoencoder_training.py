@@ -21,6 +21,7 @@ from tqdm import tqdm
 from rho2prop.atomic import atomic
 from rho2prop.density import read_npz
 from rho2prop.errors import InputError
+from rho2prop.fields import TOTAL, field_of, take_field
 from rho2prop.grids import ORIENTATIONS, rotate, to_grid
 from rho2prop.models.autoencoder import Autoencoder, AutoencoderConfig, build_autoencoder
 from rho2prop.splits import read_splits
@@ -33,8 +34,10 @@ MEMORY_SHARE = 0.6  # of the free memory that the grids may take
 def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) -> dict[str, str]:
     """Part of each material for the autoencoder of a scope.
 
-    Scope ``all``: 80 % train, 10 % validation, 10 % test at random. ``<split>-<fold>``: the parts of that fold.
+    Scope ``all``: 80 % train, 10 % validation, 10 % test at random. ``<split>-<fold>``: the parts of that fold. A
+    field before it (``difference-all``) changes nothing.
     """
+    _, scope = field_of(scope)
     if scope == "all":
         return split_80_10_10(ids, seed)
     split, fold = scope.split("-")
@@ -62,6 +65,7 @@ def train(
     work_dir: Path | str,
     seed: int,
     threads: int = 1,
+    field: str = TOTAL,
 ) -> None:
     """Train an autoencoder and write its folder.
 
@@ -81,6 +85,8 @@ def train(
         Seed of weights, order, orientations and dropout.
     threads
         CPU threads.
+    field
+        Which field of the densities (``rho2prop.fields``).
 
     Notes
     -----
@@ -99,13 +105,13 @@ def train(
     fabric.launch()
     config = AutoencoderConfig(settings["network"], grid["size"], settings["latent_size"], settings["dropout"])
     parts = {part: [pair for pair in paths if split[pair[0]] == part] for part in ("train", "validation")}
-    grids = {part: load_grids(pairs, grid) for part, pairs in parts.items()}
+    grids = {part: load_grids(pairs, grid, field) for part, pairs in parts.items()}
 
     torch.manual_seed(seed)
     model = build_autoencoder(config).to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings["learning_rate"])
     model, optimizer = fabric.setup(model, optimizer)
-    digest = _digest(settings, grid, split, seed)
+    digest = _digest(settings, field, grid, split, seed)
     state = _resume(Path(work_dir) / CHECKPOINT, digest, model, optimizer)
 
     todo = range(len(state["history"]), settings["max_epochs"])
@@ -139,11 +145,11 @@ def train(
             _save_checkpoint(Path(work_dir) / CHECKPOINT, digest, model, optimizer, state)
     fabric.barrier()
     if fabric.is_global_zero:
-        _write_result(Path(out_dir), config, state, settings, grid, split, seed)
+        _write_result(Path(out_dir), config, state, settings, field, grid, split, seed)
 
 
-def load_grids(paths: list[tuple[str, Path]], grid: dict) -> torch.Tensor:
-    """Grids of many densities, shape (B, 1, D, H, W), float32 or, where memory is short, bfloat16."""
+def load_grids(paths: list[tuple[str, Path]], grid: dict, field: str = TOTAL) -> torch.Tensor:
+    """Grids of a field of many densities, shape (B, 1, D, H, W), float32 or, where memory is short, bfloat16."""
     n_values = len(paths) * grid["size"] ** 3
     free_bytes = MEMORY_SHARE * psutil.virtual_memory().available
     dtype = torch.float32 if 4 * n_values <= free_bytes else torch.bfloat16
@@ -156,7 +162,7 @@ def load_grids(paths: list[tuple[str, Path]], grid: dict) -> torch.Tensor:
         )
     grids = torch.empty((len(paths), 1, *(grid["size"],) * 3), dtype=dtype)
     for row, (_, path) in enumerate(tqdm(paths, desc="grids", unit="density")):
-        values = to_grid(read_npz(path), grid["kind"], grid["size"], grid["voxel_ang"])
+        values = to_grid(take_field(read_npz(path), field, str(path)), **grid)
         grids[row, 0] = torch.from_numpy(values)
     return grids
 
@@ -271,13 +277,16 @@ def _resume(path: Path, digest: str, model, optimizer) -> dict:
     return state | {"best": groups["best"]}
 
 
-def _write_result(out_dir: Path, config, state: dict, settings: dict, grid: dict, split: dict, seed: int) -> None:
+def _write_result(
+    out_dir: Path, config, state: dict, settings: dict, field: str, grid: dict, split: dict, seed: int
+) -> None:
     with atomic(out_dir) as temporary:
         temporary.mkdir()
         weights = {name: tensor.cpu().contiguous() for name, tensor in state["best"].items()}
         save_file(weights, temporary / "model.safetensors")
         record = {
             "network": asdict(config),
+            "field": field,
             "grid": grid,
             "settings": settings,
             "seed": seed,

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.errors import InputError
+from rho2prop.fields import TOTAL, field_of
+from rho2prop.graphs import CrystalGraph, read_graphs
 
-NO_FEATURES, LATENT, LATENT_PCA = "none", "latent", "latent_pca"
+NO_FEATURES, LATENT, LATENT_PCA, GRAPH = "none", "latent", "latent_pca", "graph"
 CONSTANT_RELATIVE = 1e-10  # a column whose spread is below this share of its size carries rounding noise only
 
 
@@ -33,14 +35,18 @@ class BlockData:
         Block name to table, index ``material_id``, float columns.
     latents
         Scope to latents or to their file. The one key ``all``: one autoencoder for every fold. Otherwise the
-        keys are ``<split>-<fold>`` (``all-final`` for the models that predict): an autoencoder for each fold.
+        keys are ``<split>-<fold>`` (``all-final`` for the models that predict): an autoencoder for each fold. Those of
+        another field than the total density start with it: ``difference-all``.
     sources
         Block name to its file, for messages.
+    graphs
+        Material id to its crystal graph (``rho2prop.graphs``).
     """
 
     tables: dict[str, pd.DataFrame]
     latents: dict[str, Latents | Path] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    graphs: dict[str, CrystalGraph] = field(default_factory=dict)
 
     def table(self, block: str, material_ids: list[str]) -> pd.DataFrame:
         """Rows of a block in the order of ``material_ids``, float64."""
@@ -61,9 +67,10 @@ class BlockData:
             )
         return rows
 
-    def latent(self, split: str, fold: str, material_ids: list[str]) -> np.ndarray:
-        """Latents in the order of ``material_ids``, as stored, shape (N, C, D, H, W)."""
-        scope = "all" if set(self.latents) == {"all"} else f"{split}-{fold}"
+    def latent(self, split: str, fold: str, material_ids: list[str], density_field: str = TOTAL) -> np.ndarray:
+        """Latents of a field in the order of ``material_ids``, as stored, shape (N, C, D, H, W)."""
+        prefix = "" if density_field == TOTAL else f"{density_field}-"
+        scope = f"{prefix}all" if f"{prefix}all" in self.latents else f"{prefix}{split}-{fold}"
         if scope not in self.latents:
             raise InputError(
                 f"latents of scope {scope!r}",
@@ -82,19 +89,33 @@ class BlockData:
             raise InputError(source, "a latent holds NaN or infinite values", "Encode it again (delete the file)")
         return values
 
+    def graph(self, material_ids: list[str]) -> list[CrystalGraph]:
+        """Graphs in the order of ``material_ids``."""
+        missing = [name for name in material_ids if name not in self.graphs]
+        if missing:
+            raise _missing_rows(self.sources.get(GRAPH, "the graphs"), missing)
+        return [self.graphs[name] for name in material_ids]
+
 
 @dataclass(frozen=True)
 class DesignMatrix:
-    """What a model sees: ``tabular`` (N, F), the block of each column, ``latent`` (N, C, D, H, W) or None."""
+    """What a model sees.
+
+    ``tabular`` (N, F), the block of each column, ``latent`` (N, C, D, H, W) with the channels of all latent blocks or
+    None, ``graphs`` (N,) or None.
+    """
 
     tabular: np.ndarray
     column_blocks: list[str]
     latent: np.ndarray | None
+    graphs: list[CrystalGraph] | None = None
 
     def rows(self, selection: np.ndarray) -> "DesignMatrix":
         """The selected rows (boolean mask or indices)."""
         latent = None if self.latent is None else self.latent[selection]
-        return DesignMatrix(self.tabular[selection], self.column_blocks, latent)
+        chosen = np.arange(len(self.tabular))[selection]
+        graphs = None if self.graphs is None else [self.graphs[row] for row in chosen]
+        return DesignMatrix(self.tabular[selection], self.column_blocks, latent, graphs)
 
 
 @dataclass(frozen=True)
@@ -107,14 +128,19 @@ class Design:
 
     def apply(self, blocks: BlockData, split: str, fold: str, material_ids: list[str]) -> DesignMatrix:
         """Pure application to any materials: nothing is fitted here."""
-        parts, column_blocks, latent = [np.empty((len(material_ids), 0))], [], None
+        parts, column_blocks, latents, graphs = [np.empty((len(material_ids), 0))], [], [], None
         for block in block_names(self.features):
-            mean, scale = self.arrays[f"{block}.mean"], self.arrays[f"{block}.scale"]
-            if block == LATENT:
-                latent = (np.asarray(blocks.latent(split, fold, material_ids), dtype=np.float32) - mean) / scale
+            if block == GRAPH:
+                graphs = blocks.graph(material_ids)
                 continue
-            if block == LATENT_PCA:
-                flat = _flat(blocks.latent(split, fold, material_ids))
+            mean, scale = self.arrays[f"{block}.mean"], self.arrays[f"{block}.scale"]
+            density_field, sort = field_of(block)
+            if sort == LATENT:
+                values = blocks.latent(split, fold, material_ids, density_field)
+                latents.append((np.asarray(values, dtype=np.float32) - mean) / scale)
+                continue
+            if sort == LATENT_PCA:
+                flat = _flat(blocks.latent(split, fold, material_ids, density_field))
                 values = ((flat - mean) / scale) @ self.arrays[f"{block}.components"].T
             else:
                 rows = blocks.table(block, material_ids)
@@ -129,7 +155,8 @@ class Design:
                 values = (np.where(np.isnan(rows), mean, rows) - mean) / scale
             parts.append(values)
             column_blocks += [block] * values.shape[1]
-        return DesignMatrix(np.hstack(parts).astype(np.float64), column_blocks, latent)
+        latent = np.concatenate(latents, axis=1) if latents else None
+        return DesignMatrix(np.hstack(parts).astype(np.float64), column_blocks, latent, graphs)
 
     def save(self, folder: Path) -> None:
         """Write ``design.npz`` (arrays) and ``design.json`` (names)."""
@@ -173,15 +200,18 @@ def fit_design(
     """
     columns, arrays = {}, {}
     for block in block_names(features):
-        if block in (LATENT, LATENT_PCA):
-            latent = blocks.latent(split, fold, train_ids)
-            if block == LATENT:  # one mean and scale for each channel
+        if block == GRAPH:
+            continue
+        density_field, sort = field_of(block)
+        if sort in (LATENT, LATENT_PCA):
+            latent = blocks.latent(split, fold, train_ids, density_field)
+            if sort == LATENT:  # one mean and scale for each channel
                 values = np.asarray(latent, dtype=np.float32)
                 mean = values.mean(axis=(0, 2, 3, 4), keepdims=True, dtype=np.float64)[0]
                 scale = values.std(axis=(0, 2, 3, 4), keepdims=True, dtype=np.float64)[0]
                 arrays |= {f"{block}.mean": mean.astype(np.float32), f"{block}.scale": _nonzero(scale)}
             else:
-                arrays |= _fit_pca(_flat(latent), n_components, seed)
+                arrays |= _fit_pca(block, _flat(latent), n_components, seed)
             continue
         rows = blocks.table(block, train_ids)
         values = rows.to_numpy()
@@ -200,8 +230,8 @@ def block_names(features: str) -> list[str]:
     return [] if features == NO_FEATURES else features.split("+")
 
 
-def read_blocks(tables: dict[str, Path], latents: dict[str, Path]) -> BlockData:
-    """Read feature tables; latents are read when they are first needed.
+def read_blocks(tables: dict[str, Path], latents: dict[str, Path], graphs: Path | None = None) -> BlockData:
+    """Read feature tables and graphs; latents are read when they are first needed.
 
     Parameters
     ----------
@@ -209,6 +239,8 @@ def read_blocks(tables: dict[str, Path], latents: dict[str, Path]) -> BlockData:
         Block name to CSV file with ``material_id`` and float columns.
     latents
         Scope to npz file; see ``BlockData``.
+    graphs
+        File of ``rho2prop.graphs.write_graphs``.
     """
     frames = {}
     for block, path in tables.items():
@@ -225,7 +257,8 @@ def read_blocks(tables: dict[str, Path], latents: dict[str, Path]) -> BlockData:
     return BlockData(
         frames,
         {scope: Path(path) for scope, path in latents.items()},
-        {block: str(p) for block, p in tables.items()},
+        {block: str(p) for block, p in tables.items()} | ({GRAPH: str(graphs)} if graphs else {}),
+        read_graphs(graphs) if graphs else {},
     )
 
 
@@ -238,7 +271,7 @@ def _read_latents(path: Path, modified_ns: int) -> Latents:  # the time stamp ke
         raise InputError(path, f"not a readable file of latents ({error})", "Delete it and run again") from error
 
 
-def _fit_pca(flat: np.ndarray, n_components: int, seed: int) -> dict[str, np.ndarray]:
+def _fit_pca(block: str, flat: np.ndarray, n_components: int, seed: int) -> dict[str, np.ndarray]:
     from sklearn.decomposition import PCA
 
     mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -247,7 +280,7 @@ def _fit_pca(flat: np.ndarray, n_components: int, seed: int) -> dict[str, np.nda
     pca = PCA(n_kept, random_state=seed).fit((flat - mean) / scale)  # the scaled rows have zero mean already
     informative = pca.explained_variance_ > CONSTANT_RELATIVE * pca.explained_variance_[0]
     components = pca.components_[informative].astype(np.float32)
-    return {f"{LATENT_PCA}.mean": mean, f"{LATENT_PCA}.scale": scale, f"{LATENT_PCA}.components": components}
+    return {f"{block}.mean": mean, f"{block}.scale": scale, f"{block}.components": components}
 
 
 def _flat(latent: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ def fit(
     train_target: np.ndarray,
     validation: np.ndarray,
     validation_target: np.ndarray,
+    is_positive: bool,
     settings: BoostingSettings,
     seed: int,
     threads: int,
@@ -38,8 +39,12 @@ def fit(
         Features, shape (N, F), of rows that have the label.
     train_target, validation_target
         Labels, shape (N,).
+    is_positive
+        Of a positive target the trees add up to its logarithm (Tweedie deviance, power 1.5, between Poisson's and
+        gamma's): no prediction is below zero, and the largest values do not decide alone.
     settings
-        Budget and learning rates; the other ranges are those of the paper's authors.
+        Budget and learning rates; the other ranges are those of the paper's authors, but that trees may draw from
+        fewer columns.
     seed
         Seed of the search and of row and column sampling.
     threads
@@ -53,7 +58,7 @@ def fit(
         Chosen parameters, rounds, validation RMSE and numbers of trials.
     """
     fixed = {
-        "objective": "regression",
+        "objective": "tweedie" if is_positive else "regression",
         "metric": "rmse",
         "verbosity": -1,
         "seed": seed,
@@ -76,7 +81,7 @@ def fit(
             "max_depth": trial.suggest_int("max_depth", 5, 15),
             "min_child_samples": trial.suggest_int("min_child_samples", min(5, most_child), most_child, log=True),
             "subsample": trial.suggest_float("subsample", 0.6, 1.0),
-            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.6, 1.0),
+            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.2, 1.0),
             "lambda_l1": trial.suggest_float("lambda_l1", 1e-8, 1.0, log=True),
             "lambda_l2": trial.suggest_float("lambda_l2", 1e-8, 1.0, log=True),
         }
@@ -103,7 +108,7 @@ def fit(
             "max_depth": 10,
             "min_child_samples": min(10, most_child),
             "subsample": 0.8,
-            "colsample_bytree": 0.6,
+            "colsample_bytree": 0.3,
         }
     )
     study.optimize(objective, n_trials=settings.n_trials)

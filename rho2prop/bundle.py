@@ -28,6 +28,7 @@ from rho2prop.bundle_check import (
     fingerprint_definition,
 )
 from rho2prop.collection import block_data, read_materials, require_one_kind, write_table
+from rho2prop.description import TABLE_BLOCKS
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
 from rho2prop.magpie_table import element_table
@@ -37,7 +38,7 @@ from rho2prop.regression import collect_metrics
 from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
-KNOWN_BLOCKS = ("magpie", "structure", "fingerprint", "latent", "latent_pca")
+KNOWN_BLOCKS = (*TABLE_BLOCKS, "latent", "latent_pca")
 SPACE_BLOCKS = ("magpie", "fingerprint")  # the distance to the training set is measured in these
 LEFT_OUT = ("test_predictions.csv",)  # of a fold's folder: records of the fit that no prediction needs
 METRICS, COVERAGE, TRAINING = "metrics_summary.csv", "intervals.csv", "training.csv"

@@ -9,7 +9,7 @@ import numpy as np
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
 
-FORMAT, VERSION = "rho2prop model bundle", 2
+FORMAT, VERSION = "rho2prop model bundle", 3
 MANIFEST = "manifest.json"
 SUFFIXES = (".json", ".csv", ".npz", ".txt", ".safetensors")  # of all files; none of these formats can run code
 ENCODER, DECODER = "autoencoder/encoder.safetensors", "autoencoder/decoder.safetensors"
@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> dict:
 
 def fingerprint_definition() -> dict:
     """The numbers that the density fingerprint is defined by; a bundle is valid for these only."""
-    from rho2prop import fingerprint as definition
+    from rho2prop import field_statistics as definition
 
     names = ("DENSITY_FLOOR", "QUANTILES", "LOG_DENSITY_BINS", "LOG_GRADIENT_BINS", "SHELLS_PER_ANG", "POWER_FLOOR")
     return {name.lower(): np.asarray(getattr(definition, name)).tolist() for name in names}

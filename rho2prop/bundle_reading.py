@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from rho2prop.blocks import LATENT, LATENT_PCA, BlockData, Latents, block_names, load_design
 from rho2prop.bundle_check import DECODER, ENCODER, INTERVALS, MAGPIE, MEND_WHOLE, TRAINING_SPACE, read_manifest
 from rho2prop.density import Density
+from rho2prop.description import describe, needs_atoms
 from rho2prop.elasticity import derive_from_kg
 from rho2prop.errors import InputError
-from rho2prop.fingerprint import fingerprint
 from rho2prop.intervals import Calibration
 from rho2prop.magpie_table import magpie_row
 from rho2prop.novelty import Novelty, TrainingSpace
@@ -129,9 +129,19 @@ class Bundle:
         warnings = self.check_density(density, name, allow_other_engine)
         coverage = self.coverage if coverage is None else coverage
         material = _material_row(name, density)
-        blocks = self._blocks(density, name)
+        density = self._with_atoms(density, name)
+        usable = [one for one in self._regressors if density.superposition is not None or not one.needs_atoms]
+        if not usable:
+            problem = f"holds no superposition of atoms, which all models of the bundle {self.folder.name} read"
+            raise InputError(name, problem, "Give a density that is stored with it (.npz, key superposition)")
+        warnings += [
+            f"{one.model} ({one.features}) is left out: it reads the superposition of atoms, which the file lacks"
+            for one in self._regressors
+            if one not in usable
+        ]
+        blocks = self._blocks(density, name, usable)
         frames = []
-        for regressor in self._regressors:
+        for regressor in usable:
             predicted = regressor.predict(blocks, name)
             derived = derive_from_kg(predicted, material)
             frames.append(self._rows(predicted, regressor.model, regressor.features, coverage))
@@ -230,24 +240,33 @@ class Bundle:
         with _readable(self.folder / MAGPIE), np.load(self.folder / MAGPIE) as arrays:
             return arrays["properties"].tolist(), arrays["table"]
 
-    def _blocks(self, density: Density, name: str) -> BlockData:
+    def _blocks(self, density: Density, name: str, regressors: list["_Regressor"]) -> BlockData:
         """Every feature block that a regressor or the distance to the training set needs."""
-        wanted = {block for record in self.manifest["regressors"] for block in block_names(record["features"])}
-        tables = {
-            "magpie": pd.DataFrame([magpie_row(density.numbers, *self._magpie)], index=[name]),
-            "fingerprint": pd.DataFrame([fingerprint(density)], index=[name]),
-        }
-        if "structure" in wanted:
-            from rho2prop.descriptors import structure_features
-            from rho2prop.structures import structure_from_density
-
-            tables["structure"] = structure_features({name: structure_from_density(density)})
+        wanted = {block for one in regressors for block in one.blocks} | {"fingerprint"}
+        tables = describe(density, name, wanted - {"magpie"})  # the bundle has MAGPIE's table of the elements
+        tables["magpie"] = pd.DataFrame([magpie_row(density.numbers, *self._magpie)], index=[name])
         if not wanted & {LATENT, LATENT_PCA}:
             return BlockData(tables)
         from rho2prop.encoding import encode_averaged
 
         latent = encode_averaged(self.autoencoder, density, self.grid)
         return BlockData(tables, {"all": Latents(np.array([name]), latent[None])})
+
+    def _with_atoms(self, density: Density, name: str) -> Density:
+        """The density with its superposition of atoms, where a model reads it and the engine's atoms are at hand."""
+        is_own = _program(density.engine) == "gpaw" and self.manifest["config"]["dft"].get("gpaw")
+        if density.superposition is not None or not is_own or not any(one.needs_atoms for one in self._regressors):
+            return density
+        from rho2prop.dft.base import EngineError
+        from rho2prop.dft.gpaw import with_superposition
+
+        try:
+            return with_superposition(density, is_own["ecut_ev"], is_own["xc"])
+        except EngineError as error:
+            problem = f"its superposition of atoms could not be made: {error}"
+            raise InputError(
+                name, problem, "Compute the density as the bundle's were, or store it with its atoms"
+            ) from error
 
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
         rows = []
@@ -274,6 +293,8 @@ class _Regressor:
 
         record = json.loads((folder / "fold.json").read_text())
         self.model, self.features, self.targets = record["model"], record["features"], record["targets"]
+        self.blocks = block_names(self.features)
+        self.needs_atoms = any(map(needs_atoms, self.blocks))
         self._design, self._predictor = load_design(folder), families.load(folder, record)
 
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:

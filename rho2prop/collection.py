@@ -6,7 +6,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from rho2prop.atomic import atomic
-from rho2prop.blocks import BlockData, read_blocks
+from rho2prop.blocks import GRAPH, BlockData, read_blocks
 from rho2prop.density import Density, read_npz
 from rho2prop.descriptors import crystal_system, space_group_number
 from rho2prop.dft.outcome import collect, require_fraction
@@ -101,12 +101,11 @@ def join_tables(paths: list[str], columns: list[str], path: Path | str) -> None:
 
 
 def block_data(files: list[str]) -> BlockData:
-    """Feature blocks by file: ``<block>.csv`` tables and ``<scope>.npz`` latents."""
+    """Feature blocks by file: ``<block>.csv`` tables, ``graph.npz`` and ``<scope>.npz`` latents."""
     paths = [Path(file) for file in files]
-    return read_blocks(
-        {path.stem: path for path in paths if path.suffix == ".csv"},
-        {path.stem: path for path in paths if path.suffix == ".npz"},
-    )
+    arrays = {path.stem: path for path in paths if path.suffix == ".npz"}
+    graphs = arrays.pop(GRAPH, None)
+    return read_blocks({path.stem: path for path in paths if path.suffix == ".csv"}, arrays, graphs)
 
 
 def write_block(frame: pd.DataFrame, path: Path | str) -> None:

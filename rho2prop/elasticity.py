@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import constants
 
+POISSON = "poisson_ratio"  # no target: it has no labels of its own
 BULK, SHEAR, YOUNG, DEBYE = (
     "bulk_modulus_gpa",
     "shear_modulus_gpa",

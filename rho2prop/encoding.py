@@ -15,6 +15,7 @@ from rho2prop.atomic import atomic
 from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.centres import centres
 from rho2prop.density import Density, read_npz
+from rho2prop.fields import TOTAL, take_field
 from rho2prop.grids import to_grid
 from rho2prop.models.autoencoder import LATENT_CHANNELS, Autoencoder
 from rho2prop.transformations import ROTATIONS, shifted
@@ -73,16 +74,16 @@ def _encoded(model: Autoencoder, windows: list[np.ndarray]) -> np.ndarray:
 
 
 def encode_files(
-    folder: Path | str, paths: list[tuple[str, Path]], grid: dict, threads: int
+    folder: Path | str, paths: list[tuple[str, Path]], grid: dict, threads: int, field: str = TOTAL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latents of stored densities as their cells describe them, and averaged: float16, each (N, 16, s, s, s)."""
+    """Latents of a field of densities as their cells describe them, and averaged: float16, each (N, 16, s, s, s)."""
     torch.set_num_threads(threads)
     model, _ = load_autoencoder(folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     size = model.config.latent_size
     latents, averaged = np.empty((2, len(paths), LATENT_CHANNELS, size, size, size), dtype=np.float16)
     for row, (_, path) in enumerate(tqdm(paths, desc="latents", unit="density")):
-        density = read_npz(path)
+        density = take_field(read_npz(path), field, str(path))
         latents[row], averaged[row] = encode(model, density, grid), encode_averaged(model, density, grid)
     return latents, averaged
 

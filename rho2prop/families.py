@@ -3,18 +3,23 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rho2prop import boosting, cnn_training, gaussian_process
-from rho2prop.blocks import LATENT, DesignMatrix
+from rho2prop import boosting, gaussian_process, network_training
+from rho2prop.blocks import GRAPH, LATENT, DesignMatrix
 from rho2prop.errors import InputError
+from rho2prop.fields import field_of
+from rho2prop.network_training import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
 from rho2prop.targets import TARGETS
 
 Predictor = Callable[[DesignMatrix], dict[str, np.ndarray]]
-MEAN, LIGHTGBM, CNN, PROCESS, BLEND = "mean", "lightgbm", "attention_cnn", "gaussian_process", "blend"
+MEAN, LIGHTGBM, PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
+PROCESS_WEIGHT = 2 / 3  # of the Gaussian process in the blend, the rest is LightGBM's: by validation parts of the bench
+SINGLE_TASK = "multiscale_cnn_single"  # one network for each target instead of one for all
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def fit(
     data
         What it may see.
     settings
-        Section of the configuration with its name; of ``blend``: that of ``lightgbm``.
+        Section of the configuration with its name; of ``blend`` that of ``lightgbm``, of the multi-scale CNNs that of
+        ``attention_cnn``.
     seed
         Names to a seed.
     threads
@@ -99,8 +105,16 @@ def check(model: str, blocks: list[str]) -> None:
     if (model == MEAN) != (not blocks):
         problem = f"model {model!r} with features {'+'.join(blocks) or 'none'!r}"
         raise InputError(place, problem, 'The mean takes the features "none", every other model at least one block')
-    if model not in (MEAN, CNN) and LATENT in blocks:
-        raise InputError(place, f"{model} takes no three-dimensional block 'latent'", "Use latent_pca instead")
+    if (model == GRAPH_NETWORK) != (GRAPH in blocks) or (GRAPH in blocks and len(blocks) > 1):
+        problem = f"model {model!r} with features {'+'.join(blocks)!r}"
+        raise InputError(place, problem, "The graph network takes the one block graph, which no other model takes")
+    volumes = [block for block in blocks if field_of(block)[1] == LATENT]
+    if volumes and model not in (ATTENTION_CNN, MULTISCALE_CNN, SINGLE_TASK):
+        mend = f"Use {volumes[0]}_pca instead"
+        raise InputError(place, f"{model} takes no three-dimensional block {volumes[0]!r}", mend)
+    if model in (MULTISCALE_CNN, SINGLE_TASK) and volumes != blocks:
+        problem = f"{model} with features {'+'.join(blocks)!r}"
+        raise InputError(place, problem, "It reads densities only: give it latent or difference_latent")
 
 
 def _fit_mean(data: FoldData, settings, seed, threads, folder: Path, advance) -> None:
@@ -117,7 +131,8 @@ def _load_mean(folder: Path, targets: list[str]) -> Predictor:
 def _fit_boosting(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
     records, chosen = {}, boosting.BoostingSettings(**settings)
     for target in data.targets:
-        booster, records[target] = boosting.fit(*data.known(target), chosen, seed(target), threads)
+        is_positive = TARGETS[target].is_positive
+        booster, records[target] = boosting.fit(*data.known(target), is_positive, chosen, seed(target), threads)
         booster.save_model(folder / f"{target}.txt")
         advance(1)
     (folder / "boosting.json").write_text(json.dumps(records, indent=1))
@@ -128,18 +143,33 @@ def _load_boosting(folder: Path, targets: list[str]) -> Predictor:
     return lambda matrix: {target: booster.predict(matrix.tabular) for target, booster in boosters.items()}
 
 
-def _fit_cnn(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
-    chosen = cnn_training.CnnSettings(**settings)
+def _fit_network(architecture: str, data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    chosen = network_training.NetworkSettings.of(settings)
     # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
     ends = np.linspace(0, len(data.targets), chosen.n_trials + 1).round().astype(int)
     steps = iter(np.diff(ends).tolist())
     parts = data.train, data.train_labels.to_numpy(), data.validation, data.validation_labels.to_numpy()
-    trained = cnn_training.fit(*parts, data.targets, chosen, seed("network"), threads, lambda: advance(next(steps)))
+    trained = network_training.fit(
+        architecture, *parts, data.targets, chosen, seed("network"), threads, lambda: advance(next(steps))
+    )
     trained.save(folder)
 
 
-def _load_cnn(folder: Path, targets: list[str]) -> Predictor:
-    return cnn_training.load_cnn(folder).predict
+def _load_network(folder: Path, targets: list[str]) -> Predictor:
+    return network_training.load_network(folder).predict
+
+
+def _fit_single(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    for target in data.targets:
+        (folder / target).mkdir()
+        labels = data.train_labels[[target]], data.validation_labels[[target]]
+        alone = FoldData(data.train, labels[0], data.validation, labels[1])
+        _fit_network(MULTISCALE_CNN, alone, settings, seed, threads, folder / target, advance)
+
+
+def _load_single(folder: Path, targets: list[str]) -> Predictor:
+    networks = {target: network_training.load_network(folder / target) for target in targets}
+    return lambda matrix: {target: network.predict(matrix)[target] for target, network in networks.items()}
 
 
 def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, advance) -> None:
@@ -177,11 +207,24 @@ def _load_blend(folder: Path, targets: list[str]) -> Predictor:
 
 
 def _between(first: np.ndarray, second: np.ndarray, is_positive: bool) -> np.ndarray:
-    """Geometric mean of what is positive (trees may say less than 0, which counts as 0), else the arithmetic one."""
-    if not is_positive:
-        return (first + second) / 2
-    return np.sqrt(first * np.maximum(second, 0.0))
+    """Weighted geometric mean of what is positive, the arithmetic one of the rest."""
+    if is_positive:
+        return first**PROCESS_WEIGHT * second ** (1 - PROCESS_WEIGHT)
+    return PROCESS_WEIGHT * first + (1 - PROCESS_WEIGHT) * second
 
 
-_FIT = {MEAN: _fit_mean, LIGHTGBM: _fit_boosting, CNN: _fit_cnn, PROCESS: _fit_process, BLEND: _fit_blend}
-_LOAD = {MEAN: _load_mean, LIGHTGBM: _load_boosting, CNN: _load_cnn, PROCESS: _load_process, BLEND: _load_blend}
+_NETWORKS = (ATTENTION_CNN, MULTISCALE_CNN, GRAPH_NETWORK)
+_FIT = {name: partial(_fit_network, name) for name in _NETWORKS} | {
+    MEAN: _fit_mean,
+    LIGHTGBM: _fit_boosting,
+    PROCESS: _fit_process,
+    BLEND: _fit_blend,
+    SINGLE_TASK: _fit_single,
+}
+_LOAD = dict.fromkeys(_NETWORKS, _load_network) | {
+    MEAN: _load_mean,
+    LIGHTGBM: _load_boosting,
+    PROCESS: _load_process,
+    BLEND: _load_blend,
+    SINGLE_TASK: _load_single,
+}

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rho2prop.blocks import LATENT, BlockData, DesignMatrix, load_design
-from rho2prop.cnn_training import TrainedCnn, load_cnn
-from rho2prop.families import CNN, LIGHTGBM, Predictor, load, load_boosters
+from rho2prop.blocks import LATENT, BlockData, DesignMatrix, block_names, load_design
+from rho2prop.families import LIGHTGBM, Predictor, load, load_boosters
+from rho2prop.fields import field_of
+from rho2prop.network_training import ATTENTION_CNN, TrainedNetwork, load_network
 from rho2prop.splits import derived_seed
 
 CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
@@ -62,8 +63,9 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
         fold_seed = derived_seed(seed, "importance", features, split, fold)
         if model == LIGHTGBM:
             contributions = _tree_contributions(folder / "folds" / fold, record, test)
-        elif model == CNN:
-            contributions = _cnn_contributions(load_cnn(folder / "folds" / fold), train, test, fold_seed)
+        elif model == ATTENTION_CNN:
+            volumes = [block for block in block_names(features) if field_of(block)[1] == LATENT]
+            contributions = _cnn_contributions(load_network(folder / "folds" / fold), volumes, train, test, fold_seed)
         else:
             contributions = _block_contributions(load(folder / "folds" / fold, record), train, test, fold_seed)
         for key, (absolute, net) in contributions.items():
@@ -116,7 +118,9 @@ def _block_contributions(predictor: Predictor, train: DesignMatrix, test: Design
     return result
 
 
-def _cnn_contributions(trained: TrainedCnn, train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
+def _cnn_contributions(
+    trained: TrainedNetwork, volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int
+) -> dict:
     import shap
     import torch
 
@@ -147,9 +151,9 @@ def _cnn_contributions(trained: TrainedCnn, train: DesignMatrix, test: DesignMat
     column_blocks = np.array(test.column_blocks)
     for i, target in enumerate(trained.targets):
         per_input = [array[..., i].reshape(len(array), -1) for array in values]  # (N, inputs)
-        if test.latent is not None:
-            latent = per_input.pop(0)
-            result[target, LATENT] = np.abs(latent).sum(axis=1), np.abs(latent.sum(axis=1))
+        if volumes:  # their channels follow each other
+            for block, part in zip(volumes, np.split(per_input.pop(0), len(volumes), axis=1), strict=True):
+                result[target, block] = np.abs(part).sum(axis=1), np.abs(part.sum(axis=1))
         for block in dict.fromkeys(test.column_blocks):
             part = per_input[0][:, column_blocks == block]
             result[target, block] = np.abs(part).sum(axis=1), np.abs(part.sum(axis=1))

@@ -10,18 +10,20 @@ from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.blocks import BlockData, Latents, block_names, read_blocks
 from rho2prop.collection import DENSITY_FILE, material_row, read_materials, require_one_kind, write_block, write_table
 from rho2prop.density import read_npz
-from rho2prop.descriptors import magpie_features, structure_features
+from rho2prop.description import TABLE_BLOCKS, describe
 from rho2prop.dft.outcome import collect, read_outcome
 from rho2prop.encoding import encode, encode_averaged, read_latents, write_latents
-from rho2prop.fingerprint import fingerprint
 from rho2prop.prediction import COLUMNS, predict
-from rho2prop.structures import structure_from_density
-
-TABLE_BLOCKS = ("magpie", "structure", "fingerprint")
 
 
 def describe_material(
-    material_id: str, dft: Path | str, autoencoders: list[str], structure_path: str, grid: dict, folder: Path | str
+    material_id: str,
+    dft: Path | str,
+    autoencoders: list[str],
+    structure_path: str,
+    blocks: list[str],
+    grid: dict,
+    folder: Path | str,
 ) -> None:
     """Write the feature blocks and the latent of one material; an empty folder where the calculation failed.
 
@@ -35,6 +37,8 @@ def describe_material(
         Folders of the trained autoencoders, named by scope: ``all``, and those of the folds where each has its own.
     structure_path
         Its structure file, for the record.
+    blocks
+        Feature blocks that the chosen models read.
     grid
         Section ``grid`` of the configuration.
     folder
@@ -45,12 +49,10 @@ def describe_material(
         if read_outcome(dft).status != "converged":
             return
         density = read_npz(Path(dft) / DENSITY_FILE)
-        structures = {material_id: structure_from_density(density)}
         row = pd.DataFrame([material_row(material_id, density, structure_path, {})])
         write_table(row, temporary / "material.csv")
-        write_block(magpie_features(structures), temporary / "magpie.csv")
-        write_block(structure_features(structures), temporary / "structure.csv")
-        write_block(pd.DataFrame([fingerprint(density)], index=[material_id]), temporary / "fingerprint.csv")
+        for block, table in describe(density, material_id, set(blocks)).items():
+            write_block(table, temporary / f"{block}.csv")
         for autoencoder in map(Path, autoencoders):
             model, _ = load_autoencoder(autoencoder)
             latents = [make(model, density, grid)[None] for make in (encode, encode_averaged)]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.blocks import BlockData
-from rho2prop.elasticity import derive_from_kg
+from rho2prop.elasticity import BULK, POISSON, SHEAR, derive_from_kg, poisson_ratio
 from rho2prop.errors import InputError
 from rho2prop.regression import FROM_KG, predict_fold
 from rho2prop.splits import FINAL_FOLD
@@ -42,8 +42,8 @@ def predict(
     Returns
     -------
     pandas.DataFrame
-        Columns of ``results/predictions.csv``. Rows with the model ``<model>_from_kg`` are E and Θ that
-        follow from the predicted K and G. ``fold_std`` is the sample standard deviation over fold models, in
+        Columns of ``results/predictions.csv``. Rows with the model ``<model>_from_kg`` are E, Θ and Poisson's ratio
+        that follow from the predicted K and G. ``fold_std`` is the sample standard deviation over fold models, in
         the unit of the target; NaN where the cross-validation has fewer than two models of that target.
     """
     final_dir, cv_dir = Path(final_dir), Path(cv_dir)
@@ -55,11 +55,18 @@ def predict(
     folds = json.loads((cv_dir / "targets.json").read_text())["n_train"]
     spread = [predict_fold(cv_dir / "folds" / fold, blocks, ids) for fold in folds]
     frames = [_long(final, spread, model, features, formulas)]
-    derived = derive_from_kg(final, materials)
+    derived = _derived(final, materials)
     if len(derived.columns):
-        derived_spread = [derive_from_kg(one, materials) for one in spread]
+        derived_spread = [_derived(one, materials) for one in spread]
         frames.append(_long(derived, derived_spread, model + FROM_KG, features, formulas))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def _derived(predicted: pd.DataFrame, materials: pd.DataFrame) -> pd.DataFrame:
+    derived = derive_from_kg(predicted, materials)
+    if len(derived.columns):
+        derived[POISSON] = poisson_ratio(predicted[BULK], predicted[SHEAR])
+    return derived
 
 
 def _long(
@@ -73,7 +80,7 @@ def _long(
             "material_id": values.index,
             "formula": formulas.loc[values.index].to_numpy(),
             "target": target,
-            "unit": TARGETS[target].unit,
+            "unit": TARGETS[target].unit if target in TARGETS else "1",
             "value": values[target].to_numpy(),
             "model": model,
             "features": features,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from rho2prop.bundle_reading import COLUMNS, Prediction
+from rho2prop.elasticity import BULK, SHEAR, poisson_ratio
 from rho2prop.targets import TARGETS
 
 
@@ -25,6 +26,7 @@ def as_json(predictions: list[Prediction]) -> str:
                 {key: _finite(value) for key, value in row.items() if key not in ("name", "formula")}
                 for row in one.table.to_dict("records")
             ],
+            "poisson_ratio": _poisson_ratios(one.table),
             "novelty": {
                 "percentile": one.novelty.percentile,
                 "is_far": one.novelty.is_far,
@@ -66,10 +68,22 @@ def _block(one: Prediction) -> str:
         interval = f"{_short(row.lower)} … {_short(row.upper)}"
         label = f"{target.symbol}, {target.name}"
         lines.append(f"  {label:24}{_short(row.value):>9}  {interval:<19}  {row.unit:8}  {row.model} ({row.features})")
+    for model, value in _poisson_ratios(one.table).items():
+        lines.append(f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model} (from K and G)")
     mark = "! " if one.novelty.is_far else "  "
     lines.append(f"{mark}training set: {one.novelty.text}")
     lines += [f"! {warning}" for warning in one.warnings]
     return "\n".join(lines) + "\n"
+
+
+def _poisson_ratios(table: pd.DataFrame) -> dict[str, float]:
+    """Of each model that predicts K and G above zero, which bounds it to between −1 and ½."""
+    values = table.pivot(index=["model", "features"], columns="target", values="value")
+    if not {BULK, SHEAR} <= set(values):
+        return {}
+    stable = values[(values[BULK] > 0) & (values[SHEAR] > 0)]
+    ratios = poisson_ratio(stable[BULK], stable[SHEAR])
+    return {model: float(ratio) for (model, _), ratio in zip(stable.index, ratios, strict=True)}
 
 
 def _short(value: float) -> str:

@@ -1,5 +1,6 @@
 """How well a compressed density comes back: the autoencoder and its honest rivals at equal bytes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from tqdm import tqdm
 from rho2prop.atomic import atomic
 from rho2prop.autoencoder_training import load_autoencoder, read_parts
 from rho2prop.density import Density, read_npz
+from rho2prop.fields import DIFFERENCE, TOTAL, take_field
 from rho2prop.fourier import wave_vectors
 from rho2prop.grids import cell_mask, to_grid
 
+COLUMNS = ["material_id", "method", "part", "bytes", "mse", "mae", "relative_l1"]
 BYTES_PER_COEFFICIENT = 4  # complex number of two float16
 
 
@@ -38,18 +41,24 @@ def evaluate(folder: Path | str, paths: list[tuple[str, Path]], grid: dict, thre
         ``material_id, method, part, bytes, mse, mae, relative_l1``. MSE in (e/Å³)² and MAE in e/Å³ over the whole
         grid (the paper's measures); ``relative_l1`` is Σ|ρ−ρ̂| / Σρ over the points inside one real cell. Methods:
         ``autoencoder`` (latent in float16), ``fourier`` (the longest waves of the native density, float16) and
-        ``zfp`` (error-bounded, of the native density), each with at most the bytes of the latent.
+        ``zfp`` (error-bounded, of the native density), each with at most the bytes of the latent. Of an autoencoder of
+        another field the methods start with its name: ``difference_autoencoder``. Where the superposition of atoms is
+        known, errors of the difference are those of the density: ``relative_l1`` is relative to the total density.
     """
     torch.set_num_threads(threads)
-    model, _ = load_autoencoder(folder)
+    model, record = load_autoencoder(folder)
+    field = record["field"]
+    prefix = "" if field == TOTAL else f"{field}_"
     parts = read_parts(folder)
     kept = [(name, path) for name, path in paths if parts[name] != "train"]
     budget_bytes = 2 * 16 * model.config.latent_size**3
     rows = []
     for name, path in tqdm(kept, desc="reconstruction", unit="density"):
-        density = read_npz(path)
+        total = read_npz(path)
+        density = take_field(total, field, str(path))
         original = to_grid(density, **grid)
         mask = cell_mask(density, **grid)
+        whole = to_grid(total, **grid) if field == DIFFERENCE else original
         rebuilt = {
             "autoencoder": (budget_bytes, reconstruct(model, original)),
             "fourier": _on_grid(density, grid, *fourier_truncated(density, budget_bytes)),
@@ -57,19 +66,23 @@ def evaluate(folder: Path | str, paths: list[tuple[str, Path]], grid: dict, thre
         }
         for method, (n_bytes, values) in rebuilt.items():
             rows.append(
-                {"material_id": name, "method": method, "part": parts[name], "bytes": n_bytes}
-                | errors(original, values, mask)
+                {"material_id": name, "method": prefix + method, "part": parts[name], "bytes": n_bytes}
+                | errors(original, values, mask, whole)
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def errors(original: np.ndarray, rebuilt: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """MSE and MAE over all points, relative L1 error over the points of ``mask``."""
+def errors(
+    original: np.ndarray, rebuilt: np.ndarray, mask: np.ndarray, total: np.ndarray | None = None
+) -> dict[str, float]:
+    """MSE and MAE over all points; Σ|error| / Σ|total| over the points of ``mask`` (``total`` None: the original)."""
     difference = rebuilt.astype(np.float64) - original
     return {
         "mse": float(np.mean(difference**2)),
         "mae": float(np.mean(np.abs(difference))),
-        "relative_l1": float(np.abs(difference[mask]).sum() / np.abs(original[mask]).sum()),
+        "relative_l1": float(
+            np.abs(difference[mask]).sum() / np.abs((original if total is None else total)[mask]).sum()
+        ),
     }
 
 
@@ -116,16 +129,7 @@ def zfp_compressed(values: np.ndarray, budget_bytes: int) -> tuple[int, np.ndarr
 
 
 def _on_grid(density: Density, grid: dict, n_bytes: int, values: np.ndarray) -> tuple[int, np.ndarray]:
-    rebuilt = Density(
-        values,
-        density.lattice,
-        density.numbers,
-        density.frac_coords,
-        density.n_electrons,
-        density.kind,
-        density.engine,
-    )
-    return n_bytes, to_grid(rebuilt, **grid)
+    return n_bytes, to_grid(replace(density, values=values), **grid)
 
 
 def write_test_slices(
@@ -155,7 +159,7 @@ def write_test_slices(
     for output, (name, path) in zip(outputs, held_out, strict=False):
         density = read_npz(path)
         original = to_grid(density, **grid)
-        rebuilt = reconstruct(model, original)
+        rebuilt, mask = reconstruct(model, original), cell_mask(density, **grid)
         middle = grid["size"] // 2 if grid["kind"] == "window" else density.values.shape[2] // 2
         edge_ang = grid["size"] * grid["voxel_ang"] if grid["kind"] == "window" else 0.0
         with atomic(output) as temporary, temporary.open("wb") as stream:
@@ -165,7 +169,7 @@ def write_test_slices(
                 reconstructed=rebuilt[:, :, middle],
                 difference=rebuilt[:, :, middle] - original[:, :, middle],
                 edge_ang=edge_ang,
-                relative_l1=errors(original, rebuilt, cell_mask(density, **grid))["relative_l1"],
+                relative_l1=errors(original, rebuilt, mask)["relative_l1"],
                 formula=formulas[name],
                 material_id=name,
             )

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from rho2prop import families
 from rho2prop.atomic import atomic
-from rho2prop.blocks import LATENT, BlockData, block_names, fit_design, load_design
+from rho2prop.blocks import GRAPH, LATENT, BlockData, block_names, fit_design, load_design
 from rho2prop.elasticity import BULK, SHEAR, derive_from_kg
 from rho2prop.errors import InputError
+from rho2prop.fields import field_of
 from rho2prop.metrics import score
 from rho2prop.splits import derived_seed
 from rho2prop.targets import TARGETS
@@ -28,8 +29,7 @@ FROM_KG = "_from_kg"
 PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
 METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
 CODE = (
-    "blocks.py", "boosting.py", "cnn_training.py", "families.py", "gaussian_process.py", "regression.py",
-    "models/attention_cnn.py",
+    "blocks.py", "boosting.py", "families.py", "gaussian_process.py", "network_training.py", "regression.py", "models",
 )  # fmt: skip
 
 
@@ -292,13 +292,19 @@ def _digest(
     ids = parts["train"] + parts["validation"] + parts["test"]
     digest.update(labels.loc[ids].to_csv().encode())
     for block in block_names(features):
-        if block.startswith(LATENT):
-            digest.update(np.ascontiguousarray(blocks.latent(split, fold, ids)).tobytes())
+        density_field, sort = field_of(block)
+        if block == GRAPH:
+            for graph in blocks.graph(ids):
+                digest.update(graph.numbers.tobytes() + graph.vectors.tobytes())
+        elif sort.startswith(LATENT):
+            digest.update(np.ascontiguousarray(blocks.latent(split, fold, ids, density_field)).tobytes())
         else:
             rows = blocks.table(block, ids)
             digest.update("\n".join(rows.columns).encode() + np.ascontiguousarray(rows.to_numpy()).tobytes())
     for name in CODE:
-        digest.update((Path(__file__).parent / name).read_bytes())
+        path = Path(__file__).parent / name
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

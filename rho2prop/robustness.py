@@ -13,14 +13,12 @@ from tqdm import tqdm
 from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.blocks import LATENT, LATENT_PCA, BlockData, Latents, block_names
 from rho2prop.density import Density, read_npz
-from rho2prop.descriptors import magpie_features, structure_features
+from rho2prop.description import describe
 from rho2prop.encoding import encode_averaged
 from rho2prop.errors import InputError
-from rho2prop.fingerprint import fingerprint
 from rho2prop.models.autoencoder import Autoencoder
 from rho2prop.regression import predict_fold
 from rho2prop.splits import FINAL_FOLD, derived_seed
-from rho2prop.structures import structure_from_density
 from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 
 N_SHIFTS = 3  # of each sort
@@ -132,14 +130,7 @@ class _Description:
     def __init__(self, transformation: Transformation, model: Autoencoder, grid: dict, blocks: set[str]):
         self.kind, self.name = transformation.kind, transformation.name
         density = transformation.density
-        structures = {self.name: structure_from_density(density)}
-        self.tables = {}
-        if "magpie" in blocks:
-            self.tables["magpie"] = magpie_features(structures)
-        if "structure" in blocks:
-            self.tables["structure"] = structure_features(structures)
-        if "fingerprint" in blocks:
-            self.tables["fingerprint"] = pd.DataFrame([fingerprint(density)], index=[self.name])
+        self.tables = describe(density, self.name, blocks)
         self.latent = encode_averaged(model, density, grid) if {LATENT, LATENT_PCA} & blocks else None
 
 

@@ -1,5 +1,7 @@
 """The same crystal described otherwise: rotated, with another origin, as a supercell. No property may change."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -40,15 +42,18 @@ def rotated(density: Density, rotation: np.ndarray) -> Density:
     """
     order = np.abs(rotation).argmax(axis=1)
     signs = rotation[range(3), order]
-    return Density(
-        values=_turned(density.values, order, signs),
+    return replace(
+        density,
+        **_changed(density, lambda values: _turned(values, order, signs)),
         lattice=rotation @ density.lattice @ rotation.T,
-        numbers=density.numbers,
         frac_coords=(density.frac_coords[:, order] * signs) % 1.0,
-        n_electrons=density.n_electrons,
-        kind=density.kind,
-        engine=density.engine,
     )
+
+
+def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray | None]:
+    """Density and superposition of atoms after the same change."""
+    atoms = density.superposition
+    return {"values": change(density.values), "superposition": None if atoms is None else change(atoms)}
 
 
 def _turned(values: np.ndarray, order: np.ndarray, signs: np.ndarray) -> np.ndarray:
@@ -60,7 +65,8 @@ def _turned(values: np.ndarray, order: np.ndarray, signs: np.ndarray) -> np.ndar
 
 def rolled(density: Density, points: tuple[int, int, int]) -> Density:
     """The crystal moved by whole grid points along its lattice vectors: exact."""
-    return _moved(density, np.roll(density.values, points, axis=(0, 1, 2)), np.array(points) / density.values.shape)
+    changed = _changed(density, lambda values: np.roll(values, points, axis=(0, 1, 2)))
+    return _moved(density, changed, np.array(points) / density.values.shape)
 
 
 def shifted(density: Density, fractions: np.ndarray) -> Density:
@@ -71,27 +77,23 @@ def shifted(density: Density, fractions: np.ndarray) -> Density:
     """
     if not np.any(np.mod(fractions, 1.0)):
         return density
-    shape = density.values.shape
-    spectrum = fft.fftn(density.values.astype(np.float64))
-    for axis, (n_points, fraction) in enumerate(zip(shape, fractions, strict=True)):
+    changed = _changed(density, lambda values: _shifted(values, fractions))
+    return _moved(density, changed, np.asarray(fractions, dtype=float))
+
+
+def _shifted(values: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    spectrum = fft.fftn(values.astype(np.float64))
+    for axis, (n_points, fraction) in enumerate(zip(values.shape, fractions, strict=True)):
         frequencies = fft.fftfreq(n_points, 1 / n_points)
         phase = np.exp(-2j * np.pi * frequencies * fraction)
         if n_points % 2 == 0:
             phase[n_points // 2] = 1.0
         spectrum *= phase.reshape([-1 if i == axis else 1 for i in range(3)])
-    return _moved(density, fft.ifftn(spectrum).real, np.asarray(fractions, dtype=float))
+    return fft.ifftn(spectrum).real
 
 
-def _moved(density: Density, values: np.ndarray, fractions: np.ndarray) -> Density:
-    return Density(
-        values=values,
-        lattice=density.lattice,
-        numbers=density.numbers,
-        frac_coords=(density.frac_coords + fractions) % 1.0,
-        n_electrons=density.n_electrons,
-        kind=density.kind,
-        engine=density.engine,
-    )
+def _moved(density: Density, changed: dict, fractions: np.ndarray) -> Density:
+    return replace(density, **changed, frac_coords=(density.frac_coords + fractions) % 1.0)
 
 
 def supercell(density: Density, repeats: tuple[int, int, int]) -> Density:
@@ -99,12 +101,11 @@ def supercell(density: Density, repeats: tuple[int, int, int]) -> Density:
     n_cells = int(np.prod(repeats))
     offsets = np.array(list(np.ndindex(*repeats)))
     coords = (density.frac_coords[:, None] + offsets[None]).reshape(-1, 3) / np.array(repeats)
-    return Density(
-        values=np.tile(density.values, repeats),
+    return replace(
+        density,
+        **_changed(density, lambda values: np.tile(values, repeats)),
         lattice=density.lattice * np.array(repeats)[:, None],
         numbers=np.repeat(density.numbers, n_cells),
         frac_coords=coords,
         n_electrons=density.n_electrons * n_cells,
-        kind=density.kind,
-        engine=density.engine,
     )

@@ -27,12 +27,14 @@ rule train_autoencoder:
         autoencoder={
             key: value
             for key, value in config["autoencoder"].items()
-            if key != "threads"
+            if key not in ("threads", "compared_fields")
         },
         grid=config["grid"],
         seed=config["seed"],
         work="results/checkpoints/autoencoder/{scope}",
-        code=code_digest("models/autoencoder.py", "autoencoder_training.py", "grids.py"),
+        code=code_digest(
+            "models/autoencoder.py", "autoencoder_training.py", "grids.py", "fields.py"
+        ),
     script:
         SCRIPTS / "train_autoencoder.py"
 
@@ -58,7 +60,9 @@ rule encode_latents:
         gpu=1,
     params:
         grid=config["grid"],
-        code=code_digest("encoding.py", "centres.py", "grids.py", "transformations.py"),
+        code=code_digest(
+            "encoding.py", "centres.py", "fields.py", "grids.py", "transformations.py"
+        ),
     script:
         SCRIPTS / "encode_latents.py"
 
@@ -83,7 +87,7 @@ rule evaluate_reconstruction:
         runtime=growing(120),
     params:
         grid=config["grid"],
-        code=code_digest("reconstruction.py", "grids.py"),
+        code=code_digest("reconstruction.py", "fields.py", "grids.py"),
     script:
         SCRIPTS / "evaluate_reconstruction.py"
 

@@ -4,6 +4,7 @@ import hashlib
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from rho2prop.fields import field_of
 from rho2prop.materials import load_materials
 from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
 
@@ -27,7 +28,8 @@ wildcard_constraints:
     material=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     element=r"[A-Z][a-z]?",
     role=r"train|predict",
-    scope=r"all|(random|formula|chemical_system)-\d+",
+    scope=r"((superposition|difference|occupancy)-)?(all|(random|formula|chemical_system)-\d+)",
+    fingerprint=r"((superposition|difference|occupancy)_)?fingerprint",
     split=r"random|formula|chemical_system|all",
     model=r"[a-z_]+",
     features=r"[a-z_]+(\+[a-z_]+)*",
@@ -116,24 +118,27 @@ def atom_folders(role):
     return folders
 
 
-def latent_scopes(split):
-    """Autoencoders whose latents a split uses: one for all, or one per fold."""
+def latent_scopes(split, field="total"):
+    """Autoencoders of a field whose latents a split uses: one for all, or one per fold."""
+    prefix = "" if field == "total" else f"{field}-"
     if config["autoencoder"]["scope"] == "all" or split == "all":
-        return ["all"]
-    return [f"{split}-{fold}" for fold in FOLDS]
+        return [f"{prefix}all"]
+    return [f"{prefix}{split}-{fold}" for fold in FOLDS]
 
 
 def feature_files(wildcards):
     """Files of the blocks that a feature set is joined from."""
     files = []
     for block in wildcards.features.split("+"):
-        if block in ("latent", "latent_pca"):
+        field, sort = field_of(block)
+        if sort in ("latent", "latent_pca"):
             files += [
                 f"results/latents/{scope}.npz"
-                for scope in latent_scopes(wildcards.split)
+                for scope in latent_scopes(wildcards.split, field)
             ]
         elif block != "none":
-            files.append(f"results/features/{block}.csv")
+            suffix = "npz" if block == "graph" else "csv"
+            files.append(f"results/features/{block}.{suffix}")
     return files
 
 

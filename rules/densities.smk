@@ -4,6 +4,8 @@
 SETTINGS = {
     key: value for key, value in config["dft"][ENGINE].items() if key != "machine"
 }
+if SETTINGS.get("superposition") == "gpaw":
+    SETTINGS |= {key: config["dft"]["gpaw"][key] for key in ("xc", "ecut_ev")}
 MACHINE = config["dft"][ENGINE].get("machine", {})
 LAUNCH = MACHINE.get("launch", "")
 RANKS = MACHINE.get("ranks", 1)

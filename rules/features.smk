@@ -22,17 +22,37 @@ rule write_descriptors:
         SCRIPTS / "write_descriptors.py"
 
 
-rule write_fingerprints:
-    """Invariant statistics of each density."""
+rule write_graphs:
+    """Atoms and bonds, for the graph network."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
-        fingerprint="results/features/fingerprint.csv",
+        graphs="results/features/graph.npz",
     log:
-        "logs/write_fingerprints.log",
+        "logs/write_graphs.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        code=code_digest("graphs.py"),
+    script:
+        SCRIPTS / "write_graphs.py"
+
+
+rule write_fingerprints:
+    """Invariant statistics of one field of each density: total, superposition of atoms, difference, occupancy."""
+    input:
+        dft=dft_folders("train"),
+        materials="results/materials.csv",
+    output:
+        fingerprint="results/features/{fingerprint}.csv",
+    log:
+        "logs/write_fingerprints/{fingerprint}.log",
     benchmark:
-        "results/benchmarks/write_fingerprints.tsv"
+        "results/benchmarks/write_fingerprints/{fingerprint}.tsv"
     priority: 10
     conda:
         ENVIRONMENT
@@ -42,7 +62,13 @@ rule write_fingerprints:
         runtime=growing(120),
     params:
         code=code_digest(
-            "fingerprint.py", "centres.py", "fourier.py", "transformations.py"
+            "fingerprint.py",
+            "field_statistics.py",
+            "difference_fingerprint.py",
+            "fields.py",
+            "centres.py",
+            "fourier.py",
+            "transformations.py",
         ),
     script:
         SCRIPTS / "write_fingerprints.py"

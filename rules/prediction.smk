@@ -20,8 +20,19 @@ rule encode_material:
     params:
         structure=lambda wildcards: materials()[wildcards.material].structure,
         grid=config["grid"],
+        blocks=sorted(
+            {
+                block
+                for choice in config["predict"]
+                for block in choice["features"].split("+")
+            }
+        ),
         code=code_digest(
+            "description.py",
+            "difference_fingerprint.py",
+            "fields.py",
             "fingerprint.py",
+            "field_statistics.py",
             "fourier.py",
             "descriptors.py",
             "centres.py",

@@ -21,17 +21,19 @@ rule write_splits:
         SCRIPTS / "write_splits.py"
 
 
-SETTINGS_OF = {
-    "blend": "lightgbm"
-}  # whose section of the configuration a model is fitted with
+SETTINGS_OF = {  # whose section of the configuration a model is fitted with, where it has none of its own
+    "blend": "lightgbm",
+    "multiscale_cnn": "attention_cnn",
+    "multiscale_cnn_single": "attention_cnn",
+}
 REGRESSION_CODE = (
     "blocks.py",
     "regression.py",
     "boosting.py",
-    "cnn_training.py",
     "families.py",
     "gaussian_process.py",
-    "models/attention_cnn.py",
+    "network_training.py",
+    "models",
 )
 LEARNING = [
     f"{choice['model']}/{choice['features']}"
@@ -57,7 +59,7 @@ rule fit_regression:
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
-        gpu=lambda wildcards: 1 if wildcards.model == "attention_cnn" else 0,
+        gpu=lambda wildcards: int(wildcards.model.endswith(("_cnn", "_network"))),
     params:
         settings=lambda wildcards: config.get(
             SETTINGS_OF.get(wildcards.model, wildcards.model), {}

@@ -2,6 +2,7 @@
 # All tests. Those on a Slurm wait most of their time, so they run beside the others; their output comes last.
 set -uom pipefail
 cd "$(dirname "$0")/.."
+.venv/bin/python -m pip install -qq --no-input --disable-pip-version-check -r requirements-graph.txt  # the optional extra
 log=$(mktemp)
 .venv/bin/python -m pytest tests/hpc --durations 10 >"$log" 2>&1 &
 slurm=$!

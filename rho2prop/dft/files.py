@@ -20,10 +20,16 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     task
         Material with its ``density_path``.
     settings
-        Section ``dft.files`` of the configuration: ``kind``.
+        Section ``dft.files`` of the configuration: ``kind``, and ``superposition``: ``as_given`` (what the file
+        holds) or ``gpaw`` (of GPAW's atoms, for densities that GPAW computed without it).
     work_dir
         Not used: nothing is run.
     """
     if task.density_path is None:
         raise EngineError(f"{task.material_id} has no density: fill in the column density of the materials table")
-    return Calculation(read_density(task.density_path, settings["kind"], task.structure))
+    density = read_density(task.density_path, settings["kind"], task.structure)
+    if settings["superposition"] == "gpaw" and density.superposition is None:
+        from rho2prop.dft import gpaw  # the engine, only where it is asked for
+
+        density = gpaw.with_superposition(density, settings["ecut_ev"], settings["xc"])
+    return Calculation(density)

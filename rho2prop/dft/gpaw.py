@@ -1,5 +1,6 @@
 """Engine "gpaw": plane-wave PAW calculations with the open-source code GPAW (25.7)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gpaw
@@ -170,6 +171,39 @@ def valence_density(calculator: LegacyGPAW) -> np.ndarray:
     density.ghat.add(compensation, multipoles)
     values += density.pd3.ifft(compensation)
     return values / Bohr**3
+
+
+def with_superposition(density: Density, ecut_ev: float, xc: str) -> Density:
+    """A density that GPAW computed, with the superposition of GPAW's atoms on the same grid; nothing is iterated.
+
+    Parameters
+    ----------
+    density
+        Valence density of this engine.
+    ecut_ev, xc
+        Plane-wave cut-off in eV and functional that it was computed with: they give the grid and the atoms.
+
+    Raises
+    ------
+    EngineError
+        Another engine's density, or one on another grid than these settings give.
+    """
+    if not density.engine.lower().startswith("gpaw"):
+        mend = "set dft.files.superposition: as_given"
+        raise EngineError(f"the density is of {density.engine}, whose atoms are not GPAW's: {mend}")
+    atoms = Atoms(numbers=density.numbers, cell=density.lattice, scaled_positions=density.frac_coords, pbc=True)
+    calculator = LegacyGPAW(mode=gpaw.PW(ecut_ev), xc=xc, spinpol=False, txt=None)
+    calculator.initialize(atoms)
+    calculator.initialize_positions(atoms)
+    values = superposed_density(calculator)
+    if values.shape != density.values.shape:
+        problem = f"its grid is {density.values.shape}, a cut-off of {ecut_ev:g} eV gives {values.shape}"
+        raise EngineError(f"{problem}: set dft.gpaw.ecut_ev to that of the densities")
+    n_electrons = float(sum(setup.Nv for setup in calculator.setups))
+    if abs(n_electrons - density.n_electrons) > 0.5:
+        problem = f"it holds {density.n_electrons:g} electrons, GPAW's atoms {n_electrons:g}"
+        raise EngineError(f"{problem}: other datasets were used for it")
+    return replace(density, superposition=values.astype(np.float32))
 
 
 def superposed_density(calculator: LegacyGPAW) -> np.ndarray:

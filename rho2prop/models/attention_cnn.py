@@ -102,11 +102,11 @@ class AttentionCnn(nn.Module):
             self.volume_branch = nn.Sequential(*blocks)
             width += channels_in
         if config.n_tabular:
-            self.tabular_branch = _dense(config.n_tabular, config.head_width, config.dropout)
+            self.tabular_branch = dense(config.n_tabular, config.head_width, config.dropout)
             width += config.head_width
         layers = []
         for _ in range(config.head_depth - 1):
-            layers.append(_dense(width, config.head_width, config.dropout))
+            layers.append(dense(width, config.head_width, config.dropout))
             width = config.head_width
         self.head = nn.Sequential(*layers, nn.Linear(width, config.n_outputs))
 
@@ -120,5 +120,5 @@ class AttentionCnn(nn.Module):
         return self.head(torch.cat(parts, dim=1))
 
 
-def _dense(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
+def dense(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.SiLU(), nn.Dropout(dropout))

@@ -8,6 +8,12 @@ from matplotlib.figure import Figure
 from rho2prop.report.style import BLUE, GREEN, GREY, INK, ORANGE, plain_log, style
 
 METHODS = {"autoencoder": "autoencoder", "fourier": "Fourier truncation", "zfp": "zfp"}
+FIELD_NAMES = {"difference": "difference to the atoms", "superposition": "superposed atoms", "occupancy": "occupancy"}
+FIELD_METHODS = METHODS | {
+    f"{field}_{method}": f"{name} of the {text}"
+    for field, text in FIELD_NAMES.items()
+    for method, name in METHODS.items()
+}
 _COLOURS = {"autoencoder": BLUE, "fourier": ORANGE, "zfp": GREEN}
 
 
@@ -44,7 +50,7 @@ def reconstruction_errors(test: pd.DataFrame) -> Figure:
     test
         Columns method and relative_l1, test materials only.
     """
-    methods = [method for method in METHODS if method in set(test["method"])]
+    methods = [method for method in FIELD_METHODS if method in set(test["method"])]
     rng = np.random.default_rng(0)  # scatter of the points across the bar, nothing else
     with style():
         figure = Figure(figsize=(7.2, 0.9 + 0.6 * len(methods)), layout="constrained")
@@ -57,7 +63,7 @@ def reconstruction_errors(test: pd.DataFrame) -> Figure:
                 ".",
                 markersize=4,
                 alpha=0.55,
-                color=_COLOURS[method],
+                color=_COLOURS[method.split("_")[-1]],
                 rasterized=len(values) > 1500,
             )
             axes.boxplot(
@@ -72,7 +78,7 @@ def reconstruction_errors(test: pd.DataFrame) -> Figure:
                 capprops={"color": INK},
                 manage_ticks=False,
             )
-        axes.set_yticks(range(len(methods)), [METHODS[method] for method in reversed(methods)])
+        axes.set_yticks(range(len(methods)), [FIELD_METHODS[method] for method in reversed(methods)])
         axes.set_xscale("log")
         plain_log(axes.xaxis)
         axes.set_xlabel("∫|ρ − ρ̂| / ∫ρ inside the cell, %")

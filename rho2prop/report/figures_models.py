@@ -15,9 +15,20 @@ MODEL_NAMES = {  # in the order of figures
     "gaussian_process": "Gaussian process",
     "blend": "Blend of process and trees",
     "attention_cnn": "Attention CNN",
+    "multiscale_cnn": "Multi-scale CNN, all targets",
+    "multiscale_cnn_single": "Multi-scale CNN, one target",
+    "graph_network": "Graph network",
     "mean": "Mean",
 }
-SHORT_NAMES = {"lightgbm": "LGBM", "gaussian_process": "GP", "blend": "blend", "attention_cnn": "CNN"}
+SHORT_NAMES = {
+    "lightgbm": "LGBM",
+    "gaussian_process": "GP",
+    "blend": "blend",
+    "attention_cnn": "CNN",
+    "multiscale_cnn": "multi",
+    "multiscale_cnn_single": "single",
+    "graph_network": "GNN",
+}
 SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system"}
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
@@ -32,7 +43,9 @@ def model_name(model: str) -> str:
 
 def blocks_text(features: str) -> str:
     """``magpie+latent_pca`` as ``MAGPIE + latent PCA``."""
-    return features.replace("magpie", "MAGPIE").replace("latent_pca", "latent PCA").replace("+", " + ")
+    return (
+        features.replace("magpie", "MAGPIE").replace("latent_pca", "latent PCA").replace("_", " ").replace("+", " + ")
+    )
 
 
 def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -> Figure:

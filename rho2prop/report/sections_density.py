@@ -7,7 +7,7 @@ import pandas as pd
 from rho2prop.report import figures_density, paper
 from rho2prop.report.blocks import Figure, Heading, Row, Section, Table, Text
 from rho2prop.report.data import Run
-from rho2prop.report.figures_density import METHODS, formula_text
+from rho2prop.report.figures_density import FIELD_METHODS, METHODS, formula_text
 from rho2prop.report.numbers import count, decimals, duration, significant
 
 
@@ -59,7 +59,7 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
     if test is None or test.empty:
         return [Text("No material was held out as a test of the autoencoder, so no error is given.", "missing")]
     rows = []
-    for method, name in METHODS.items():
+    for method, name in FIELD_METHODS.items():
         part = test[test["method"] == method]
         if part.empty:
             continue
@@ -82,7 +82,8 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
     missing = [name for method, name in METHODS.items() if method not in set(test["method"])]
     blocks = [
         Table(
-            "Errors over the test part, at equal numbers of bytes; relative error = ∫|ρ−ρ̂| / ∫ρ inside the real cell.",
+            "Errors over the test part, at equal numbers of bytes; relative error = ∫|ρ−ρ̂| / ∫ρ inside the real cell. "
+            "Where only the difference to superposed atoms is compressed, the atoms are taken as known (Δ-SAED).",
             (
                 "method",
                 "materials",

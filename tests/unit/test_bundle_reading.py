@@ -48,6 +48,7 @@ def signed(folder, name):
 def test_a_moved_bundle_predicts_what_the_workflow_predicts(made, moved, tmp_path):
     density = made_density((13, 17), (4.0, 4.7, 5.1))
     expected = workflow_predictions(made[0], density, tmp_path)
+    expected = expected[expected["target"] != "poisson_ratio"]  # follows from K and G, has no interval of its own
     table = load_bundle(moved).predict(density, "new").table
     keys = ["model", "features", "target"]
     both = expected.merge(table, on=keys, suffixes=("_workflow", "_bundle"))
@@ -152,10 +153,10 @@ def test_a_changed_or_missing_file_is_named(moved, name):
     ("changes", "message"),
     [
         (
-            {"format_version": 3, "code_version": "9.9"},
-            "format version 3, this program reads up to 2. Install rho2prop",
+            {"format_version": 4, "code_version": "9.9"},
+            "format version 4, this program reads up to 3. Install rho2prop",
         ),
-        ({"format_version": 1}, "format version 1, expected 2. Write it again with this program"),
+        ({"format_version": 2}, "format version 2, expected 3. Write it again with this program"),
         ({"format": "recipe"}, "does not say that it is a rho2prop model bundle"),
         ({"regressors": None}, "its key 'regressors' is missing"),
         ({"targets": {"colour": {}}}, "predicts 'colour'"),

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 
 from rho2prop import __version__
-from rho2prop.density import read_npz
+from rho2prop.density import read_npz, write_npz
 from rho2prop.dft import base, gpaw
 from rho2prop.dft.base import run_material
 from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
@@ -103,6 +104,23 @@ def test_superposition_keeps_nothing_of_the_self_consistent_density():
     fresh.initialize(atoms)
     fresh.set_positions(atoms)  # its density is the superposition before any iteration
     np.testing.assert_allclose(gpaw.superposed_density(converged), gpaw.valence_density(fresh), atol=1e-10)
+
+
+def test_stored_densities_of_gpaw_get_their_atoms_without_an_iteration(silicon, tmp_path):
+    density = read_npz(silicon[1] / "density.npz")
+    write_npz(replace(density, superposition=None), tmp_path / "d.npz")
+    settings = {"kind": "valence", "superposition": "gpaw", "xc": "PBE", "ecut_ev": SETTINGS["ecut_ev"]}
+    assert run(tmp_path, SILICON, "files", settings, str(tmp_path / "d.npz")).status == "converged"
+    found = read_npz(tmp_path / "m" / "density.npz")
+    np.testing.assert_array_equal(found.values, density.values)
+    np.testing.assert_allclose(found.superposition, density.superposition, atol=1e-6)
+
+    outcome = run(tmp_path, SILICON, "files", settings | {"ecut_ev": 400}, str(tmp_path / "d.npz"), name="finer")
+    assert outcome.status == "failed"
+    assert "dft.gpaw.ecut_ev" in outcome.reason
+    write_npz(replace(density, superposition=None, engine="vasp 6.4"), tmp_path / "d.npz")
+    outcome = run(tmp_path, SILICON, "files", settings, str(tmp_path / "d.npz"), name="foreign")
+    assert "superposition: as_given" in outcome.reason
 
 
 def test_outcome_and_log_are_kept(silicon):
@@ -219,7 +237,7 @@ def test_unknown_engine_lists_the_known_ones(tmp_path):
 def test_files_engine_checks_the_density_against_the_structure(tmp_path):
     values = np.random.default_rng(1).uniform(0.5, 1.0, (6, 6, 6))
     Chgcar(Poscar(SILICON), {"total": values * 8 / values.mean()}).write_file(tmp_path / "CHGCAR")
-    settings = {"kind": "valence"}
+    settings = {"kind": "valence", "superposition": "as_given"}
     good = run(tmp_path, SILICON, "files", settings, str(tmp_path / "CHGCAR"), name="good")
     assert (good.status, good.n_electrons, good.grid, good.energy_ev) == ("converged", 8.0, (6, 6, 6), None)
     assert read_npz(tmp_path / "good" / "density.npz").engine == "vasp"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from rho2prop.fingerprint import QUANTILES, _quantiles, fingerprint, statistics
+from rho2prop.field_statistics import QUANTILES, quantiles
+from rho2prop.fingerprint import fingerprint, statistics
 
 
 def supercell(density, repeats):
@@ -81,5 +82,5 @@ def test_quantiles_are_those_of_a_whole_sort(field):
     charge = np.cumsum(rho[order])
     by_volume = field[order][np.ceil(QUANTILES * field.size).astype(int) - 1]
     by_charge = field[order][np.searchsorted(charge, QUANTILES * charge[-1])]
-    found = list(_quantiles("x", field, rho).values())
+    found = list(quantiles("x", field, rho).values())
     np.testing.assert_array_equal(found, np.concatenate([by_volume, by_charge]))

@@ -28,7 +28,7 @@ def crystals(n_rows, seed=0):
 @pytest.fixture(scope="module")
 def fitted():
     features, labels = crystals(150)
-    return features, labels, gaussian_process.fit(features, BLOCKS, labels, is_log=True, threads=1)
+    return features, labels, gaussian_process.fit(features, BLOCKS, labels, is_positive=True, threads=1)
 
 
 def test_it_learns_which_block_matters(fitted):
@@ -46,10 +46,10 @@ def test_it_is_the_process_of_scikit_learn_with_the_same_hyperparameters(fitted)
     widths = np.repeat(np.exp(process.hyperparameters[2:]), [3, 4]) * np.sqrt([3, 3, 3, 4, 4, 4, 4])
     kernel = ConstantKernel(variance) * Matern(widths, nu=2.5) + WhiteKernel(noise)
     reference = GaussianProcessRegressor(kernel, optimizer=None).fit(
-        features, (np.log(labels) - process.mean) / process.scale
+        features, (np.sqrt(labels) - process.mean) / process.scale
     )
     unseen, _ = crystals(20, seed=2)
-    expected = np.exp(reference.predict(unseen) * process.scale + process.mean)
+    expected = (reference.predict(unseen) * process.scale + process.mean) ** 2
     np.testing.assert_allclose(process.predict(unseen), expected, rtol=1e-4)
     shifted = reference.kernel_.theta + 0.5 * np.eye(len(reference.kernel_.theta))[0]
     best = reference.log_marginal_likelihood(reference.kernel_.theta)
@@ -60,7 +60,9 @@ def test_positive_targets_stay_positive_far_from_all_that_is_known(fitted):
     features, labels, process = fitted
     far = process.predict(features + 1e3)
     assert (far > 0).all()
-    np.testing.assert_allclose(far, np.exp(np.log(labels).mean()), rtol=1e-3)
+    np.testing.assert_allclose(far, np.sqrt(labels).mean() ** 2, rtol=1e-3)
+    away = gaussian_process.GaussianProcess(**vars(process) | {"mean": -1e3})  # where the root would be negative
+    np.testing.assert_array_equal(away.predict(features), np.full(len(features), 0.5 * labels.min()))
 
 
 def test_it_survives_its_file(fitted, tmp_path):
@@ -107,8 +109,8 @@ def test_the_blend_lies_between_its_members(tmp_path):
         families.load(tmp_path, {"model": name, "targets": data.targets})(matrix)
         for name in ("blend", "gaussian_process", "lightgbm")
     )
-    np.testing.assert_allclose(blend[BULK] ** 2, process[BULK] * trees[BULK], rtol=1e-9)
-    np.testing.assert_allclose(2 * blend[FORMATION], process[FORMATION] + trees[FORMATION], rtol=1e-9)
+    np.testing.assert_allclose(blend[BULK] ** 3, process[BULK] ** 2 * trees[BULK], rtol=1e-9)
+    np.testing.assert_allclose(3 * blend[FORMATION], 2 * process[FORMATION] + trees[FORMATION], rtol=1e-9)
 
 
 def test_three_dimensional_latents_are_refused():
@@ -136,7 +138,7 @@ def test_shares_of_blocks_are_shapley_values():
 def test_a_fit_repeats_to_the_last_bit():
     torch.manual_seed(0)
     features, labels = crystals(60)
-    first = gaussian_process.fit(features, BLOCKS, labels, is_log=True, threads=1)
+    first = gaussian_process.fit(features, BLOCKS, labels, is_positive=True, threads=1)
     torch.manual_seed(1)
-    again = gaussian_process.fit(features, BLOCKS, labels, is_log=True, threads=1)
+    again = gaussian_process.fit(features, BLOCKS, labels, is_positive=True, threads=1)
     assert json.dumps(first.weights.tolist()) == json.dumps(again.weights.tolist())

@@ -71,10 +71,10 @@ def test_a_learnable_problem_is_learnt_and_the_mean_is_not_a_model(boosted, inpu
     mean = run_model(tmp_path / "mean", "mean", "none", inputs)
     metrics = collect_metrics([boosted, mean])
     r2 = metrics.groupby(["model", "target"])["r2"].mean()
-    assert r2["lightgbm", BULK] > 0.9
-    assert r2["lightgbm", SHEAR] > 0.9
-    assert r2["lightgbm_from_kg", "youngs_modulus_gpa"] > 0.9
-    assert r2["lightgbm_from_kg", "debye_temperature_k"] > 0.9
+    assert r2["lightgbm", BULK] > 0.85
+    assert r2["lightgbm", SHEAR] > 0.85
+    assert r2["lightgbm_from_kg", "youngs_modulus_gpa"] > 0.85
+    assert r2["lightgbm_from_kg", "debye_temperature_k"] > 0.85
     assert r2["mean", BULK] < 0.01
 
 

@@ -29,7 +29,8 @@ def test_metrics_have_every_model_and_follow_from_the_predictions(elements_run):
     ]  # fmt: skip
     assert set(metrics["target"]) == {"bulk_modulus_gpa"}
     assert set(metrics["split"]) == {"random", "chemical_system"}
-    assert {"mean", "lightgbm", "gaussian_process", "blend", "attention_cnn"} == set(metrics["model"])
+    networks = {"attention_cnn", "multiscale_cnn", "multiscale_cnn_single", "graph_network"}
+    assert {"mean", "lightgbm", "gaussian_process", "blend"} | networks == set(metrics["model"])
     folder = elements_run.folder / "results/regression/lightgbm/magpie+fingerprint/random"
     predictions = pd.read_csv(folder / "predictions.csv", dtype={"fold": str}, keep_default_na=False)
     for fold, rows in predictions.groupby("fold"):
@@ -43,6 +44,12 @@ def test_the_learning_curve_has_the_sizes_that_there_are(elements_run):
     curve = pd.read_csv(elements_run.folder / "results/learning_curve.csv", dtype={"size": str})
     assert set(curve["size"]) == {"8", "all"}  # the folds have no 400 materials
     assert (curve.loc[curve["size"] == "8", "n_train"] == 8).all()
+
+
+def test_the_difference_to_atoms_is_reconstructed_beside_the_density(elements_run):
+    errors = pd.read_csv(elements_run.folder / "results/reconstruction.csv").groupby("method")["relative_l1"].mean()
+    assert {"autoencoder", "fourier", "difference_autoencoder", "difference_fourier"} <= set(errors.index)
+    assert errors["difference_fourier"] < errors["fourier"]  # both relative to the density: what atoms hold is known
 
 
 def test_each_material_is_tested_exactly_once_per_split(elements_run):

@@ -2,9 +2,11 @@
 
 from rho2prop.collection import density_paths, read_materials
 from rho2prop.encoding import encode_files, write_latents
+from rho2prop.fields import field_of
 from rho2prop.script_log import logged
 
 with logged(snakemake.log[0]):
     paths = density_paths(read_materials(snakemake.input.materials))
-    latents = encode_files(snakemake.input.autoencoder, paths, snakemake.params.grid, snakemake.threads)
+    field, _ = field_of(snakemake.wildcards.scope)
+    latents = encode_files(snakemake.input.autoencoder, paths, snakemake.params.grid, snakemake.threads, field)
     write_latents(snakemake.output.latents, [name for name, _ in paths], *latents)

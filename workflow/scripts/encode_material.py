@@ -9,6 +9,7 @@ with logged(snakemake.log[0]):
         snakemake.input.dft,
         list(snakemake.input.autoencoders),
         snakemake.params.structure,
+        snakemake.params.blocks,
         snakemake.params.grid,
         snakemake.output.folder,
     )

@@ -4,6 +4,7 @@ import torch
 
 from rho2prop.autoencoder_training import scope_split, train
 from rho2prop.collection import density_paths, read_materials
+from rho2prop.fields import field_of
 from rho2prop.script_log import logged
 from rho2prop.training_ranks import launcher, train_ranks
 
@@ -12,6 +13,7 @@ with logged(snakemake.log[0]):
     paths = density_paths(read_materials(snakemake.input.materials))
     request = {
         "paths": [(name, str(path)) for name, path in paths],
+        "field": field_of(snakemake.wildcards.scope)[0],
         "split": scope_split(
             snakemake.wildcards.scope,
             [name for name, _ in paths],

@@ -1,9 +1,11 @@
-"""Density fingerprints of the training materials."""
+"""Fingerprints of one field of the training materials."""
 
 from rho2prop.collection import density_paths, read_materials, write_block
+from rho2prop.fields import field_of
 from rho2prop.fingerprint import fingerprint_table
 from rho2prop.script_log import logged
 
 with logged(snakemake.log[0]):
     paths = density_paths(read_materials(snakemake.input.materials))
-    write_block(fingerprint_table(paths, processes=snakemake.threads), snakemake.output.fingerprint)
+    field, _ = field_of(snakemake.wildcards.fingerprint)
+    write_block(fingerprint_table(paths, snakemake.threads, field), snakemake.output.fingerprint)

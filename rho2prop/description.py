@@ -1,0 +1,42 @@
+"""Features of one material by block, from its density alone: a new one, or a known one described otherwise."""
+
+import pandas as pd
+
+from rho2prop.density import Density
+from rho2prop.fields import DIFFERENCE, FIELDS, SUPERPOSITION, field_of
+
+FINGERPRINT = "fingerprint"
+FINGERPRINTS = tuple(FINGERPRINT if field == FIELDS[0] else f"{field}_{FINGERPRINT}" for field in FIELDS)
+TABLE_BLOCKS = ("magpie", "structure", *FINGERPRINTS)
+
+
+def needs_atoms(block: str) -> bool:
+    """Whether a block can be made only of a density that is stored with its superposition of atoms."""
+    return field_of(block)[0] in (SUPERPOSITION, DIFFERENCE)
+
+
+def describe(density: Density, name: str, blocks: set[str]) -> dict[str, pd.DataFrame]:
+    """Tables with one row, index ``name``, of those of ``blocks`` that are tables.
+
+    Raises
+    ------
+    InputError
+        A block needs the superposition of atoms, which is not there.
+    """
+    tables = {}
+    if {"magpie", "structure"} & blocks:
+        from rho2prop.descriptors import magpie_features, structure_features
+        from rho2prop.structures import structure_from_density
+
+        structures = {name: structure_from_density(density)}
+        for block, make in (("magpie", magpie_features), ("structure", structure_features)):
+            if block in blocks:
+                tables[block] = make(structures)
+    wanted = [block for block in FINGERPRINTS if block in blocks]
+    if wanted:
+        from rho2prop.fingerprint import fingerprint
+
+        for block in wanted:
+            row = fingerprint(density, field_of(block)[0])
+            tables[block] = pd.DataFrame([row], index=[name])
+    return tables

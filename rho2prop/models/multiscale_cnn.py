@@ -1,0 +1,69 @@
+"""Density-only network that looks at a latent at several scales at once and weighs them by attention.
+
+Each scale (the latent, and its means over 2³ and 4³ voxels) goes through residual blocks with dual attention and
+is pooled by weights over its voxels that are learned; self-attention lets the scales read each other before the head.
+One network for all targets is the idea of "universal" prediction from the density alone (arXiv, October 2025:
+"Towards Universal Material Property Prediction with Deep Learning and Single-Descriptor electronic Density").
+"""
+
+import torch
+from torch import nn
+
+from rho2prop.models.attention_cnn import AttentionCnnConfig, ResidualAttentionBlock, dense
+
+N_SCALES = 3
+SMALLEST = 2  # voxels along the edge of the coarsest scale
+N_HEADS = 4
+
+
+class VoxelPooling(nn.Module):
+    """Mean over voxels by learned weights that add up to one."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Conv3d(channels, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, D, H, W) -> (B, C)
+        weights = torch.softmax(self.weight(x).flatten(2), dim=2)  # (B, 1, V)
+        return (x.flatten(2) * weights).sum(dim=2)
+
+
+class MultiscaleCnn(nn.Module):
+    """Latents to ``n_outputs`` targets (scaled to the unit interval)."""
+
+    def __init__(self, config: AttentionCnnConfig):
+        super().__init__()
+        if not config.latent_channels or config.n_tabular:
+            raise ValueError("the multi-scale CNN reads latents and nothing else")
+        self.config = config
+        width = config.channels[-1]
+        self.factors = [2**i for i in range(N_SCALES) if config.latent_size // 2**i >= SMALLEST] or [1]
+        self.scales = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    ResidualAttentionBlock(before, after, 1)
+                    for before, after in zip((config.latent_channels, *config.channels), config.channels, strict=False)
+                ),
+                VoxelPooling(width),
+            )
+            for _ in self.factors
+        )
+        self.attention = nn.MultiheadAttention(width, N_HEADS, dropout=config.dropout, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        layers, inputs = [], width * len(self.factors)
+        for _ in range(config.head_depth - 1):
+            layers.append(dense(inputs, config.head_width, config.dropout))
+            inputs = config.head_width
+        self.head = nn.Sequential(*layers, nn.Linear(inputs, config.n_outputs))
+
+    def forward(self, latent: torch.Tensor, tabular: None) -> torch.Tensor:
+        """``latent`` (B, C, D, H, W) to (B, T)."""
+        tokens = torch.stack(
+            [
+                scale(nn.functional.avg_pool3d(latent, factor))
+                for factor, scale in zip(self.factors, self.scales, strict=True)
+            ],
+            dim=1,
+        )  # (B, scales, width)
+        read = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.head(self.norm(tokens + read).flatten(1))

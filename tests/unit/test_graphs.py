@@ -1,0 +1,87 @@
+"""Crystal graphs against known coordination shells, and the graph network's invariances."""
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from rho2prop.blocks import DesignMatrix
+from rho2prop.errors import InputError
+from rho2prop.graphs import crystal_graph, read_graphs, write_graphs
+from rho2prop.network_training import NetworkSettings, fit, load_network
+
+SETTINGS = NetworkSettings(n_trials=1, max_epochs=40, patience=40, batch_size=16, shape={"width": 16, "layers": 2})
+
+
+def rock_salt(a_ang=4.2, elements=("Mg", "O")):
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a_ang), elements, [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def lengths(graph):
+    return np.linalg.norm(graph.vectors, axis=1)
+
+
+def test_copper_has_its_twelve_neighbours():
+    copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]]).get_primitive_structure()
+    graph = crystal_graph(copper)
+    np.testing.assert_allclose(lengths(graph), np.full(12, 3.6 / np.sqrt(2)), rtol=1e-5)
+    np.testing.assert_allclose(graph.vectors.sum(axis=0), 0, atol=1e-5)
+
+
+def test_a_shell_counts_whole_or_not_at_all():
+    graph = crystal_graph(rock_salt().get_primitive_structure())  # 6 + 12: the twelfth neighbour is one of twelve
+    found, counts = np.unique(lengths(graph).round(3), return_counts=True)
+    np.testing.assert_allclose(found, [2.1, 4.2 / np.sqrt(2)], atol=1e-3)
+    assert counts.tolist() == [2 * 6, 2 * 12]
+
+
+def test_an_atom_far_from_all_others_keeps_a_neighbour():
+    graph = crystal_graph(Structure(Lattice.cubic(15.0), ["He"], [[0, 0, 0]]))
+    np.testing.assert_allclose(lengths(graph), 15.0, rtol=1e-6)
+
+
+def test_graphs_round_trip(tmp_path):
+    graphs = {"007": crystal_graph(rock_salt()), "NaN": crystal_graph(rock_salt(5.6, ("Na", "Cl")))}
+    write_graphs(graphs, tmp_path / "graph.npz")
+    again = read_graphs(tmp_path / "graph.npz")
+    assert list(again) == ["007", "NaN"]
+    for name, graph in graphs.items():
+        for array in ("numbers", "starts", "ends", "vectors"):
+            np.testing.assert_array_equal(getattr(again[name], array), getattr(graph, array))
+    (tmp_path / "graph.npz").write_bytes((tmp_path / "graph.npz").read_bytes()[:200])
+    with pytest.raises(InputError, match="not a readable file of graphs"):
+        read_graphs(tmp_path / "graph.npz")
+
+
+def matrix(graphs):
+    return DesignMatrix(np.empty((len(graphs), 0)), [], None, graphs)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The label falls with the bond length: the network must read lengths, not only elements."""
+    rng = np.random.default_rng(0)
+    edges = rng.uniform(3.9, 6.0, 90)
+    graphs = [crystal_graph(rock_salt(a).get_primitive_structure()) for a in edges]
+    labels = (2000 / edges**2)[:, None]
+    parts = matrix(graphs[:70]), labels[:70], matrix(graphs[70:]), labels[70:]
+    return fit("graph_network", *parts, ["bulk_modulus_gpa"], SETTINGS, seed=3, threads=1), parts
+
+
+def test_it_learns_from_bond_lengths_and_is_positive(trained, tmp_path):
+    network, (_, _, unseen, labels) = trained
+    predicted = network.predict(unseen)["bulk_modulus_gpa"]
+    assert 1 - np.var(predicted - labels[:, 0]) / np.var(labels[:, 0]) > 0.9
+    assert (predicted > 0).all()
+    network.save(tmp_path)
+    np.testing.assert_array_equal(load_network(tmp_path).predict(unseen)["bulk_modulus_gpa"], predicted)
+
+
+def test_no_description_of_the_crystal_changes_its_prediction(trained):
+    primitive = rock_salt(4.7).get_primitive_structure()
+    turned = primitive.copy()
+    turned.apply_operation(primitive.lattice.get_recp_symmetry_operation()[3])
+    moved = primitive.copy().translate_sites([0, 1], [0.13, 0.4, 0.77])
+    others = [rock_salt(4.7), primitive * (1, 2, 3), turned, moved, Structure.from_sites(primitive.sites[::-1])]
+    graphs = [crystal_graph(one) for one in (primitive, *others)]
+    predicted = trained[0].predict(matrix(graphs))["bulk_modulus_gpa"]
+    np.testing.assert_allclose(predicted, predicted[0], rtol=1e-5)
