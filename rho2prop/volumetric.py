@@ -11,8 +11,6 @@ import numpy as np
 from ase.io.cube import read_cube
 from ase.units import Bohr
 from pymatgen.core import Lattice, Structure
-from pymatgen.io.vasp.inputs import BadPoscarWarning
-from pymatgen.io.vasp.outputs import Chgcar
 
 from .density import ELECTRON_TOLERANCE, KINDS, Density, check, read_npz
 from .errors import InputError
@@ -66,6 +64,9 @@ def read_density(path: Path | str, kind: str = "valence", structure: Structure |
 
 
 def _read_chgcar(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    from pymatgen.io.vasp.inputs import BadPoscarWarning  # slow to import: not where densities are .npz
+    from pymatgen.io.vasp.outputs import Chgcar
+
     try:
         with warnings.catch_warnings():
             # a header without element names (VASP 4) would otherwise become H, He, Li, ...

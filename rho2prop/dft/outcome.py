@@ -4,10 +4,12 @@ import json
 import os
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from rho2prop.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN_FAILURES = 5
 MEND = "Delete its folder and let the workflow compute it again"
@@ -107,7 +109,7 @@ def read_outcome(folder: Path | str, needs_density: bool = True) -> Outcome:
     return outcome
 
 
-def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) -> pd.DataFrame:
+def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) -> "pd.DataFrame":
     """Gather outcomes into one table.
 
     Parameters
@@ -135,12 +137,14 @@ def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) 
             "formation_energy_ev_per_atom": None,
         }
         rows.append({name: row[name] for name in COLUMNS})
+    import pandas as pd  # not needed, and slow to import, where one outcome is written
+
     frame = pd.DataFrame(rows, columns=COLUMNS)
     numbers = ("energy_ev", "formation_energy_ev_per_atom", "magnetic_moment_mub", "n_electrons")
     return frame.astype(dict.fromkeys(numbers, float))
 
 
-def require_fraction(frame: pd.DataFrame, min_fraction: float) -> None:
+def require_fraction(frame: "pd.DataFrame", min_fraction: float) -> None:
     """Raise InputError, with the first failures, unless at least ``min_fraction`` of the runs converged."""
     failures = frame[frame["status"] != "converged"]
     n_converged = len(frame) - len(failures)

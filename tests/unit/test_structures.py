@@ -51,7 +51,7 @@ def refused(path, *words):
     [
         (POSCAR, "", ["empty"]),
         (POSCAR, "no structure here\n", ["cannot be read"]),
-        ("Si\n2\n", "2\n", ["cannot be read", "Elements"]),
+        ("Si\n2\n", "2\n", ["cannot be read", "elements' names"]),
         ("Si\n", "X\n", ["X", "no element"]),
         ("0.25 0.25 0.25\n", "", ["cannot be read"]),
         ("0.25 0.25 0.25", "nan 0.25 0.25", ["not a number"]),
