@@ -1,6 +1,7 @@
 """Model bundles: read, check, predict. Nothing in a bundle can run code: JSON, CSV, arrays, safetensors, tree text."""
 
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rho2prop.models.autoencoder import Autoencoder
 
 FROM_KG = "_from_kg"
+_CALCULATING = threading.Lock()  # GPAW is not made for several threads
 COLUMNS = [
     "name",
     "formula",
@@ -261,7 +263,8 @@ class Bundle:
         from rho2prop.dft.gpaw import with_superposition
 
         try:
-            return with_superposition(density, is_own["ecut_ev"], is_own["xc"])
+            with _CALCULATING:
+                return with_superposition(density, is_own["ecut_ev"], is_own["xc"])
         except EngineError as error:
             problem = f"its superposition of atoms could not be made: {error}"
             raise InputError(

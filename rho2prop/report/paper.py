@@ -20,7 +20,7 @@ ABLATION = (
         "magpie+latent",
         (0.94, 0.85, 0.87, 0.86, 0.88),
     ),
-    ("Crystal graph network (CGCNN)", None, None, (0.93, 0.88, 0.89, 0.94, None)),
+    ("Crystal graph network (CGCNN)", "graph_network", "graph", (0.93, 0.88, 0.89, 0.94, None)),
 )
 ABLATION_TARGETS = (
     "bulk_modulus_gpa",

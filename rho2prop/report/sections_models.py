@@ -15,6 +15,7 @@ from rho2prop.report.data import (
 )
 from rho2prop.report.figures_models import SPLIT_NAMES, blocks_text, model_name
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
+from rho2prop.report.sections_controls import controls
 from rho2prop.targets import TARGETS
 
 PARITY_MODELS = {"lightgbm": "Fig. 8", "attention_cnn": "Fig. 9"}
@@ -68,7 +69,7 @@ def properties(run: Run) -> Section:
                 "Dot plots of mean absolute errors; the same numbers are in the tables below.",
             )
         )
-    section.blocks += _gain(run)
+    section.blocks += [*_gain(run), *controls(run)]
     section.blocks += [Heading("Predicted against actual values"), *_parity(run, summary)]
     section.blocks += [Heading("Table 1 of the paper"), _ablation(run, summary)]
     section.blocks.append(
@@ -216,9 +217,6 @@ def _ablation(run: Run, summary: pd.DataFrame) -> Table:
     for label, model, features, published in paper.ABLATION:
         rows.append(Row((label,), kind="group"))
         rows.append(Row(("paper", *(DASH if value is None else f"{value:.2f}" for value in published)), kind="paper"))
-        if model is None:
-            rows.append(Row(("this run: not computed", *([DASH] * len(published)))))
-            continue
         for split in run.split_names:
             part = rows_of(summary, model, features, split).set_index("target")
             cells = [

@@ -12,6 +12,7 @@ from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_c
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run
+from rho2prop.report.sections_controls import against_controls
 from rho2prop.report.numbers import duration, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 
@@ -91,6 +92,18 @@ def test_report_compares_density_with_control_fold_by_fold(rendered):
     assert (of_k.n_better, of_k.n_folds) == (1, 2)
     assert of_k.change_std == pytest.approx(np.std([-0.2, 0.05], ddof=1))
     assert "1 of 2" in [cell for row in found.rows("properties") for cell in row]
+
+
+def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
+    config = CONFIG | {"predict": [{"model": "lightgbm", "features": "magpie+latent_pca"}]}
+    table = against_controls(read_run(inputs, config)).set_index(["model", "features", "target"])
+    assert not any("latent" in features for _, features, _ in table.index)
+    of_k = table.loc[("lightgbm", "magpie", K)]
+    assert of_k["change"] == pytest.approx(11.35 / 12 - 1)
+    assert of_k["change_std"] == pytest.approx(np.std([-0.2, 0.05], ddof=1))
+    assert against_controls(read_run(inputs, CONFIG | {"predict": []})).empty
+    _, found = page(inputs, tmp_path, config)
+    assert any(row and row[0] == "LightGBM: MAGPIE" and "−5 ± 18 %" in row for row in found.rows("properties"))
 
 
 def test_report_shows_failure_reason_escaped(rendered):
