@@ -12,9 +12,9 @@ from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_c
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run
-from rho2prop.report.sections_controls import against_controls
 from rho2prop.report.numbers import duration, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
+from rho2prop.report.sections_controls import against_controls
 
 
 @pytest.fixture
