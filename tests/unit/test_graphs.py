@@ -9,7 +9,7 @@ from rho2prop.errors import InputError
 from rho2prop.graphs import crystal_graph, read_graphs, write_graphs
 from rho2prop.network_training import NetworkSettings, fit, load_network
 
-SETTINGS = NetworkSettings(n_trials=1, max_epochs=40, patience=40, batch_size=16, shape={"width": 16, "layers": 2})
+SETTINGS = NetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, shape={"width": 16, "layers": 2})
 
 
 def rock_salt(a_ang=4.2, elements=("Mg", "O")):
@@ -60,10 +60,10 @@ def matrix(graphs):
 def trained():
     """The label falls with the bond length: the network must read lengths, not only elements."""
     rng = np.random.default_rng(0)
-    edges = rng.uniform(3.9, 6.0, 90)
+    edges = rng.uniform(3.9, 6.0, 50)
     graphs = [crystal_graph(rock_salt(a).get_primitive_structure()) for a in edges]
     labels = (2000 / edges**2)[:, None]
-    parts = matrix(graphs[:70]), labels[:70], matrix(graphs[70:]), labels[70:]
+    parts = matrix(graphs[:35]), labels[:35], matrix(graphs[35:]), labels[35:]
     return fit("graph_network", *parts, ["bulk_modulus_gpa"], SETTINGS, seed=3, threads=1), parts
 
 

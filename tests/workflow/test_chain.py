@@ -115,7 +115,9 @@ def table_run(elements_run, tmp_path_factory) -> Run:
     overrides = folder / "files.yaml"
     overrides.write_text(
         "dft: {engine: files, min_converged_fraction: 0.5}\nautoencoder: {scope: fold}\n"
-        "evaluation: {splits: [chemical_system]}\n"
+        "evaluation:\n"
+        "  splits: [chemical_system]\n"
+        "  regressions: {gaussian_process: [], multiscale_cnn: [], multiscale_cnn_single: [], graph_network: []}\n"
     )
     run = Run(folder / "run", (*options[:2], str(overrides), *options[2:]))
     result = run.snakemake()
