@@ -131,7 +131,7 @@ class Bundle:
         warnings = self.check_density(density, name, allow_other_engine)
         coverage = self.coverage if coverage is None else coverage
         material = _material_row(name, density)
-        density = self._with_atoms(density, name)
+        density = self._with_atoms(density, warnings)
         usable = [one for one in self._regressors if density.superposition is not None or not one.needs_atoms]
         if not usable:
             problem = f"holds no superposition of atoms, which all models of the bundle {self.folder.name} read"
@@ -254,22 +254,21 @@ class Bundle:
         latent = encode_averaged(self.autoencoder, density, self.grid)
         return BlockData(tables, {"all": Latents(np.array([name]), latent[None])})
 
-    def _with_atoms(self, density: Density, name: str) -> Density:
+    def _with_atoms(self, density: Density, warnings: list[str]) -> Density:
         """The density with its superposition of atoms, where a model reads it and the engine's atoms are at hand."""
-        is_own = _program(density.engine) == "gpaw" and self.manifest["config"]["dft"].get("gpaw")
-        if density.superposition is not None or not is_own or not any(one.needs_atoms for one in self._regressors):
+        wanted = density.superposition is None and any(one.needs_atoms for one in self._regressors)
+        settings = self.manifest["config"]["dft"].get("gpaw")
+        if not wanted or settings is None or _program(density.engine) != "gpaw":
             return density
         from rho2prop.dft.base import EngineError
         from rho2prop.dft.gpaw import with_superposition
 
         try:
             with _CALCULATING:
-                return with_superposition(density, is_own["ecut_ev"], is_own["xc"])
-        except EngineError as error:
-            problem = f"its superposition of atoms could not be made: {error}"
-            raise InputError(
-                name, problem, "Compute the density as the bundle's were, or store it with its atoms"
-            ) from error
+                return with_superposition(density, settings["ecut_ev"], settings["xc"])
+        except EngineError as error:  # models that need no atoms still predict
+            warnings.append(f"its superposition of atoms could not be made: {error}")
+            return density
 
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
         rows = []

@@ -69,7 +69,7 @@ def _block(one: Prediction) -> str:
         label = f"{target.symbol}, {target.name}"
         lines.append(f"  {label:24}{_short(row.value):>9}  {interval:<19}  {row.unit:8}  {row.model} ({row.features})")
     for model, value in _poisson_ratios(one.table).items():
-        lines.append(f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model} (from K and G)")
+        lines.append(f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model}, from its K and G")
     mark = "! " if one.novelty.is_far else "  "
     lines.append(f"{mark}training set: {one.novelty.text}")
     lines += [f"! {warning}" for warning in one.warnings]
@@ -77,13 +77,14 @@ def _block(one: Prediction) -> str:
 
 
 def _poisson_ratios(table: pd.DataFrame) -> dict[str, float]:
-    """Of each model that predicts K and G above zero, which bounds it to between −1 and ½."""
+    """Of each model and feature set that predict K and G above zero, which bounds it to between −1 and ½."""
     values = table.pivot(index=["model", "features"], columns="target", values="value")
     if not {BULK, SHEAR} <= set(values):
         return {}
     stable = values[(values[BULK] > 0) & (values[SHEAR] > 0)]
     ratios = poisson_ratio(stable[BULK], stable[SHEAR])
-    return {model: float(ratio) for (model, _), ratio in zip(stable.index, ratios, strict=True)}
+    names = (f"{model} ({features})" for model, features in stable.index)
+    return {name: float(ratio) for name, ratio in zip(names, ratios, strict=True)}
 
 
 def _short(value: float) -> str:

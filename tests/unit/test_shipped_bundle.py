@@ -8,6 +8,7 @@ import pytest
 from standins.densities import gaussian_density
 
 from rho2prop.bundle_reading import load_bundle
+from rho2prop.prediction_output import as_json, as_table
 from rho2prop.targets import TARGETS
 
 FOLDER = Path(__file__).parents[2] / "models" / "bench"
@@ -52,6 +53,30 @@ def test_a_density_without_atoms_is_predicted_by_the_models_that_need_none(bundl
     whole = bundle.predict(density, "made", allow_other_engine=True).table
     kept = whole[~whole["model"].str.startswith("blend")].reset_index(drop=True)
     assert found.table.equals(kept)
+
+
+def test_atoms_that_do_not_fit_the_grid_leave_the_other_models(bundle, density):
+    foreign = replace(density, superposition=None, engine=bundle.engine)  # a grid that no cut-off of GPAW gives
+    found = bundle.predict(foreign, "made")
+    assert any("could not be made: its grid is" in warning for warning in found.warnings)
+    assert "lightgbm" in set(found.table["model"])
+    assert not found.table["model"].str.startswith("blend").any()
+
+
+def test_poissons_ratio_follows_from_each_models_k_and_g(bundle, density):
+    found = bundle.predict(density, "made", allow_other_engine=True)
+    ratios = json.loads(as_json([found]))[0]["poisson_ratio"]
+    assert len(ratios) == len(bundle.manifest["regressors"])
+    assert all(-1 < ratio < 0.5 for ratio in ratios.values())
+    values = found.table[found.table["model"] == "blend"].set_index("target")["value"]
+    k_gpa, g_gpa = values["bulk_modulus_gpa"], values["shear_modulus_gpa"]
+    blend = next(ratio for name, ratio in ratios.items() if name.startswith("blend ("))
+    assert blend == pytest.approx(youngs_gpa(k_gpa, g_gpa) / (2 * g_gpa) - 1)  # E = 2G(1 + ν)
+    assert as_table([found]).count("ν, Poisson") == len(ratios)
+
+
+def youngs_gpa(k_gpa, g_gpa):
+    return 9 * k_gpa * g_gpa / (3 * k_gpa + g_gpa)
 
 
 def test_its_numbers_are_those_of_the_machine_that_trained_it(bundle, density):
