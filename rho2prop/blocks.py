@@ -13,7 +13,7 @@ from rho2prop.errors import InputError
 from rho2prop.fields import TOTAL, field_of
 from rho2prop.graphs import CrystalGraph, read_graphs
 
-NO_FEATURES, LATENT, LATENT_PCA, GRAPH = "none", "latent", "latent_pca", "graph"
+NO_FEATURES, LATENT, LATENT_PCA, GRAPH, COHESION = "none", "latent", "latent_pca", "graph", "cohesion"
 CONSTANT_RELATIVE = 1e-10  # a column whose spread is below this share of its size carries rounding noise only
 
 
@@ -102,20 +102,23 @@ class DesignMatrix:
     """What a model sees.
 
     ``tabular`` (N, F), the block of each column, ``latent`` (N, C, D, H, W) with the channels of all latent blocks or
-    None, ``graphs`` (N,) or None.
+    None, ``graphs`` (N,) or None, ``energy_zero`` (N,) in eV per atom or None: what formation energies are learned
+    relative to.
     """
 
     tabular: np.ndarray
     column_blocks: list[str]
     latent: np.ndarray | None
     graphs: list[CrystalGraph] | None = None
+    energy_zero: np.ndarray | None = None
 
     def rows(self, selection: np.ndarray) -> "DesignMatrix":
         """The selected rows (boolean mask or indices)."""
         latent = None if self.latent is None else self.latent[selection]
         chosen = np.arange(len(self.tabular))[selection]
         graphs = None if self.graphs is None else [self.graphs[row] for row in chosen]
-        return DesignMatrix(self.tabular[selection], self.column_blocks, latent, graphs)
+        energy_zero = None if self.energy_zero is None else self.energy_zero[selection]
+        return DesignMatrix(self.tabular[selection], self.column_blocks, latent, graphs, energy_zero)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Design:
 
     def apply(self, blocks: BlockData, split: str, fold: str, material_ids: list[str]) -> DesignMatrix:
         """Pure application to any materials: nothing is fitted here."""
-        parts, column_blocks, latents, graphs = [np.empty((len(material_ids), 0))], [], [], None
+        parts, column_blocks, latents, graphs, energy_zero = [np.empty((len(material_ids), 0))], [], [], None, None
         for block in block_names(self.features):
             if block == GRAPH:
                 graphs = blocks.graph(material_ids)
@@ -152,11 +155,15 @@ class Design:
                         "Compute the features with the version that trained the model, or train again",
                     )
                 rows = rows[self.columns[block]].to_numpy()
-                values = (np.where(np.isnan(rows), mean, rows) - mean) / scale
+                known = np.where(np.isnan(rows), mean, rows)
+                if block == COHESION:
+                    energy_zero = -known[:, 0]
+                    continue
+                values = (known - mean) / scale
             parts.append(values)
             column_blocks += [block] * values.shape[1]
         latent = np.concatenate(latents, axis=1) if latents else None
-        return DesignMatrix(np.hstack(parts).astype(np.float64), column_blocks, latent, graphs)
+        return DesignMatrix(np.hstack(parts).astype(np.float64), column_blocks, latent, graphs, energy_zero)
 
     def save(self, folder: Path) -> None:
         """Write ``design.npz`` (arrays) and ``design.json`` (names)."""
@@ -219,7 +226,7 @@ def fit_design(
         n_known = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, values, 0.0).sum(axis=0) / n_known
         scale = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n_known)
-        kept = scale > CONSTANT_RELATIVE * np.maximum(np.abs(mean), 1e-300)
+        kept = (scale > CONSTANT_RELATIVE * np.maximum(np.abs(mean), 1e-300)) | (block == COHESION)
         columns[block] = [name for name, keep in zip(rows.columns, kept, strict=True) if keep]
         arrays |= {f"{block}.mean": mean[kept], f"{block}.scale": scale[kept]}
     return Design(features, columns, arrays)

@@ -11,10 +11,9 @@ from rho2prop.density import Density, read_npz
 from rho2prop.descriptors import crystal_system, space_group_number
 from rho2prop.dft.outcome import collect, require_fraction
 from rho2prop.errors import InputError
-from rho2prop.formation import TARGET as FORMATION_ENERGY
 from rho2prop.formation import formation_energy_ev_per_atom, read_atoms
 from rho2prop.structures import structure_from_density
-from rho2prop.targets import TARGETS
+from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 DENSITY_FILE = "density.npz"
 TEXT_COLUMNS = (

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pandas as pd
-from pymatgen.analysis.local_env import CovalentRadius
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 SYMMETRY_TOLERANCE_ANG = 0.01
+COHESIVE_ENERGY = "cohesive_energy_ev_per_atom"  # the one column of the block cohesion
 BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
 
 
@@ -41,6 +41,27 @@ def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
     return _frame({name: list(row.values()) for name, row in rows.items()}, list(next(iter(rows.values()), {})))
 
 
+def cohesion_features(structures: dict[str, Structure]) -> pd.DataFrame:
+    """Mean cohesive energy of the elements: minus the formation energy that a compound has if it gains no bond.
+
+    Source: ``rho2prop.formation.cohesive_energies_ev``. Models learn the formation energy relative to it
+    (``rho2prop.families``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``, one column in eV per atom; blank where an element has no measured value.
+    """
+    from rho2prop.formation import cohesive_energies_ev
+
+    cohesive_ev = cohesive_energies_ev()
+    rows = {}
+    for name, structure in structures.items():
+        fractions = structure.composition.fractional_composition
+        rows[name] = [sum(share * cohesive_ev.get(element.symbol, np.nan) for element, share in fractions.items())]
+    return _frame(rows, [COHESIVE_ENERGY])
+
+
 def crystal_system(structure: Structure) -> str:
     """Crystal system in the seven-system naming of the paper's Fig. 2."""
     return SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG).get_crystal_system()
@@ -52,6 +73,8 @@ def space_group_number(structure: Structure) -> int:
 
 
 def _structure_row(structure: Structure) -> dict[str, float]:
+    from pymatgen.analysis.local_env import CovalentRadius  # seconds, and every job imports this module
+
     analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG)
     primitive = analyzer.find_primitive() or structure
     radii = np.array([CovalentRadius.radius[site.specie.symbol] for site in structure])

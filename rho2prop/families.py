@@ -1,4 +1,7 @@
-"""The families of models: how each is fitted to one fold, what files it leaves there, and how it is read back."""
+"""The families of models: how each is fitted to one fold, what files it leaves there, and how it is read back.
+
+Each imports its library when it is used: a job of one family does not wait seconds for those of the others.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rho2prop import boosting, gaussian_process, network_training
-from rho2prop.blocks import GRAPH, LATENT, DesignMatrix
+from rho2prop.blocks import COHESION, GRAPH, LATENT, DesignMatrix
 from rho2prop.errors import InputError
 from rho2prop.fields import field_of
-from rho2prop.network_training import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
-from rho2prop.targets import TARGETS
+from rho2prop.models import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
+from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 Predictor = Callable[[DesignMatrix], dict[str, np.ndarray]]
 MEAN, LIGHTGBM, PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
@@ -35,6 +37,16 @@ class FoldData:
     def targets(self) -> list[str]:
         """Names of the targets."""
         return list(self.train_labels)
+
+    def relative_to_elements(self) -> "FoldData":
+        """The same with formation energies relative to the zero of each material, where the features name one."""
+        if self.train.energy_zero is None or FORMATION_ENERGY not in self.targets:
+            return self
+        labels = (
+            part.assign(**{FORMATION_ENERGY: part[FORMATION_ENERGY] - matrix.energy_zero})
+            for matrix, part in ((self.train, self.train_labels), (self.validation, self.validation_labels))
+        )
+        return FoldData(self.train, next(labels), self.validation, next(labels))
 
     def known(self, target: str) -> list[np.ndarray]:
         """Training features and labels, then those of the validation part: rows that have the label."""
@@ -73,8 +85,13 @@ def fit(
         Folder of the fold.
     advance
         Told of each finished share; the shares add up to the number of targets.
+
+    Notes
+    -----
+    With the block cohesion, formation energies are learned relative to the elements: what is fitted is the label plus
+    their mean cohesive energy, and ``load`` takes it off again.
     """
-    _FIT[model](data, settings, seed, threads, folder, advance)
+    _FIT[model](data.relative_to_elements(), settings, seed, threads, folder, advance)
 
 
 def load(folder: Path, record: dict) -> Predictor:
@@ -87,7 +104,15 @@ def load(folder: Path, record: dict) -> Predictor:
     record
         Its ``fold.json``.
     """
-    return _LOAD[record["model"]](folder, record["targets"])
+    predictor = _LOAD[record["model"]](folder, record["targets"])
+
+    def predict(matrix: DesignMatrix) -> dict[str, np.ndarray]:
+        values = predictor(matrix)
+        if matrix.energy_zero is not None and FORMATION_ENERGY in values:
+            values[FORMATION_ENERGY] = values[FORMATION_ENERGY] + matrix.energy_zero
+        return values
+
+    return predict
 
 
 def load_boosters(folder: Path, targets: list[str]) -> dict:
@@ -108,6 +133,9 @@ def check(model: str, blocks: list[str]) -> None:
     if (model == GRAPH_NETWORK) != (GRAPH in blocks) or (GRAPH in blocks and len(blocks) > 1):
         problem = f"model {model!r} with features {'+'.join(blocks)!r}"
         raise InputError(place, problem, "The graph network takes the one block graph, which no other model takes")
+    if blocks == [COHESION]:
+        mend = "Add blocks to learn from, such as magpie+cohesion"
+        raise InputError(place, f"{COHESION} alone is the zero of formation energies and no feature", mend)
     volumes = [block for block in blocks if field_of(block)[1] == LATENT]
     if volumes and model not in (ATTENTION_CNN, MULTISCALE_CNN, SINGLE_TASK):
         mend = f"Use {volumes[0]}_pca instead"
@@ -129,6 +157,8 @@ def _load_mean(folder: Path, targets: list[str]) -> Predictor:
 
 
 def _fit_boosting(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    from rho2prop import boosting
+
     records, chosen = {}, boosting.BoostingSettings(**settings)
     for target in data.targets:
         is_positive = TARGETS[target].is_positive
@@ -144,6 +174,8 @@ def _load_boosting(folder: Path, targets: list[str]) -> Predictor:
 
 
 def _fit_network(architecture: str, data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+    from rho2prop import network_training
+
     chosen = network_training.NetworkSettings.of(settings)
     # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
     ends = np.linspace(0, len(data.targets), chosen.n_trials + 1).round().astype(int)
@@ -156,7 +188,9 @@ def _fit_network(architecture: str, data: FoldData, settings: dict, seed, thread
 
 
 def _load_network(folder: Path, targets: list[str]) -> Predictor:
-    return network_training.load_network(folder).predict
+    from rho2prop.network_training import load_network
+
+    return load_network(folder).predict
 
 
 def _fit_single(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
@@ -168,11 +202,15 @@ def _fit_single(data: FoldData, settings: dict, seed, threads: int, folder: Path
 
 
 def _load_single(folder: Path, targets: list[str]) -> Predictor:
-    networks = {target: network_training.load_network(folder / target) for target in targets}
+    from rho2prop.network_training import load_network
+
+    networks = {target: load_network(folder / target) for target in targets}
     return lambda matrix: {target: network.predict(matrix)[target] for target, network in networks.items()}
 
 
 def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, advance) -> None:
+    from rho2prop import gaussian_process
+
     for target in data.targets:
         train, train_labels, validation, validation_labels = data.known(target)
         process = gaussian_process.fit(
@@ -187,6 +225,8 @@ def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, adv
 
 
 def _load_process(folder: Path, targets: list[str]) -> Predictor:
+    from rho2prop import gaussian_process
+
     processes = {target: gaussian_process.load(folder / f"{target}.npz") for target in targets}
     return lambda matrix: {target: process.predict(matrix.tabular) for target, process in processes.items()}
 

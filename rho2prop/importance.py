@@ -4,15 +4,20 @@ import json
 from itertools import combinations, product
 from math import factorial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rho2prop.blocks import LATENT, BlockData, DesignMatrix, block_names, load_design
+from rho2prop.blocks import COHESION, LATENT, BlockData, DesignMatrix, block_names, load_design
 from rho2prop.families import LIGHTGBM, Predictor, load, load_boosters
 from rho2prop.fields import field_of
-from rho2prop.network_training import ATTENTION_CNN, TrainedNetwork, load_network
+from rho2prop.models import ATTENTION_CNN
 from rho2prop.splits import derived_seed
+from rho2prop.targets import FORMATION_ENERGY
+
+if TYPE_CHECKING:
+    from rho2prop.network_training import TrainedNetwork
 
 CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
     40,
@@ -65,9 +70,14 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
             contributions = _tree_contributions(folder / "folds" / fold, record, test)
         elif model == ATTENTION_CNN:
             volumes = [block for block in block_names(features) if field_of(block)[1] == LATENT]
+            from rho2prop.network_training import load_network
+
             contributions = _cnn_contributions(load_network(folder / "folds" / fold), volumes, train, test, fold_seed)
         else:
             contributions = _block_contributions(load(folder / "folds" / fold, record), train, test, fold_seed)
+        if test.energy_zero is not None and model != ATTENTION_CNN and FORMATION_ENERGY in record["targets"]:
+            part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it
+            contributions[FORMATION_ENERGY, COHESION] = part, part
         for key, (absolute, net) in contributions.items():
             sums[key] = sums.get(key, np.zeros(2)) + np.array([absolute.sum(), net.sum()])
     rows = [
@@ -119,7 +129,7 @@ def _block_contributions(predictor: Predictor, train: DesignMatrix, test: Design
 
 
 def _cnn_contributions(
-    trained: TrainedNetwork, volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int
+    trained: "TrainedNetwork", volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int
 ) -> dict:
     import shap
     import torch

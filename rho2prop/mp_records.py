@@ -14,15 +14,13 @@ from tqdm import tqdm
 from rho2prop.atomic import atomic
 from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG, youngs_modulus_gpa
 from rho2prop.errors import InputError
+from rho2prop.formation import cohesive_energies_ev
 from rho2prop.mp_snapshot import read_header, read_records
 from rho2prop.structures import checked_structure
-from rho2prop.targets import TARGETS
+from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
-FORMATION = "formation_energy_ev_per_atom"
 LARGEST_DEBYE_K = 4000.0
 REUSS_TOLERANCE = 1e-3  # relative: the interface gives three decimals
-# half the dissociation energy of H2 at 0 K (Huber & Herzberg 1979), in eV; Kittel's table begins with Li
-COHESIVE_ENERGY_OF_HYDROGEN_EV = 2.239
 PROPERTIES = [
     "material_id",
     "formula",
@@ -126,7 +124,7 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
         Those that are known and plausible. E = 9KG/(3K+G), for the interface's own E is not to be had through
         mp-api. The formation energy is relative to free atoms, as the target is defined: the Materials Project's,
         which is relative to the elements, minus the elements' mean cohesive energy; left out for an element
-        without one.
+        without one. (It is itself fitted to experiment, by the anion and GGA/GGA+U corrections: one zero.)
 
     Raises
     ------
@@ -160,22 +158,8 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
         composition = Structure.from_dict(summary["structure"]).composition
         if all(element.symbol in cohesive_ev for element in composition.elements):
             mean = sum(cohesive_ev[element.symbol] * count for element, count in composition.items())
-            found[FORMATION] = energy_ev - mean / composition.num_atoms
+            found[FORMATION_ENERGY] = energy_ev - mean / composition.num_atoms
     return found
-
-
-def cohesive_energies_ev() -> dict[str, float]:
-    """Experimental energy in eV per atom from each element's stable phase to free atoms, by symbol.
-
-    C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), table 1 of chapter 3, as matminer ships it;
-    for molecules half the dissociation energy, as there. The Materials Project's formation energies are themselves
-    fitted to experiment (its anion and GGA/GGA+U corrections), so both halves of the cycle have one zero.
-    """
-    from matminer.utils.data import CohesiveEnergyData
-
-    table = CohesiveEnergyData(impute_nan=False).cohesive_energy_data
-    known = {symbol: float(value) for symbol, value in table.items() if math.isfinite(value)}
-    return {"H": COHESIVE_ENERGY_OF_HYDROGEN_EV, **known}
 
 
 def _check_elements(settings: dict) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from rho2prop.blocks import DesignMatrix
 from rho2prop.errors import InputError
+from rho2prop.models import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
 from rho2prop.targets import TARGETS
 
 EVALUATION_BATCH = 256
@@ -20,9 +21,6 @@ LEARNING_RATES = (1e-3, 1e-2)
 WEIGHT_DECAYS = (1e-6, 1e-2)
 LARGEST_DROPOUT = 0.4
 LARGEST_EXCESS = 0.5  # of the range of the training labels
-
-
-ATTENTION_CNN, MULTISCALE_CNN, GRAPH_NETWORK = "attention_cnn", "multiscale_cnn", "graph_network"
 
 
 @dataclass(frozen=True)

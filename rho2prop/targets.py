@@ -14,6 +14,7 @@ class Target:
     is_positive: bool = True
 
 
+FORMATION_ENERGY = "formation_energy_ev_per_atom"
 TARGETS = {
     target.column: target
     for target in (
@@ -21,6 +22,6 @@ TARGETS = {
         Target("shear_modulus_gpa", "G", "shear modulus", "GPa"),
         Target("youngs_modulus_gpa", "E", "Young's modulus", "GPa"),
         Target("debye_temperature_k", "Θ", "Debye temperature", "K"),
-        Target("formation_energy_ev_per_atom", "E_form", "formation energy", "eV/atom", is_positive=False),
+        Target(FORMATION_ENERGY, "E_form", "formation energy", "eV/atom", is_positive=False),
     )
 }

@@ -1,11 +1,12 @@
 # Feature blocks of the training materials that are not learned.
 rule write_descriptors:
-    """Composition (MAGPIE) and crystal structure."""
+    """Composition (MAGPIE; cohesive energy of the elements) and crystal structure."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
         magpie="results/features/magpie.csv",
+        cohesion="results/features/cohesion.csv",
         structure="results/features/structure.csv",
     log:
         "logs/write_descriptors.log",
@@ -17,7 +18,7 @@ rule write_descriptors:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        code=code_digest("descriptors.py"),
+        code=code_digest("descriptors.py", "formation.py"),
     script:
         SCRIPTS / "write_descriptors.py"
 

@@ -72,6 +72,7 @@ rule write_latent_database:
         "logs/write_latent_database.log",
     benchmark:
         "results/benchmarks/write_latent_database.tsv"
+    priority: 5  # minutes on one core
     conda:
         ENVIRONMENT
     resources:
@@ -104,6 +105,7 @@ rule evaluate_robustness:
         "logs/evaluate_robustness.log",
     benchmark:
         "results/benchmarks/evaluate_robustness.tsv"
+    priority: 10  # minutes on one core: not as the last job of all
     conda:
         ENVIRONMENT
     threads: 1

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from rho2prop.description import COMPOSITION_BLOCKS
 from rho2prop.errors import InputError
 from rho2prop.metrics import summarise as summarise_scores
 from rho2prop.report import paper
@@ -237,7 +238,7 @@ def kind_of(block: str) -> str:
     """Family of a feature block: density, composition or structure."""
     if is_density(block):
         return "density"
-    return "composition" if block == "magpie" else "structure"
+    return "composition" if block in COMPOSITION_BLOCKS else "structure"
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.descriptors import crystal_system, magpie_features, structure_features
+from rho2prop.descriptors import cohesion_features, crystal_system, magpie_features, structure_features
 
 
 @pytest.fixture
@@ -16,6 +16,14 @@ def test_magpie_is_a_function_of_composition_alone(rock_salt):
     assert features.shape == (2, 132)
     np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-12)
     assert features.loc["cell", "MagpieData mean Number"] == pytest.approx((11 + 17) / 2)
+
+
+def test_cohesion_is_the_mean_over_the_elements_and_blank_without_a_measured_value(rock_salt):
+    astatine_chloride = rock_salt.copy()
+    astatine_chloride.replace_species({"Na": "At"})
+    features = cohesion_features({"NaCl": rock_salt, "AtCl": astatine_chloride})
+    assert features.loc["NaCl"].item() == pytest.approx((1.113 + 1.40) / 2)  # Kittel, table 1 of chapter 3, in eV
+    assert features.loc["AtCl"].isna().all()
 
 
 def test_structure_features_do_not_depend_on_the_cell(rock_salt):

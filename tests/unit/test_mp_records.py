@@ -9,8 +9,9 @@ from pymatgen.core import Structure
 from standins.mp_materials import CRYSTALS, crystal, elasticity_document, summary_document
 
 from rho2prop.errors import InputError
+from rho2prop.formation import cohesive_energies_ev
 from rho2prop.materials import read_table
-from rho2prop.mp_records import cohesive_energies_ev, write_materials_project
+from rho2prop.mp_records import write_materials_project
 from rho2prop.mp_snapshot import FORMAT, SCHEMA
 from rho2prop.structures import read_structure
 

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop import regression
-from rho2prop.blocks import BlockData, Latents
+from rho2prop import families, regression
+from rho2prop.blocks import BlockData, Latents, fit_design
 from rho2prop.elasticity import derive_from_kg
 from rho2prop.errors import InputError
 from rho2prop.importance import block_importance
 from rho2prop.regression import collect_metrics, predict_fold, read_predictions, run
 from rho2prop.splits import draw_splits
-from rho2prop.targets import TARGETS
+from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 SETTINGS = {
     "mean": {},
@@ -135,6 +135,31 @@ def test_the_test_part_changes_nothing_that_is_fitted(tmp_path, inputs, model, f
     pd.testing.assert_frame_equal(before, after)
 
 
+@pytest.mark.parametrize("model", ["mean", "lightgbm", "gaussian_process", "blend", "attention_cnn"])
+def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, inputs, model):
+    """What the elements' bonds are worth is taken off the label and put on again: the rest is all there is to learn."""
+    x = inputs[2].tables["magpie"]
+    cohesive = pd.DataFrame({"e": np.random.default_rng(4).uniform(1, 8, len(x))}, index=x.index)
+    cohesive.iloc[-1] = np.nan  # an element without a measured value: the mean of the training part
+    given = BlockData({"magpie": x, "cohesion": cohesive})
+    ids = {"train": list(x.index[:100]), "validation": list(x.index[100:130]), "test": list(x.index[130:])}
+    gained = pd.Series(-(x["a"] ** 2), name=FORMATION_ENERGY)
+    predicted = {}
+    for features in ("magpie", "magpie+cohesion"):
+        design = fit_design(features, given, "random", "0", ids["train"], 8, seed=0)
+        parts = {part: design.apply(given, "random", "0", names) for part, names in ids.items()}
+        zero = {part: 0.0 if matrix.energy_zero is None else matrix.energy_zero for part, matrix in parts.items()}
+        labels = [(gained[ids[part]] + zero[part]).to_frame() for part in ("train", "validation")]
+        data = families.FoldData(parts["train"], labels[0], parts["validation"], labels[1])
+        folder = tmp_path / features
+        folder.mkdir()
+        families.fit(model, data, SETTINGS.get(model, SETTINGS["lightgbm"]), lambda name: 1, 1, folder, lambda n: None)
+        fitted = families.load(folder, {"model": model, "targets": [FORMATION_ENERGY]})
+        predicted[features] = fitted(parts["test"])[FORMATION_ENERGY] - zero["test"]
+    assert zero["test"][-1] == pytest.approx(-cohesive["e"][:100].mean())
+    np.testing.assert_allclose(predicted["magpie+cohesion"], predicted["magpie"], atol=1e-6)
+
+
 def test_same_seed_same_predictions_and_saved_models_repeat_them(tmp_path, boosted, inputs):
     again = run_model(tmp_path / "again", "lightgbm", "magpie+structure", inputs)
     assert (again / "predictions.csv").read_bytes() == (boosted / "predictions.csv").read_bytes()
@@ -193,6 +218,7 @@ def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch
         ("mean", "magpie", "The mean takes"),
         ("lightgbm", "none", "The mean takes"),
         ("lightgbm", "latent", "Use latent_pca"),
+        ("lightgbm", "cohesion", "no feature"),
         ("forest", "magpie", "unknown model 'forest'"),
     ],
 )
