@@ -106,8 +106,8 @@ def evaluate_database(path: Path | str, densities: dict[str, Path], autoencoder:
         One row per material. ``bytes_database``: file size divided by the number of materials; ``bytes_chgcar``: of
         the CHGCAR of its native grid; ``relative_l1_error``: Σ|ρ−ρ̂| / Σρ over the native grid after decoding;
         ``relative_l1_window``: the same for the sampling alone, without the network; ``electron_factor``: what the
-        decoded density was multiplied with. Errors are measured on materials that the autoencoder was not trained
-        on (``part``: validation, test, new) and blank for the others; ``reason``: why a material cannot be decoded.
+        decoded density was multiplied with. Errors are measured on materials that had no part in the
+        autoencoder (``part``: test, new) and blank for the others; ``reason``: why a material cannot be decoded.
     """
     decoder, parts, rows = load_decoder(autoencoder), read_parts(autoencoder), []
     with LatentDatabase(path) as database:
@@ -122,7 +122,7 @@ def evaluate_database(path: Path | str, densities: dict[str, Path], autoencoder:
                 "bytes_database": round(bytes_each),
                 "bytes_chgcar": chgcar_bytes(record, record.shape),
             }
-            if row["part"] != "train":
+            if row["part"] not in ("train", "validation"):
                 row |= _errors(decoder, record, densities[name])
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
