@@ -8,7 +8,8 @@ from rho2prop.fields import DIFFERENCE, FIELDS, SUPERPOSITION, field_of
 FINGERPRINT = "fingerprint"
 FINGERPRINTS = tuple(FINGERPRINT if field == FIELDS[0] else f"{field}_{FINGERPRINT}" for field in FIELDS)
 COMPOSITION_BLOCKS = ("magpie", "cohesion")
-TABLE_BLOCKS = (*COMPOSITION_BLOCKS, "structure", *FINGERPRINTS)
+STRUCTURE_BLOCKS = ("elements", "structure")
+TABLE_BLOCKS = (*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS, *FINGERPRINTS)
 
 
 def needs_atoms(block: str) -> bool:
@@ -25,12 +26,17 @@ def describe(density: Density, name: str, blocks: set[str]) -> dict[str, pd.Data
         A block needs the superposition of atoms, which is not there.
     """
     tables = {}
-    if {*COMPOSITION_BLOCKS, "structure"} & blocks:
-        from rho2prop.descriptors import cohesion_features, magpie_features, structure_features
+    if {*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS} & blocks:
+        from rho2prop.descriptors import cohesion_features, element_features, magpie_features, structure_features
         from rho2prop.structures import structure_from_density
 
         structures = {name: structure_from_density(density)}
-        made_by = {"magpie": magpie_features, "cohesion": cohesion_features, "structure": structure_features}
+        made_by = {
+            "magpie": magpie_features,
+            "cohesion": cohesion_features,
+            "elements": element_features,
+            "structure": structure_features,
+        }
         tables |= {block: make(structures) for block, make in made_by.items() if block in blocks}
     wanted = [block for block in FINGERPRINTS if block in blocks]
     if wanted:

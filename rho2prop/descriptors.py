@@ -1,13 +1,18 @@
 """Feature blocks that need no density: composition (MAGPIE) and crystal structure."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from scipy import constants
 
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 SYMMETRY_TOLERANCE_ANG = 0.01
 COHESIVE_ENERGY = "cohesive_energy_ev_per_atom"  # the one column of the block cohesion
+ANG3_PER_CM3_PER_MOL = 1e24 / constants.Avogadro
+GPA_PER_EV_PER_ANG3 = constants.electron_volt * 1e30 / 1e9
 BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
 
 
@@ -60,6 +65,56 @@ def cohesion_features(structures: dict[str, Structure]) -> pd.DataFrame:
         fractions = structure.composition.fractional_composition
         rows[name] = [sum(share * cohesive_ev.get(element.symbol, np.nan) for element, share in fractions.items())]
     return _frame(rows, [COHESIVE_ENERGY])
+
+
+def element_features(structures: dict[str, Structure]) -> pd.DataFrame:
+    """What the elements are as solids of their own, and how the crystal's volume compares with theirs.
+
+    Sources: cohesive energies as above; bulk and shear modulus, molar volume and electronegativity of pymatgen's table
+    of the elements. Means are by atoms, over the elements with a value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``. Energies in eV per atom, moduli in GPa, volumes in Å³ per atom; blank where no element of
+        the material has a value.
+    """
+    from rho2prop.formation import cohesive_energies_ev
+
+    cohesive_ev = cohesive_energies_ev()
+    rows = {name: _element_row(structure, cohesive_ev) for name, structure in structures.items()}
+    return _frame({name: list(row.values()) for name, row in rows.items()}, list(next(iter(rows.values()), {})))
+
+
+def _element_row(structure: Structure, cohesive_ev: dict[str, float]) -> dict[str, float]:
+    elements, shares = zip(*structure.composition.fractional_composition.items(), strict=True)
+    shares = np.array(shares)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No (data available|Pauling)")  # blank then
+        values = {
+            COHESIVE_ENERGY: [cohesive_ev.get(element.symbol) for element in elements],
+            "bulk_modulus_gpa": [element.bulk_modulus for element in elements],
+            "shear_modulus_gpa": [element.rigidity_modulus for element in elements],
+            "volume_per_atom_ang3": [
+                None if element.molar_volume is None else element.molar_volume * ANG3_PER_CM3_PER_MOL
+                for element in elements
+            ],
+        }
+        negativity = np.array([element.X for element in elements], dtype=float)
+    row = {}
+    for name, given in values.items():
+        one = np.array([np.nan if value is None else float(value) for value in given])
+        known = ~np.isnan(one)
+        row[f"{name}_mean"] = np.average(one[known], weights=shares[known]) if known.any() else np.nan
+        row[f"{name}_min"] = one[known].min() if known.any() else np.nan
+        row[f"{name}_max"] = one[known].max() if known.any() else np.nan
+    volume_ang3 = structure.volume / len(structure)
+    mean = np.average(negativity, weights=shares)
+    return row | {
+        "electronegativity_variance": np.average((negativity - mean) ** 2, weights=shares),
+        "log_volume_ratio": np.log(volume_ang3 / row["volume_per_atom_ang3_mean"]),
+        "cohesive_energy_density_gpa": row[f"{COHESIVE_ENERGY}_mean"] / volume_ang3 * GPA_PER_EV_PER_ANG3,
+    }
 
 
 def crystal_system(structure: Structure) -> str:

@@ -1,12 +1,13 @@
 # Feature blocks of the training materials that are not learned.
 rule write_descriptors:
-    """Composition (MAGPIE; cohesive energy of the elements) and crystal structure."""
+    """Composition (MAGPIE; cohesive energy and solids of the elements) and crystal structure."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
         magpie="results/features/magpie.csv",
         cohesion="results/features/cohesion.csv",
+        elements="results/features/elements.csv",
         structure="results/features/structure.csv",
     log:
         "logs/write_descriptors.log",

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.descriptors import cohesion_features, crystal_system, magpie_features, structure_features
+from rho2prop.descriptors import (
+    cohesion_features,
+    crystal_system,
+    element_features,
+    magpie_features,
+    structure_features,
+)
 
 
 @pytest.fixture
@@ -24,6 +30,28 @@ def test_cohesion_is_the_mean_over_the_elements_and_blank_without_a_measured_val
     features = cohesion_features({"NaCl": rock_salt, "AtCl": astatine_chloride})
     assert features.loc["NaCl"].item() == pytest.approx((1.113 + 1.40) / 2)  # Kittel, table 1 of chapter 3, in eV
     assert features.loc["AtCl"].isna().all()
+
+
+def test_an_element_is_its_own_solid():
+    aluminium = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0495), ["Al"], [[0, 0, 0]])
+    row = element_features({"Al": aluminium}).loc["Al"]
+    assert row["bulk_modulus_gpa_mean"] == pytest.approx(76, rel=0.05)  # measured, at room temperature
+    assert row["shear_modulus_gpa_mean"] == pytest.approx(26, rel=0.05)
+    assert row["log_volume_ratio"] == pytest.approx(0, abs=0.01)
+    assert row["electronegativity_variance"] == 0
+    # 3.39 eV in 16.6 Å³, and 1 eV/Å³ is 160.2 GPa
+    assert row["cohesive_energy_density_gpa"] == pytest.approx(3.39 / (4.0495**3 / 4) * 160.218, rel=1e-4)
+
+
+def test_element_means_are_by_atoms_over_the_known(rock_salt):
+    features = element_features({"cell": rock_salt, "primitive": rock_salt.get_primitive_structure()})
+    np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-9)
+    row = features.loc["cell"]
+    assert row["cohesive_energy_ev_per_atom_mean"] == pytest.approx((1.113 + 1.40) / 2)
+    assert (
+        row["shear_modulus_gpa_mean"] == row["shear_modulus_gpa_max"] == pytest.approx(3.3)
+    )  # sodium's: chlorine has none
+    assert row["electronegativity_variance"] == pytest.approx(((3.16 - 0.93) / 2) ** 2)
 
 
 def test_structure_features_do_not_depend_on_the_cell(rock_salt):
