@@ -199,6 +199,23 @@ def test_importance_finds_the_block_that_carries_the_property(boosted, inputs):
     assert 0.1 < shares.loc[(BULK, "structure"), "share"] < 0.6
 
 
+@pytest.mark.parametrize("model", ["lightgbm", "blend"])
+def test_the_zero_of_formation_energies_has_its_share_and_no_other_target_has_one(tmp_path, inputs, model):
+    materials, splits, blocks = inputs
+    one_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")]
+    cohesive = pd.DataFrame({"e": np.random.default_rng(4).uniform(1, 8, len(materials))}, index=materials.material_id)
+    given = BlockData(blocks.tables | {"cohesion": cohesive})
+    gained = -0.5 * blocks.tables["magpie"]["a"].to_numpy()
+    labelled = materials.assign(formation_energy_ev_per_atom=gained - cohesive["e"].to_numpy())
+    features = "magpie+cohesion"
+    folder = tmp_path / model / features / "random"
+    run(model, features, "random", labelled, one_fold, given, SETTINGS["lightgbm"], 8, folder, seed=1, threads=1)
+    shares = block_importance(folder, splits, given, seed=0).set_index(["target", "block"])["share"]
+    assert shares[FORMATION_ENERGY, "cohesion"] == pytest.approx(1.75 / (1.75 + 0.125), abs=0.05)  # mean deviations
+    assert list(shares[BULK].index) == ["magpie"]
+    assert shares[FORMATION_ENERGY].sum() == pytest.approx(1)
+
+
 @pytest.mark.parametrize("features", ["magpie+structure+latent", "latent", "magpie"])
 def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch):
     monkeypatch.setattr("rho2prop.importance.CNN_SAMPLES", 4)
