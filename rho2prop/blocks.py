@@ -13,7 +13,11 @@ from rho2prop.errors import InputError
 from rho2prop.fields import TOTAL, field_of
 from rho2prop.graphs import CrystalGraph, read_graphs
 
-NO_FEATURES, LATENT, LATENT_PCA, GRAPH, COHESION = "none", "latent", "latent_pca", "graph", "cohesion"
+NO_FEATURES, LATENT, LATENT_PCA, GRAPH = "none", "latent", "latent_pca", "graph"
+COMPOSITION, COHESION = "composition", "cohesion"
+# Of scaled columns. Symmetry makes values of many crystals equal but for rounding noise, and trees put their thresholds
+# between any two: without this, another cell of the same crystal ended on another side (2 % in a prediction).
+DECIMALS = 6
 CONSTANT_RELATIVE = 1e-10  # a column whose spread is below this share of its size carries rounding noise only
 
 
@@ -103,7 +107,7 @@ class DesignMatrix:
 
     ``tabular`` (N, F), the block of each column, ``latent`` (N, C, D, H, W) with the channels of all latent blocks or
     None, ``graphs`` (N,) or None, ``energy_zero`` (N,) in eV per atom or None: what formation energies are learned
-    relative to.
+    relative to; ``column_names`` (F,), ``<block>.<column>``, which fits may read.
     """
 
     tabular: np.ndarray
@@ -111,6 +115,7 @@ class DesignMatrix:
     latent: np.ndarray | None
     graphs: list[CrystalGraph] | None = None
     energy_zero: np.ndarray | None = None
+    column_names: tuple[str, ...] = ()
 
     def rows(self, selection: np.ndarray) -> "DesignMatrix":
         """The selected rows (boolean mask or indices)."""
@@ -118,7 +123,8 @@ class DesignMatrix:
         chosen = np.arange(len(self.tabular))[selection]
         graphs = None if self.graphs is None else [self.graphs[row] for row in chosen]
         energy_zero = None if self.energy_zero is None else self.energy_zero[selection]
-        return DesignMatrix(self.tabular[selection], self.column_blocks, latent, graphs, energy_zero)
+        tabular, names = self.tabular[selection], self.column_names
+        return DesignMatrix(tabular, self.column_blocks, latent, graphs, energy_zero, names)
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ class Design:
     def apply(self, blocks: BlockData, split: str, fold: str, material_ids: list[str]) -> DesignMatrix:
         """Pure application to any materials: nothing is fitted here."""
         parts, column_blocks, latents, graphs, energy_zero = [np.empty((len(material_ids), 0))], [], [], None, None
+        names = []
         for block in block_names(self.features):
             if block == GRAPH:
                 graphs = blocks.graph(material_ids)
@@ -159,11 +166,13 @@ class Design:
                 if block == COHESION:
                     energy_zero = -known[:, 0]
                     continue
-                values = (known - mean) / scale
+                values = np.round((known - mean) / scale, DECIMALS)
             parts.append(values)
             column_blocks += [block] * values.shape[1]
+            names += [f"{block}.{name}" for name in self.columns.get(block, range(values.shape[1]))]
         latent = np.concatenate(latents, axis=1) if latents else None
-        return DesignMatrix(np.hstack(parts).astype(np.float64), column_blocks, latent, graphs, energy_zero)
+        tabular = np.hstack(parts).astype(np.float64)
+        return DesignMatrix(tabular, column_blocks, latent, graphs, energy_zero, tuple(names))
 
     def save(self, folder: Path) -> None:
         """Write ``design.npz`` (arrays) and ``design.json`` (names)."""

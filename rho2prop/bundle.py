@@ -103,6 +103,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
             for choice, final in zip(config["predict"], run.final, strict=True)
         ]
         intervals = _write_intervals(run.folds, regressors, config["intervals"]["coverage"], temporary)
+        calibrated = {record["target"] for record in intervals["calibrations"]}
         elements = _write_training(materials, blocks, temporary)
         properties, table = element_table()
         np.savez_compressed(temporary / MAGPIE, properties=np.array(properties), table=table)
@@ -123,7 +124,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
             "targets": {
                 name: {"symbol": target.symbol, "name": target.name, "unit": target.unit}
                 for name, target in TARGETS.items()
-                if any(name in regressor["targets"] for regressor in regressors)
+                if name in calibrated
             },
             "features": {
                 "magpie": {"file": MAGPIE, "columns": list(blocks.tables["magpie"].columns)},

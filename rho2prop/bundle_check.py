@@ -9,7 +9,7 @@ import numpy as np
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
 
-FORMAT, VERSION = "rho2prop model bundle", 3
+FORMAT, VERSION = "rho2prop model bundle", 4
 MANIFEST = "manifest.json"
 SUFFIXES = (".json", ".csv", ".npz", ".txt", ".safetensors")  # of all files; none of these formats can run code
 ENCODER, DECODER = "autoencoder/encoder.safetensors", "autoencoder/decoder.safetensors"

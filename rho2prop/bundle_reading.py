@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
-from rho2prop.blocks import LATENT, LATENT_PCA, BlockData, Latents, block_names, load_design
+from rho2prop.blocks import COHESION, LATENT, LATENT_PCA, BlockData, Latents, block_names, load_design
 from rho2prop.bundle_check import DECODER, ENCODER, INTERVALS, MAGPIE, MEND_WHOLE, TRAINING_SPACE, read_manifest
 from rho2prop.density import Density
 from rho2prop.description import describe, needs_atoms
@@ -142,6 +142,7 @@ class Bundle:
             if one not in usable
         ]
         blocks = self._blocks(density, name, usable)
+        warnings += _without_zero(blocks)
         frames = []
         for regressor in usable:
             predicted = regressor.predict(blocks, name)
@@ -323,6 +324,14 @@ def _material_row(name: str, density: Density) -> pd.DataFrame:
     formula = Composition(dict(zip(symbols.tolist(), counts.tolist(), strict=True))).reduced_formula
     volume = density.volume_ang3 / len(density.numbers)
     return pd.DataFrame([{"material_id": name, "formula": formula, "volume_per_atom_ang3": volume}])
+
+
+def _without_zero(blocks: BlockData) -> list[str]:
+    """Formation energies are learned relative to cohesive energies of the elements: whether those are known."""
+    if COHESION not in blocks.tables or blocks.tables[COHESION].notna().all(axis=None):
+        return []
+    problem = "no measured cohesive energy is known of one of its elements, the mean of the training set stands in"
+    return [f"{problem}: do not trust its formation energy"]
 
 
 def _nonsense(table: pd.DataFrame) -> list[str]:

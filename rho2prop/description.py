@@ -1,20 +1,41 @@
 """Features of one material by block, from its density alone: a new one, or a known one described otherwise."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from rho2prop.density import Density
 from rho2prop.fields import DIFFERENCE, FIELDS, SUPERPOSITION, field_of
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 FINGERPRINT = "fingerprint"
 FINGERPRINTS = tuple(FINGERPRINT if field == FIELDS[0] else f"{field}_{FINGERPRINT}" for field in FIELDS)
-COMPOSITION_BLOCKS = ("magpie", "cohesion")
-STRUCTURE_BLOCKS = ("elements", "structure")
+COMPOSITION_BLOCKS = ("magpie", "composition", "cohesion")
+STRUCTURE_BLOCKS = ("elements", "structure", "springs")
 TABLE_BLOCKS = (*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS, *FINGERPRINTS)
 
 
 def needs_atoms(block: str) -> bool:
     """Whether a block can be made only of a density that is stored with its superposition of atoms."""
     return field_of(block)[0] in (SUPERPOSITION, DIFFERENCE)
+
+
+def descriptor_tables(structures: dict[str, "Structure"], blocks: set[str]) -> dict[str, pd.DataFrame]:
+    """Those of ``blocks`` that need no density, for crystals by id."""
+    from rho2prop import descriptors
+    from rho2prop.springs import spring_features
+
+    made_by = {
+        "magpie": descriptors.magpie_features,
+        "composition": descriptors.composition_features,
+        "cohesion": descriptors.cohesion_features,
+        "elements": descriptors.element_features,
+        "structure": descriptors.structure_features,
+        "springs": spring_features,
+    }
+    return {block: make(structures) for block, make in made_by.items() if block in blocks}
 
 
 def describe(density: Density, name: str, blocks: set[str]) -> dict[str, pd.DataFrame]:
@@ -27,17 +48,10 @@ def describe(density: Density, name: str, blocks: set[str]) -> dict[str, pd.Data
     """
     tables = {}
     if {*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS} & blocks:
-        from rho2prop.descriptors import cohesion_features, element_features, magpie_features, structure_features
         from rho2prop.structures import structure_from_density
 
         structures = {name: structure_from_density(density)}
-        made_by = {
-            "magpie": magpie_features,
-            "cohesion": cohesion_features,
-            "elements": element_features,
-            "structure": structure_features,
-        }
-        tables |= {block: make(structures) for block, make in made_by.items() if block in blocks}
+        tables |= descriptor_tables(structures, blocks)
     wanted = [block for block in FINGERPRINTS if block in blocks]
     if wanted:
         from rho2prop.fingerprint import fingerprint

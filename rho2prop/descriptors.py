@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from pymatgen.core import Structure
+from pymatgen.core import Element, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from scipy import constants
 
@@ -13,6 +13,7 @@ SYMMETRY_TOLERANCE_ANG = 0.01
 COHESIVE_ENERGY = "cohesive_energy_ev_per_atom"  # the one column of the block cohesion
 ANG3_PER_CM3_PER_MOL = 1e24 / constants.Avogadro
 GPA_PER_EV_PER_ANG3 = constants.electron_volt * 1e30 / 1e9
+HEAVIEST = 103  # atomic number of the last element of the block composition
 BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
 
 
@@ -67,6 +68,22 @@ def cohesion_features(structures: dict[str, Structure]) -> pd.DataFrame:
     return _frame(rows, [COHESIVE_ENERGY])
 
 
+def composition_features(structures: dict[str, Structure]) -> pd.DataFrame:
+    """Share of each element in the atoms: what a model that adds up contributions of the elements reads.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``, one column for each element up to lawrencium; rows add up to 1.
+    """
+    symbols = [Element.from_Z(number).symbol for number in range(1, HEAVIEST + 1)]
+    rows = {}
+    for name, structure in structures.items():
+        fractions = structure.composition.fractional_composition.get_el_amt_dict()
+        rows[name] = [fractions.get(symbol, 0.0) for symbol in symbols]
+    return _frame(rows, symbols)
+
+
 def element_features(structures: dict[str, Structure]) -> pd.DataFrame:
     """What the elements are as solids of their own, and how the crystal's volume compares with theirs.
 
@@ -76,8 +93,9 @@ def element_features(structures: dict[str, Structure]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Index ``material_id``. Energies in eV per atom, moduli in GPa, volumes in Å³ per atom; blank where no element of
-        the material has a value.
+        Index ``material_id``. Energies in eV per atom, moduli in GPa, volumes in Å³ per atom; natural logarithms of
+        the mean moduli and of the cohesive energy density, since moduli are products of powers of them; blank where no
+        element of the material has a value.
     """
     from rho2prop.formation import cohesive_energies_ev
 
@@ -108,12 +126,14 @@ def _element_row(structure: Structure, cohesive_ev: dict[str, float]) -> dict[st
         row[f"{name}_mean"] = np.average(one[known], weights=shares[known]) if known.any() else np.nan
         row[f"{name}_min"] = one[known].min() if known.any() else np.nan
         row[f"{name}_max"] = one[known].max() if known.any() else np.nan
+    for name in ("bulk_modulus", "shear_modulus"):
+        row[f"log_{name}_mean"] = np.log(row.pop(f"{name}_gpa_mean"))
     volume_ang3 = structure.volume / len(structure)
     mean = np.average(negativity, weights=shares)
     return row | {
         "electronegativity_variance": np.average((negativity - mean) ** 2, weights=shares),
         "log_volume_ratio": np.log(volume_ang3 / row["volume_per_atom_ang3_mean"]),
-        "cohesive_energy_density_gpa": row[f"{COHESIVE_ENERGY}_mean"] / volume_ang3 * GPA_PER_EV_PER_ANG3,
+        "log_cohesive_energy_density": np.log(row[f"{COHESIVE_ENERGY}_mean"] / volume_ang3 * GPA_PER_EV_PER_ANG3),
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.blocks import COHESION, GRAPH, LATENT, DesignMatrix
+from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG
 from rho2prop.errors import InputError
 from rho2prop.fields import field_of
 from rho2prop.models import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
@@ -20,7 +21,7 @@ from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 Predictor = Callable[[DesignMatrix], dict[str, np.ndarray]]
 MEAN, LIGHTGBM, PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
-PROCESS_WEIGHT = 2 / 3  # of the Gaussian process in the blend, the rest is LightGBM's: by validation parts of the bench
+PROCESS_WEIGHT = 0.8  # of the Gaussian process in the blend, the rest is LightGBM's: by validation parts of the bench
 SINGLE_TASK = "multiscale_cnn_single"  # one network for each target instead of one for all
 
 
@@ -55,6 +56,16 @@ class FoldData:
             given = labels[target].notna().to_numpy()
             data += [matrix.tabular[given], labels[target].to_numpy()[given]]
         return data
+
+
+def following_targets(model: str, targets: list[str]) -> list[str]:
+    """Targets that a family does not learn, since they follow exactly from its predictions of others.
+
+    The Gaussian process and the blend learn the independent properties; E and Θ are those of their K and G
+    (``rho2prop.elasticity``), where both can be learned.
+    """
+    follows = model in (PROCESS, BLEND) and {BULK, SHEAR} <= set(targets)
+    return [target for target in targets if follows and target in (YOUNG, DEBYE)]
 
 
 def fit(
@@ -216,6 +227,7 @@ def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, adv
         process = gaussian_process.fit(
             np.vstack([train, validation]),
             data.train.column_blocks,
+            data.train.column_names,
             np.concatenate([train_labels, validation_labels]),
             TARGETS[target].is_positive,
             threads,

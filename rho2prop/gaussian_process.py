@@ -1,11 +1,17 @@
-"""Gaussian process regression of one target: one length scale for each feature block, by the marginal likelihood.
+"""Gaussian process regression of one target: trends plus one length scale for each feature block.
 
-Matérn kernel with ν = 5/2 on the distance r, r² = Σ_b d_b² / l_b², d_b² the mean squared difference over the columns of
-block b (C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006, ch. 4 and 5).
+Of a positive target the logarithm is the sum of straight lines in a few columns and of a smooth function of all others,
+each with its own prior variance (universal kriging; C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine
+Learning, MIT Press 2006, ch. 2.7, 4 and 5):
+
+- contributions of the elements: the columns of the block composition;
+- powers of the scales that moduli have: those named in ``SCALES``, which are logarithms;
+- a Matérn function, ν = 5/2, of the distance r, r² = Σ_b d_b² / l_b², d_b² the mean squared difference over the columns
+  of block b (the composition is left to its trend).
+
+Everything is chosen by the marginal likelihood times a prior on the lengths: nothing is tuned on a validation part.
 """
 
-import itertools
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +19,25 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-LEAST_SHARE = 0.5  # of the smallest label: the least that is predicted of a positive target
-JITTER = 1e-8  # of the variance, on the diagonal
-BOUNDS = {"signal": (-4.0, 6.0), "noise": (-12.0, 2.0), "length": (-4.0, 6.0)}  # of the logarithms
-STARTS = ((0.0, -4.0, 0.0), (0.0, -2.0, 1.5))  # log variance, log noise variance, log lengths
+from rho2prop.blocks import COMPOSITION
+
+SCALES = (
+    "elements.log_cohesive_energy_density",
+    "elements.log_bulk_modulus_mean",
+    "elements.log_shear_modulus_mean",
+    *(
+        f"{block}.log_rho_vq{share}"
+        for block in ("fingerprint", "superposition_fingerprint")
+        for share in ("0.050", "0.300", "0.500")
+    ),
+)
+NEITHER = -1  # in ``smooth`` and ``trend``
+JITTER = 1e-9  # on the diagonal, of the variance of the labels
+# of the logarithms
+BOUNDS = {"noise": (-12.0, 2.0), "signal": (-6.0, 6.0), "length": (-4.0, 6.0), "trend": (-10.0, 6.0)}
+STARTS = ((-4.0, 0.0, 0.0, 0.0), (-2.0, 0.0, 1.5, 0.0))  # log noise variance, log variance, log lengths, log trends
+LENGTH_PRIOR = 1.0, 1.0  # mean and standard deviation of log lengths: with few materials they are not left to chance
+TOLERANCE = 1e-6  # relative, of the posterior: errors do not change below it
 
 
 @dataclass(frozen=True)
@@ -29,34 +50,33 @@ class GaussianProcess:
         Scaled features of the training rows, shape (N, F), float32.
     weights
         (K + σ² 1)⁻¹ y, shape (N,).
-    starts
-        First column of each block, and the number of columns at the end.
+    smooth, trend
+        Of each column the number of its Matérn block and of its trend, −1: none; shape (F,).
     hyperparameters
-        Logarithms of signal variance, noise variance and the length scale of each block.
+        Logarithms of noise variance, signal variance, the length of each block and the variance of each trend.
     mean, scale
-        Of the labels (of their square roots where ``is_root``).
-    is_root
-        Whether the target is positive and its square root was fitted: predictions are then medians. (On the validation
-        parts of the bench better than the logarithm, which lets the softest materials decide.)
-    least
-        Smallest value that is predicted, of a positive target: above zero.
+        Of the labels (of their logarithms where ``is_log``).
+    is_log
+        Whether the target is positive and its logarithm was fitted: predictions are then medians.
     """
 
     rows: np.ndarray
     weights: np.ndarray
-    starts: np.ndarray
+    smooth: np.ndarray
+    trend: np.ndarray
     hyperparameters: np.ndarray
     mean: float
     scale: float
-    is_root: bool
-    least: float
+    is_log: bool
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Values in the unit of the target, shape (M,), for scaled features of shape (M, F)."""
-        distances = block_distances(features.astype(np.float32), self.rows, self.starts)
-        kernel = _kernel(torch.from_numpy(distances), torch.from_numpy(self.hyperparameters)).numpy()
+        rows = features.astype(np.float32)
+        distances = torch.from_numpy(block_distances(rows, self.rows, self.smooth))
+        products = torch.from_numpy(trend_products(rows, self.rows, self.trend))
+        kernel = _kernel(distances, products, torch.from_numpy(self.hyperparameters)).numpy()
         values = kernel @ self.weights * self.scale + self.mean
-        return np.maximum(np.maximum(values, 0.0) ** 2, self.least) if self.is_root else values
+        return np.exp(values) if self.is_log else values
 
     def save(self, path: Path) -> None:
         """Write one ``.npz``."""
@@ -66,82 +86,119 @@ class GaussianProcess:
 def load(path: Path) -> GaussianProcess:
     """Read what ``GaussianProcess.save`` wrote."""
     with np.load(path) as arrays:
-        scalars = {name: arrays[name].item() for name in ("mean", "scale", "is_root", "least")}
+        scalars = {name: arrays[name].item() for name in ("mean", "scale", "is_log")}
         return GaussianProcess(**{name: arrays[name] for name in arrays.files if name not in scalars}, **scalars)
 
 
 def fit(
-    features: np.ndarray, column_blocks: list[str], labels: np.ndarray, is_positive: bool, threads: int
+    features: np.ndarray,
+    column_blocks: list[str],
+    column_names: tuple[str, ...],
+    labels: np.ndarray,
+    is_positive: bool,
+    threads: int,
 ) -> GaussianProcess:
-    """Fit a process to all rows given: nothing is tuned on a validation part.
+    """Fit a process to all rows given.
 
     Parameters
     ----------
     features
         Scaled features, shape (N, F).
-    column_blocks
-        Block of each column; columns of a block stand together.
+    column_blocks, column_names
+        Block of each column and its name, ``<block>.<column>``.
     labels
         Shape (N,), finite.
     is_positive
-        Fit the square root, and predict nothing below ``LEAST_SHARE`` of the smallest label.
+        Fit the logarithm.
     threads
         CPU threads.
 
     Returns
     -------
     GaussianProcess
-        With the best of the marginal likelihoods found from two starts.
+        With the best of the posteriors found from two starts.
     """
     torch.set_num_threads(threads)
-    values = np.sqrt(labels) if is_positive else labels.astype(float)
+    values = np.log(labels) if is_positive else labels.astype(float)
     mean, scale = float(values.mean()), float(values.std()) or 1.0
     scaled = torch.from_numpy((values - mean) / scale)
     rows = features.astype(np.float32)
-    changes = [i for i, block in enumerate(column_blocks) if i == 0 or block != column_blocks[i - 1]]
-    starts = np.array([*changes, len(column_blocks)])
-    distances = torch.from_numpy(block_distances(rows, rows, starts))
+    smooth = _numbered([block if block != COMPOSITION else None for block in column_blocks])
+    trend = _numbered(
+        [
+            COMPOSITION if block == COMPOSITION else "scales" if name in SCALES else None
+            for block, name in zip(column_blocks, column_names, strict=True)
+        ]
+    )
+    distances = torch.from_numpy(block_distances(rows, rows, smooth))
+    products = torch.from_numpy(trend_products(rows, rows, trend))
+    n_lengths = len(distances)
 
     def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = torch.from_numpy(logarithms).requires_grad_()
-        factor, status = torch.linalg.cholesky_ex(_covariance(distances, parameters))
+        factor, status = torch.linalg.cholesky_ex(_covariance(distances, products, parameters))
         if status:
             return 1e10, np.zeros_like(logarithms)
         weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0]
-        value = 0.5 * scaled @ weights + factor.diagonal().log().sum()
+        away = (parameters[2 : 2 + n_lengths] - LENGTH_PRIOR[0]) / LENGTH_PRIOR[1]
+        value = 0.5 * scaled @ weights + factor.diagonal().log().sum() + 0.5 * away @ away
         value.backward()
         return float(value.detach()), parameters.grad.numpy()
 
-    n_blocks = len(changes)
-    bounds = [BOUNDS["signal"], BOUNDS["noise"], *[BOUNDS["length"]] * n_blocks]
+    sizes = {"noise": 1, "signal": 1, "length": n_lengths, "trend": len(products)}
+    bounds = [BOUNDS[name] for name, size in sizes.items() for _ in range(size)]
     found = [
-        minimize(loss, [signal, noise, *[length] * n_blocks], jac=True, method="L-BFGS-B", bounds=bounds)
-        for signal, noise, length in STARTS
+        minimize(
+            loss,
+            np.repeat(start, list(sizes.values())),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": TOLERANCE},
+        )
+        for start in STARTS
     ]
     best = min(found, key=lambda one: one.fun).x
-    factor = torch.linalg.cholesky(_covariance(distances, torch.from_numpy(best)))
+    factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(best)))
     weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
-    least = LEAST_SHARE * float(labels.min()) if is_positive else -math.inf
-    return GaussianProcess(rows, weights, starts, best, mean, scale, is_positive, least)
+    return GaussianProcess(rows, weights, smooth, trend, best, mean, scale, is_positive)
 
 
-def block_distances(left: np.ndarray, right: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Mean squared difference over the columns of each block, shape (B, M, N), float64."""
+def block_distances(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:
+    """Mean squared difference over the columns of each group, shape (B, M, N), float64."""
     found = []
-    for begin, end in itertools.pairwise(starts):
-        a, b = left[:, begin:end].astype(np.float64), right[:, begin:end].astype(np.float64)
+    for a, b in _grouped(left, right, group_of):
         squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-        found.append(np.maximum(squared, 0.0) / (end - begin))
-    return np.stack(found)
+        found.append(np.maximum(squared, 0.0) / a.shape[1])
+    return np.array(found).reshape(-1, len(left), len(right))
 
 
-def _kernel(distances: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    inverse_squares = torch.exp(-2 * parameters[2:])
-    squared = torch.einsum("b,bmn->mn", inverse_squares, distances)
+def trend_products(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:
+    """Mean product over the columns of each group, shape (T, M, N), float64."""
+    found = [a @ b.T / a.shape[1] for a, b in _grouped(left, right, group_of)]
+    return np.array(found).reshape(-1, len(left), len(right))
+
+
+def _grouped(left: np.ndarray, right: np.ndarray, group_of: np.ndarray):
+    for group in range(group_of.max(initial=NEITHER) + 1):
+        inside = group_of == group
+        yield left[:, inside].astype(np.float64), right[:, inside].astype(np.float64)
+
+
+def _numbered(groups: list[str | None]) -> np.ndarray:
+    order = {group: number for number, group in enumerate(dict.fromkeys(filter(None, groups)))}
+    return np.array([order.get(group, NEITHER) for group in groups], dtype=int)
+
+
+def _kernel(distances: torch.Tensor, products: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    lengths, trends = parameters[2 : 2 + len(distances)], parameters[2 + len(distances) :]
+    squared = torch.einsum("b,bmn->mn", torch.exp(-2 * lengths), distances)
     r = torch.sqrt(5 * squared + 1e-12)  # the gradient of a root has no value at zero
-    return torch.exp(parameters[0]) * (1 + r + r**2 / 3) * torch.exp(-r)
+    smooth = torch.exp(parameters[1]) * (1 + r + r**2 / 3) * torch.exp(-r)
+    return smooth + torch.einsum("t,tmn->mn", torch.exp(trends), products)
 
 
-def _covariance(distances: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    noise = torch.exp(parameters[1]) + JITTER * math.exp(BOUNDS["signal"][0])
-    return _kernel(distances, parameters) + noise * torch.eye(distances.shape[1], dtype=torch.float64)
+def _covariance(distances: torch.Tensor, products: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    noise = torch.exp(parameters[0]) + JITTER
+    n_rows = distances.shape[1]
+    return _kernel(distances, products, parameters) + noise * torch.eye(n_rows, dtype=torch.float64)

@@ -24,7 +24,7 @@ CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
     60,
     50,
 )  # per fold: expected gradients converge slowly and cost backward passes
-BLOCK_BACKGROUND = 25  # training rows that absent blocks are drawn from
+BLOCK_ROWS, BLOCK_BACKGROUND = 40, 25  # per fold: rows explained, training rows that absent blocks are drawn from
 COLUMNS = ["model", "features", "split", "target", "block", "share", "net_share"]
 
 
@@ -33,7 +33,7 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
 
     LightGBM by exact TreeSHAP (S. M. Lundberg et al., Nat. Mach. Intell. 2, 56 (2020)) on all test rows; the
     attention CNN by expected gradients (``shap.GradientExplainer``) on at most 40 test rows of each fold; other
-    families by exact Shapley values of whole blocks, absent blocks drawn from training rows.
+    families by exact Shapley values of whole blocks, absent blocks drawn from training rows, as many rows.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
 
             contributions = _cnn_contributions(load_network(folder / "folds" / fold), volumes, train, test, fold_seed)
         else:
+            test = test.rows(np.sort(np.random.default_rng(fold_seed).permutation(len(test.tabular))[:BLOCK_ROWS]))
             contributions = _block_contributions(load(folder / "folds" / fold, record), train, test, fold_seed)
         if test.energy_zero is not None and model != ATTENTION_CNN and FORMATION_ENERGY in record["targets"]:
             part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it

@@ -11,7 +11,7 @@ from pymatgen.analysis.local_env import JmolNN
 from pymatgen.core import Composition, Structure
 
 from rho2prop.elasticity import BULK, SHEAR, YOUNG, youngs_modulus_gpa
-from rho2prop.regression import read_predictions
+from rho2prop.regression import FROM_KG, read_predictions
 from rho2prop.structures import read_structure
 
 MAGNETIC = frozenset({"Cr", "Mn", "Fe", "Co", "Ni"})
@@ -48,7 +48,7 @@ def largest_errors(
     """
     summary = json.loads((Path(chosen) / "targets.json").read_text())
     folders = dict.fromkeys(map(Path, [chosen, *regressions]))
-    everything = {folder: read_predictions(folder / "predictions.csv") for folder in folders}
+    everything = {folder: _predictions(folder) for folder in folders}
     by_id, rows = materials.set_index("material_id"), []
     for target, own in everything[Path(chosen)].groupby("target", sort=False):
         own = own.set_index("material_id")
@@ -72,6 +72,12 @@ def largest_errors(
                 }
             )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _predictions(folder: Path) -> pd.DataFrame:
+    """Of each target those of the model itself, or those that follow from its K and G where it learns no other."""
+    direct, derived = (read_predictions(folder / f"predictions{suffix}.csv") for suffix in ("", FROM_KG))
+    return pd.concat([direct, derived[~derived["target"].isin(direct["target"])]], ignore_index=True)
 
 
 def form(structure: Structure) -> str:

@@ -74,7 +74,8 @@ def run(
     Notes
     -----
     ``predictions.csv`` (test rows with a label), ``predictions_from_kg.csv`` (E and Θ from the predicted K
-    and G, same columns), ``targets.json`` (targets, those left out and why, numbers of training rows) and
+    and G, same columns; the only ones of families that learn K and G alone), ``targets.json`` (targets, those left out
+    and why, numbers of training rows) and
     ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in ``.unfinished-<name>`` beside
     the folder and are taken up again if nothing that they came from has changed.
     """
@@ -83,6 +84,8 @@ def run(
     labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
     folds = _folds(splits, split)
     targets, left_out = _trainable_targets(labels, folds)
+    following = families.following_targets(model, targets)
+    targets = [target for target in targets if target not in following]
     for target, reason in left_out.items():
         print(f"{model}, {features}, {split}: {target} is left out: {reason}", file=sys.stderr)
     work = out_dir.with_name(f".unfinished-{out_dir.name}")

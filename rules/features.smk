@@ -1,14 +1,17 @@
 # Feature blocks of the training materials that are not learned.
 rule write_descriptors:
-    """Composition (MAGPIE; cohesive energy and solids of the elements) and crystal structure."""
+    """Composition (MAGPIE; shares, cohesive energy and solids of the elements) and crystal structure (with a network of
+    springs)."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
         magpie="results/features/magpie.csv",
+        composition="results/features/composition.csv",
         cohesion="results/features/cohesion.csv",
         elements="results/features/elements.csv",
         structure="results/features/structure.csv",
+        springs="results/features/springs.csv",
     log:
         "logs/write_descriptors.log",
     benchmark:
@@ -19,7 +22,7 @@ rule write_descriptors:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        code=code_digest("descriptors.py", "formation.py"),
+        code=code_digest("descriptors.py", "formation.py", "springs.py"),
     script:
         SCRIPTS / "write_descriptors.py"
 

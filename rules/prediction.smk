@@ -35,6 +35,7 @@ rule encode_material:
             "field_statistics.py",
             "fourier.py",
             "descriptors.py",
+            "springs.py",
             "formation.py",
             "centres.py",
             "encoding.py",

@@ -153,10 +153,10 @@ def test_a_changed_or_missing_file_is_named(moved, name):
     ("changes", "message"),
     [
         (
-            {"format_version": 4, "code_version": "9.9"},
-            "format version 4, this program reads up to 3. Install rho2prop",
+            {"format_version": 5, "code_version": "9.9"},
+            "format version 5, this program reads up to 4. Install rho2prop",
         ),
-        ({"format_version": 2}, "format version 2, expected 3. Write it again with this program"),
+        ({"format_version": 3}, "format version 3, expected 4. Write it again with this program"),
         ({"format": "recipe"}, "does not say that it is a rho2prop model bundle"),
         ({"regressors": None}, "its key 'regressors' is missing"),
         ({"targets": {"colour": {}}}, "predicts 'colour'"),

@@ -4,6 +4,7 @@ from pymatgen.core import Lattice, Structure
 
 from rho2prop.descriptors import (
     cohesion_features,
+    composition_features,
     crystal_system,
     element_features,
     magpie_features,
@@ -32,15 +33,23 @@ def test_cohesion_is_the_mean_over_the_elements_and_blank_without_a_measured_val
     assert features.loc["AtCl"].isna().all()
 
 
+def test_shares_of_the_elements_are_those_of_the_formula(rock_salt):
+    water = Structure(Lattice.cubic(3), ["O", "H", "H"], [[0, 0, 0], [0.2, 0.2, 0], [-0.2, 0.2, 0]])
+    features = composition_features({"NaCl": rock_salt, "H2O": water})
+    assert features.loc["H2O", ["H", "O"]].tolist() == pytest.approx([2 / 3, 1 / 3])
+    np.testing.assert_allclose(features.sum(axis=1), 1)
+
+
 def test_an_element_is_its_own_solid():
     aluminium = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0495), ["Al"], [[0, 0, 0]])
     row = element_features({"Al": aluminium}).loc["Al"]
-    assert row["bulk_modulus_gpa_mean"] == pytest.approx(76, rel=0.05)  # measured, at room temperature
-    assert row["shear_modulus_gpa_mean"] == pytest.approx(26, rel=0.05)
+    assert np.exp(row["log_bulk_modulus_mean"]) == pytest.approx(76, rel=0.05)  # measured, at room temperature
+    assert np.exp(row["log_shear_modulus_mean"]) == pytest.approx(26, rel=0.05)
     assert row["log_volume_ratio"] == pytest.approx(0, abs=0.01)
     assert row["electronegativity_variance"] == 0
     # 3.39 eV in 16.6 Å³, and 1 eV/Å³ is 160.2 GPa
-    assert row["cohesive_energy_density_gpa"] == pytest.approx(3.39 / (4.0495**3 / 4) * 160.218, rel=1e-4)
+    expected_gpa = 3.39 / (4.0495**3 / 4) * 160.218
+    assert np.exp(row["log_cohesive_energy_density"]) == pytest.approx(expected_gpa, rel=1e-4)
 
 
 def test_element_means_are_by_atoms_over_the_known(rock_salt):
@@ -48,8 +57,8 @@ def test_element_means_are_by_atoms_over_the_known(rock_salt):
     np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-9)
     row = features.loc["cell"]
     assert row["cohesive_energy_ev_per_atom_mean"] == pytest.approx((1.113 + 1.40) / 2)
-    assert row["shear_modulus_gpa_mean"] == pytest.approx(3.3)  # of sodium: chlorine has none
-    assert row["shear_modulus_gpa_max"] == row["shear_modulus_gpa_mean"]
+    assert np.exp(row["log_shear_modulus_mean"]) == pytest.approx(3.3)  # of sodium: chlorine has none
+    assert row["shear_modulus_gpa_max"] == pytest.approx(3.3)
     assert row["electronegativity_variance"] == pytest.approx(((3.16 - 0.93) / 2) ** 2)
 
 

@@ -55,6 +55,9 @@ def run(tmp_path):
         predicted[12] += 20.0 * (-1) ** n
         rows = {"fold": "0", "material_id": names, "target": BULK, "y_true": 150.0, "y_pred": predicted}
         pd.DataFrame(rows).to_csv(folder / "predictions.csv", index=False)
+        young = pd.DataFrame({"fold": "0", "material_id": names, "target": YOUNG, "y_true": 225.0, "y_pred": 225.0})
+        young.loc[2, "y_pred"] = 290.0
+        young.to_csv(folder / "predictions_from_kg.csv", index=False)
         summary = {"model": "lightgbm", "features": f"f{n}", "split": "random"}
         (folder / "targets.json").write_text(json.dumps(summary))
         folders.append(folder)
@@ -63,7 +66,10 @@ def run(tmp_path):
 
 def test_the_largest_errors_are_listed_with_what_stands_out(run):
     materials, folders = run
-    table = largest_errors(folders[0], folders, materials, n_largest=3)
+    everything = largest_errors(folders[0], folders, materials, n_largest=3)
+    derived = everything[everything["target"] == YOUNG]  # which the model does not learn: from its K and G
+    assert (derived["material_id"].iloc[0], derived["error"].iloc[0]) == ("m2", 65.0)
+    table = everything[everything["target"] == BULK]
     assert table["material_id"].tolist() == ["m0", "m12", "m1"]
     assert (table["error"] == table["y_pred"] - table["y_true"]).all()
     assert table["features"].unique().tolist() == ["f0"]

@@ -6,7 +6,7 @@ import pytest
 
 from rho2prop import families, regression
 from rho2prop.blocks import BlockData, Latents, fit_design
-from rho2prop.elasticity import derive_from_kg
+from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG, derive_from_kg
 from rho2prop.errors import InputError
 from rho2prop.importance import block_importance
 from rho2prop.regression import collect_metrics, predict_fold, read_predictions, run
@@ -16,9 +16,9 @@ from rho2prop.targets import FORMATION_ENERGY, TARGETS
 SETTINGS = {
     "mean": {},
     "lightgbm": dict(n_trials=3, max_rounds=150, patience=20, learning_rate=[0.05, 0.2], max_bin=31),
+    "blend": dict(n_trials=2, max_rounds=60, patience=20, learning_rate=[0.1, 0.2], max_bin=31),
     "attention_cnn": dict(n_trials=1, max_epochs=4, patience=4, batch_size=32, channels=[4]),
 }
-BULK, SHEAR = "bulk_modulus_gpa", "shear_modulus_gpa"
 
 
 def make_inputs(n_rows=160):
@@ -158,6 +158,24 @@ def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, input
         predicted[features] = fitted(parts["test"])[FORMATION_ENERGY] - zero["test"]
     assert zero["test"][-1] == pytest.approx(-cohesive["e"][:100].mean())
     np.testing.assert_allclose(predicted["magpie+cohesion"], predicted["magpie"], atol=1e-6)
+
+
+def test_the_blend_learns_the_independent_properties_and_the_others_follow(tmp_path, inputs):
+    materials, splits, blocks = inputs
+    folder = run_model(tmp_path / "blend", "blend", "magpie+structure", inputs)
+    summary = json.loads((folder / "targets.json").read_text())
+    assert YOUNG not in summary["targets"]
+    assert DEBYE not in summary["targets"]
+    learned, derived = (read_predictions(folder / f"predictions{end}.csv") for end in ("", "_from_kg"))
+    assert set(derived["target"]) == {YOUNG, DEBYE}
+    assert not set(derived["target"]) & set(learned["target"])
+    moduli = learned.pivot(index="material_id", columns="target", values="y_pred").dropna()  # both labels
+    young = derived[derived["target"] == YOUNG].set_index("material_id")["y_pred"][moduli.index]
+    expected = 9 * moduli[BULK] * moduli[SHEAR] / (3 * moduli[BULK] + moduli[SHEAR])
+    np.testing.assert_allclose(young, expected, rtol=1e-9)
+    without_shear = materials.assign(**{SHEAR: np.nan})  # then there is nothing to derive from
+    folder = run_model(tmp_path / "direct", "blend", "magpie+structure", (without_shear, splits, blocks))
+    assert YOUNG in json.loads((folder / "targets.json").read_text())["targets"]
 
 
 def test_same_seed_same_predictions_and_saved_models_repeat_them(tmp_path, boosted, inputs):
