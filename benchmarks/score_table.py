@@ -4,7 +4,7 @@ import sys
 
 import pandas as pd
 
-from rho2prop.report.data import uses_density
+from rho2prop.report.data import is_derived, with_own_answers
 from rho2prop.targets import TARGETS
 
 SPLIT = "chemical_system"
@@ -18,7 +18,7 @@ def scores(table: pd.DataFrame) -> str:
     lines.append("|---" * (len(TARGETS) + 1) + "|")
     for (model, features), part in table.groupby(["model", "features"], sort=False):
         rows = part.set_index("target")
-        if model.endswith("_from_kg") and not uses_density(features):
+        if is_derived(model):  # of models that learn E and Θ too: in the CSV
             continue
         cells = [_cell(rows, target) for target in TARGETS]
         lines.append(f"| {model}, {features} | " + " | ".join(cells) + " |")
@@ -48,5 +48,5 @@ def _cell(rows: pd.DataFrame, target: str) -> str:
 
 if __name__ == "__main__":
     summary = pd.read_csv(sys.argv[1])
-    summary = summary[summary["split"] == SPLIT]
+    summary = with_own_answers(summary[summary["split"] == SPLIT])
     print(scores(summary), changes(summary), sep="\n\n")

@@ -141,6 +141,9 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
         name: read_table(inputs[name], text, numbers, *LATER_COLUMNS.get(name, ())) if inputs.get(name) else None
         for name, (text, numbers) in TABLES.items()
     }
+    for name in ("metrics", "learning_curve"):
+        if tables[name] is not None:
+            tables[name] = with_own_answers(tables[name])
     folders = {}
     for name in ("predictions_dir", "benchmarks"):
         folders[name] = Path(inputs[name]) if inputs.get(name) else None
@@ -247,6 +250,17 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     return summarise_scores(metrics).sort_values(order, kind="stable", ignore_index=True)
 
 
+def with_own_answers(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores in which a model that learns K and G alone has their E and Θ as its own, under its own name."""
+    key = ["model", "features", "target"]
+    direct = set(scores.loc[~scores["model"].map(is_derived), key].itertuples(index=False, name=None))
+    names = [
+        model.removesuffix(FROM_KG) if (model.removesuffix(FROM_KG), features, target) not in direct else model
+        for model, features, target in scores[key].itertuples(index=False, name=None)
+    ]
+    return scores.assign(model=names)
+
+
 def is_derived(model: str) -> bool:
     """Whether predictions were calculated from those of K and G."""
     return model.endswith(FROM_KG)
@@ -266,11 +280,16 @@ def hybrid_features(run: Run, model: str) -> str | None:
 
 
 def pooled_predictions(run: Run, model: str, features: str, split: str) -> pd.DataFrame | None:
-    """Test predictions of all folds, or None if the run has no such file."""
+    """Test predictions of all folds, E and Θ from K and G where the model learns no other; None without a file."""
     if run.predictions_dir is None:
         return None
-    path = run.predictions_dir / model / features / split / "predictions.csv"
-    return read_table(path, POOLED_TEXT, POOLED_NUMBERS) if path.is_file() else None
+    folder = run.predictions_dir / model / features / split
+    paths = [folder / "predictions.csv", folder / f"predictions{FROM_KG}.csv"]
+    tables = [read_table(path, POOLED_TEXT, POOLED_NUMBERS) for path in paths if path.is_file()]
+    if not tables:
+        return None
+    direct = tables[0]
+    return pd.concat([direct, *(table[~table["target"].isin(direct["target"])] for table in tables[1:])])
 
 
 def density_gain(run: Run) -> pd.DataFrame:

@@ -32,7 +32,7 @@ def controls(run: Run) -> list:
         Heading("The model that predicts against the controls"),
         Table(
             f"Change of the MAE from each control to {predicting}, split {split}, ± over folds; negative: the model "
-            "that predicts is better. Its E and Θ are those that follow from its K and G.",
+            "that predicts is better. E and Θ are those that follow from its K and G, where it has both.",
             ("control", *(TARGETS[target].symbol for target in run.targets)),
             tuple(rows),
         ),

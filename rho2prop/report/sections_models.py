@@ -165,9 +165,12 @@ def _gain(run: Run) -> list:
 
 def _parity(run: Run, summary: pd.DataFrame) -> list:
     blocks, split = [], run.main_split
-    for model, figure_number in PARITY_MODELS.items():
+    chosen = (run.config.get("predict") or [{"model": None}])[0]["model"]
+    figures = ({} if chosen in PARITY_MODELS or chosen is None else {chosen: None}) | PARITY_MODELS
+    for model, figure_number in figures.items():
         features = hybrid_features(run, model)
         name = model_name(model)
+        counterpart = "the model that predicts" if figure_number is None else f"{figure_number} of the paper"
         if features is None:
             blocks.append(Text(f"{name}: not evaluated with features of density and composition together.", "missing"))
             continue
@@ -187,7 +190,7 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
                 figures_models.parity(pooled, rows, targets, shares),
                 f"{name}, features {blocks_text(features)}, split {split_name(split)}: test parts of all "
                 "folds together; "
-                f"scores are means ± standard deviations over folds ({figure_number} of the paper).",
+                f"scores are means ± standard deviations over folds ({counterpart}).",
                 f"Scatter plots of predicted against actual values. {described}.",
             )
         )

@@ -6,12 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
-from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run
+from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
 from rho2prop.report.numbers import duration, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 from rho2prop.report.sections_controls import against_controls
@@ -104,6 +105,16 @@ def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
     assert against_controls(read_run(inputs, CONFIG | {"predict": []})).empty
     _, found = page(inputs, tmp_path, config)
     assert any(row and row[0] == "LightGBM: MAGPIE" and "−5 ± 18 %" in row for row in found.rows("properties"))
+
+
+def test_what_a_model_derives_and_does_not_learn_is_its_own_answer():
+    young, rows = "youngs_modulus_gpa", []
+    for model in ("blend_from_kg", "lightgbm", "lightgbm_from_kg"):
+        rows.append({"model": model, "features": "magpie", "target": young, "mae": len(model)})
+    rows.append({"model": "blend", "features": "magpie", "target": K, "mae": 1})
+    named = with_own_answers(pd.DataFrame(rows))
+    assert named["model"].tolist() == ["blend", "lightgbm", "lightgbm_from_kg", "blend"]
+    assert named["mae"].tolist() == [13, 8, 16, 1]
 
 
 def test_report_shows_failure_reason_escaped(rendered):

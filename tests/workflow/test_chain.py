@@ -52,6 +52,14 @@ def test_the_difference_to_atoms_is_reconstructed_beside_the_density(elements_ru
     assert errors["difference_fourier"] < errors["fourier"]  # both relative to the density: what atoms hold is known
 
 
+def test_no_description_of_a_crystal_moves_a_prediction(elements_run):
+    table = pd.read_csv(elements_run.folder / "results/robustness.csv", keep_default_na=False)
+    assert {"blend", "lightgbm", "attention_cnn"} == set(table["model"])
+    same_points = table["transformation"].str.contains("points|rotation|supercell")
+    assert table.loc[same_points, "relative_change"].abs().max() < 1e-4
+    assert table["relative_change"].abs().max() < 0.005
+
+
 def test_each_material_is_tested_exactly_once_per_split(elements_run):
     splits = pd.read_csv(elements_run.folder / "results/splits.csv", dtype=str, keep_default_na=False)
     materials = pd.read_csv(elements_run.folder / "results/materials.csv", dtype=str, keep_default_na=False)
