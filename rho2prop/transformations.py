@@ -72,11 +72,10 @@ def rolled(density: Density, points: tuple[int, int, int]) -> Density:
 def shifted(density: Density, fractions: np.ndarray) -> Density:
     """The crystal moved by fractions of its lattice vectors, as its plane waves say (Fourier shift theorem).
 
-    The Nyquist term of an even axis has no definite phase: it is left out of the move, as it is for derivatives
-    (``rho2prop.fourier.half_spectrum``).
+    The Nyquist term of an even axis has no definite phase: it is left out, as it is of derivatives
+    (``rho2prop.fourier.half_spectrum``), of a crystal that stays where it is too. What is seen from an atom is then the
+    same wherever the grid's points were.
     """
-    if not np.any(np.mod(fractions, 1.0)):
-        return density
     changed = _changed(density, lambda values: _shifted(values, fractions))
     return _moved(density, changed, np.asarray(fractions, dtype=float))
 
@@ -87,7 +86,7 @@ def _shifted(values: np.ndarray, fractions: np.ndarray) -> np.ndarray:
         frequencies = fft.fftfreq(n_points, 1 / n_points)
         phase = np.exp(-2j * np.pi * frequencies * fraction)
         if n_points % 2 == 0:
-            phase[n_points // 2] = 1.0
+            phase[n_points // 2] = 0.0
         spectrum *= phase.reshape([-1 if i == axis else 1 for i in range(3)])
     return fft.ifftn(spectrum).real
 

@@ -83,6 +83,17 @@ def test_a_shift_by_grid_points_is_a_roll(density):
     np.testing.assert_allclose(found.frac_coords, expected.frac_coords, atol=1e-12)
 
 
+@pytest.mark.parametrize("field", ["total", "difference"])
+def test_a_rough_density_has_the_same_fingerprint_wherever_its_grid_starts(density, field):
+    """Rounding of stored values reaches the shortest waves of the grid, which odd shifts turn."""
+    rng = np.random.default_rng(5)
+    noise = 1 + 1e-3 * rng.uniform(-1, 1, density.values.shape)
+    rough = replace(density, values=density.values * noise, superposition=(density.values + density.values.mean()) / 2)
+    expected = pd.Series(fingerprint(rough, field))
+    for one in (rolled(rough, (3, 5, 7)), rotated(rough, ROTATIONS[9]), supercell(rough, (2, 1, 1))):
+        np.testing.assert_allclose(pd.Series(fingerprint(one, field)), expected, rtol=1e-6, atol=1e-9)
+
+
 def test_centres_move_with_the_crystal_and_ignore_supercells(density):
     coords = np.vstack([density.frac_coords, [[0.3, 0, 0], [0, 0.4, 0]]])
     crystal = replace(density, numbers=np.array([8, 8, 12, 3]), frac_coords=coords)
