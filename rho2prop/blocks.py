@@ -237,6 +237,8 @@ def fit_design(
         scale = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n_known)
         kept = (scale > CONSTANT_RELATIVE * np.maximum(np.abs(mean), 1e-300)) | (block == COHESION)
         columns[block] = [name for name, keep in zip(rows.columns, kept, strict=True) if keep]
+        if block == COMPOSITION:  # elements count neither alike (rare ones would decide) nor by how often they occur
+            scale = np.sqrt(scale)
         arrays |= {f"{block}.mean": mean[kept], f"{block}.scale": scale[kept]}
     return Design(features, columns, arrays)
 

@@ -134,8 +134,8 @@ def test_the_blend_lies_between_its_members(tmp_path):
         families.load(tmp_path, {"model": name, "targets": data.targets})(matrix)
         for name in ("blend", "gaussian_process", "lightgbm")
     )
-    np.testing.assert_allclose(blend[BULK] ** 5, process[BULK] ** 4 * trees[BULK], rtol=1e-9)
-    np.testing.assert_allclose(5 * blend[FORMATION], 4 * process[FORMATION] + trees[FORMATION], rtol=1e-9)
+    np.testing.assert_allclose(blend[BULK] ** 10, process[BULK] ** 9 * trees[BULK], rtol=1e-9)
+    np.testing.assert_allclose(10 * blend[FORMATION], 9 * process[FORMATION] + trees[FORMATION], rtol=1e-9)
 
 
 def test_three_dimensional_latents_are_refused():
