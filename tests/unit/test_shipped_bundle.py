@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from standins.densities import gaussian_density
 
@@ -77,6 +78,13 @@ def test_poissons_ratio_follows_from_each_models_k_and_g(bundle, density):
     blend = next(ratio for name, ratio in ratios.items() if name.startswith("blend ("))
     assert blend == pytest.approx(youngs_gpa(k_gpa, g_gpa) / (2 * g_gpa) - 1)  # E = 2G(1 + ν)
     assert as_table([found]).count("ν, Poisson") == len(ratios)
+
+
+def test_a_formation_energy_without_its_zero_is_warned_of(bundle, density):
+    helium = replace(density, numbers=np.full_like(density.numbers, 2))
+    found, known = (bundle.predict(one, "made", allow_other_engine=True).warnings for one in (helium, density))
+    assert any("no measured cohesive energy" in warning for warning in found)
+    assert not any("cohesive" in warning for warning in known)
 
 
 @pytest.mark.parametrize("description", ["rotation", "supercell"])
