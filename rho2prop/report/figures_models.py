@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from rho2prop.description import COMPOSITION_BLOCKS, STRUCTURE_BLOCKS
 from rho2prop.report.data import FROM_KG, is_derived, kind_of, uses_density
 from rho2prop.report.numbers import plus_minus, significant
 from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, style
@@ -30,6 +31,8 @@ SHORT_NAMES = {
     "graph_network": "GNN",
 }
 SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system"}
+NO_DENSITY = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS])
+NO_DENSITY_NAME = "all without density"
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
 
@@ -42,10 +45,20 @@ def model_name(model: str) -> str:
 
 
 def blocks_text(features: str) -> str:
-    """``magpie+latent_pca`` as ``MAGPIE + latent PCA``."""
+    """``magpie+latent_pca`` as ``MAGPIE + latent PCA``, all blocks without a density in one name."""
     return (
-        features.replace("magpie", "MAGPIE").replace("latent_pca", "latent PCA").replace("_", " ").replace("+", " + ")
+        features.replace(NO_DENSITY, NO_DENSITY_NAME)
+        .replace("magpie", "MAGPIE")
+        .replace("latent_pca", "latent PCA")
+        .replace("_", " ")
+        .replace("+", " + ")
     )
+
+
+def blocks_label(features: str) -> str:
+    """The same for figures, fingerprints (FP) by their fields."""
+    text = blocks_text(features).replace("superposition", "atoms").replace("difference", "Δ")
+    return text.replace("Δ fingerprint", "ΔFP").replace("fingerprint", "FP")
 
 
 def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -> Figure:
@@ -68,7 +81,7 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -
             key=lambda name: (uses_density(name), name.count("+")),
         )
     ]
-    labels = [f"{blocks_text(features)}  |  {_short(model)}" for model, features in combinations]
+    labels = [f"{blocks_label(features)}  |  {_short(model)}" for model, features in combinations]
     offsets = np.linspace(0.24, -0.24, len(splits)) if len(splits) > 1 else [0.0]
     with style():
         figure, axes_list = panels(
@@ -133,7 +146,7 @@ def learning_curves(table: pd.DataFrame) -> Figure:
                     color=CYCLE[index % len(CYCLE)],
                     markersize=4,
                     elinewidth=1,
-                    label=f"{_short(model)}: {blocks_text(features)}",
+                    label=f"{_short(model)}: {blocks_label(features)}",
                 )
             axes.set_xscale("log")
             axes.set_yscale("log")
@@ -227,7 +240,7 @@ def importance(table: pd.DataFrame, titles: dict[tuple[str, str], str]) -> Figur
     """
     with style():
         n_targets = table["target"].nunique()
-        figure, axes_list = panels(len(titles), 2, size=(4.2, 1.1 + 0.34 * n_targets))
+        figure, axes_list = panels(len(titles), 2, size=(4.2, 1.3 + 0.34 * n_targets))
         for axes, ((model, features), title) in zip(axes_list, titles.items(), strict=True):
             part = table[(table["model"] == model) & (table["features"] == features)]
             _share_bars(axes, part)

@@ -13,7 +13,7 @@ from rho2prop.report.data import (
     pooled_predictions,
     summarise,
 )
-from rho2prop.report.figures_models import SPLIT_NAMES, blocks_text, model_name
+from rho2prop.report.figures_models import NO_DENSITY, NO_DENSITY_NAME, SPLIT_NAMES, blocks_text, model_name
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
 from rho2prop.report.sections_controls import controls
 from rho2prop.targets import TARGETS
@@ -56,6 +56,9 @@ def properties(run: Run) -> Section:
             "in training."
         )
     )
+    if summary["features"].str.startswith(NO_DENSITY).any():
+        blocks = NO_DENSITY.replace("+", ", ")
+        section.blocks.append(Text(f"“{NO_DENSITY_NAME.capitalize()}” stands for the blocks {blocks}."))
     direct = summary[~summary["model"].map(is_derived)]
     if (direct["model"] != "mean").any():
         section.blocks.append(
@@ -64,8 +67,8 @@ def properties(run: Run) -> Section:
                 figures_models.feature_sets(summary, run.split_names, run.targets),
                 "Mean absolute error of each feature set and model over the test folds (bars: standard "
                 "deviation); left "
-                "is better. LGBM: LightGBM, GP: Gaussian process, blend: of both, CNN: attention CNN. The control "
-                "“mean” is in the tables.",
+                "is better. LGBM: LightGBM, GP: Gaussian process, blend: of both, CNN: attention CNN, FP: fingerprint. "
+                "The control “mean” is in the tables.",
                 "Dot plots of mean absolute errors; the same numbers are in the tables below.",
             )
         )

@@ -5,7 +5,7 @@ import pandas as pd
 
 from rho2prop.report import figures_trust
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
-from rho2prop.report.figures_models import model_name
+from rho2prop.report.figures_models import blocks_label, blocks_text, model_name
 from rho2prop.report.figures_trust import BAR_PERCENT, KINDS, PAPER_PERCENT
 from rho2prop.report.numbers import DASH, count, decimals, significant
 from rho2prop.robustness import summarise
@@ -50,7 +50,7 @@ def robustness(table: pd.DataFrame | None) -> Section:
         Text(_verdict(worst)),
         Figure(
             "robustness",
-            figures_trust.robustness(table, labels),
+            figures_trust.robustness(table, {key: _label(*key, blocks_label) for key in labels}),
             f"Relative change of each prediction against that for the crystal as given (bar: the largest; dashed: "
             f"{BAR_PERCENT:g} %, our limit; dotted: {PAPER_PERCENT:g} %, the paper’s scatter). Changes below "
             f"{figures_trust.FLOOR_PERCENT:g} %, exact zeros too, are drawn at that value.",
@@ -181,8 +181,8 @@ def _errors(measured: pd.DataFrame) -> list:
     ]
 
 
-def _label(model: str, features: str, grid: str) -> str:
-    return f"{model_name(model)}, {features}" + (f" ({grid})" if grid else "")
+def _label(model: str, features: str, grid: str, named=blocks_text) -> str:
+    return f"{model_name(model)}, {named(features)}" + (f" ({grid})" if grid else "")
 
 
 def _percent(value: float) -> str:

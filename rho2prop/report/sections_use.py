@@ -5,7 +5,7 @@ import pandas as pd
 from rho2prop.report import figures_models, paper
 from rho2prop.report.blocks import Figure, Items, Row, Section, Table, Text
 from rho2prop.report.data import Run, uses_density
-from rho2prop.report.figures_models import blocks_text, model_name
+from rho2prop.report.figures_models import blocks_label, blocks_text, model_name
 from rho2prop.report.numbers import DASH, decimals, plus_minus
 from rho2prop.report.sections_data import MAX_ROWS
 from rho2prop.report.sections_models import shares_of, short_target, split_name
@@ -84,7 +84,7 @@ def importance_figure(run: Run):
 def importance_panels(run: Run) -> dict[tuple[str, str], str]:
     """Models and feature sets with SHAP values, and their titles."""
     pairs = run.importance[["model", "features"]].drop_duplicates().itertuples(index=False)
-    return {(pair.model, pair.features): f"{model_name(pair.model)}: {blocks_text(pair.features)}" for pair in pairs}
+    return {(pair.model, pair.features): f"{model_name(pair.model)}:\n{blocks_label(pair.features)}" for pair in pairs}
 
 
 def predictions(run: Run) -> Section:

@@ -13,6 +13,7 @@ from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_c
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
+from rho2prop.report.figures_models import blocks_label, blocks_text
 from rho2prop.report.numbers import duration, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 from rho2prop.report.sections_controls import against_controls
@@ -105,6 +106,15 @@ def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
     assert against_controls(read_run(inputs, CONFIG | {"predict": []})).empty
     _, found = page(inputs, tmp_path, config)
     assert any(row and row[0] == "LightGBM: MAGPIE" and "−5 ± 18 %" in row for row in found.rows("properties"))
+
+
+def test_long_feature_sets_have_short_names():
+    known = "magpie+composition+cohesion+elements+structure+springs"
+    features = f"{known}+fingerprint+difference_fingerprint+superposition_fingerprint"
+    assert blocks_text(known) == "all without density"
+    assert blocks_text(features).startswith("all without density + fingerprint + difference fingerprint")
+    assert blocks_label(features) == "all without density + FP + ΔFP + atoms FP"
+    assert blocks_label("magpie+difference_latent_pca") == "MAGPIE + Δ latent PCA"
 
 
 def test_what_a_model_derives_and_does_not_learn_is_its_own_answer():

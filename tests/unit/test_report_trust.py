@@ -48,7 +48,7 @@ def test_largest_changes_are_shown_and_judged_by_the_bar():
     assert latent.cells[:2] == ("Attention CNN, latent (window)", "3.0")
     assert latent.cells[-1] == "no"
     assert 1 not in latent.bold
-    assert components.cells[0] == "LightGBM, latent_pca (window)"
+    assert components.cells[0] == "LightGBM, latent PCA (window)"
     assert components.cells[3] == "0.20"
     assert components.cells[-1] == "yes"
     assert 3 in components.bold
