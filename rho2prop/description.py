@@ -14,7 +14,19 @@ FINGERPRINT = "fingerprint"
 FINGERPRINTS = tuple(FINGERPRINT if field == FIELDS[0] else f"{field}_{FINGERPRINT}" for field in FIELDS)
 COMPOSITION_BLOCKS = ("magpie", "composition", "cohesion")
 STRUCTURE_BLOCKS = ("elements", "structure", "springs")
+NO_DENSITY, NO_DENSITY_NAME = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS]), "all without density"
 TABLE_BLOCKS = (*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS, *FINGERPRINTS)
+
+
+def blocks_text(features: str) -> str:
+    """``magpie+latent_pca`` as ``MAGPIE + latent PCA``, all blocks without a density in one name."""
+    return (
+        features.replace(NO_DENSITY, NO_DENSITY_NAME)
+        .replace("magpie", "MAGPIE")
+        .replace("latent_pca", "latent PCA")
+        .replace("_", " ")
+        .replace("+", " + ")
+    )
 
 
 def needs_atoms(block: str) -> bool:

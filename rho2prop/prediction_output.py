@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from rho2prop.bundle_reading import COLUMNS, Prediction
+from rho2prop.description import NO_DENSITY, NO_DENSITY_NAME
 from rho2prop.elasticity import BULK, SHEAR, poisson_ratio
 from rho2prop.targets import TARGETS
 
@@ -67,8 +68,10 @@ def _block(one: Prediction) -> str:
         target = TARGETS[row.target]
         interval = f"{_short(row.lower)} … {_short(row.upper)}"
         label = f"{target.symbol}, {target.name}"
-        lines.append(f"  {label:24}{_short(row.value):>9}  {interval:<19}  {row.unit:8}  {row.model} ({row.features})")
-    for model, value in _poisson_ratios(one.table).items():
+        lines.append(
+            f"  {label:24}{_short(row.value):>9}  {interval:<19}  {row.unit:8}  {_named(row.model, row.features)}"
+        )
+    for model, value in _poisson_ratios(one.table, _named).items():
         lines.append(f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model}, from its K and G")
     mark = "! " if one.novelty.is_far else "  "
     lines.append(f"{mark}training set: {one.novelty.text}")
@@ -76,14 +79,18 @@ def _block(one: Prediction) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _poisson_ratios(table: pd.DataFrame) -> dict[str, float]:
+def _named(model: str, features: str) -> str:
+    return f"{model} ({features.replace(NO_DENSITY, NO_DENSITY_NAME)})"
+
+
+def _poisson_ratios(table: pd.DataFrame, named: Callable[[str, str], str] = "{} ({})".format) -> dict[str, float]:
     """Of each model and feature set that predict K and G above zero, which bounds it to between −1 and ½."""
     values = table.pivot(index=["model", "features"], columns="target", values="value")
     if not {BULK, SHEAR} <= set(values):
         return {}
     stable = values[(values[BULK] > 0) & (values[SHEAR] > 0)]
     ratios = poisson_ratio(stable[BULK], stable[SHEAR])
-    names = (f"{model} ({features})" for model, features in stable.index)
+    names = (named(model, features) for model, features in stable.index)
     return {name: float(ratio) for name, ratio in zip(names, ratios, strict=True)}
 
 

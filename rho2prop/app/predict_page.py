@@ -10,6 +10,7 @@ from rho2prop.app.context import Context
 from rho2prop.app.density_panel import DensityPanel
 from rho2prop.app.layout import ProgressLine, frame, message
 from rho2prop.app.settings import in_mb, path_below
+from rho2prop.description import blocks_text
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
 
@@ -174,7 +175,7 @@ def _table_row(row: dict, key: int) -> dict:
         "value": f"{row['value']:.4g}",
         "interval": f"{_end(row['lower'])} … {_end(row['upper'])}",
         "unit": row["unit"],
-        "features": row["features"],
+        "features": blocks_text(row["features"]),
     }
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rho2prop.description import COMPOSITION_BLOCKS, STRUCTURE_BLOCKS
+from rho2prop.description import blocks_text
 from rho2prop.report.data import FROM_KG, is_derived, kind_of, uses_density
 from rho2prop.report.numbers import plus_minus, significant
 from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, style
@@ -31,8 +31,6 @@ SHORT_NAMES = {
     "graph_network": "GNN",
 }
 SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system"}
-NO_DENSITY = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS])
-NO_DENSITY_NAME = "all without density"
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
 
@@ -41,17 +39,6 @@ def model_name(model: str) -> str:
     """A model as the reader knows it."""
     return (
         f"{model_name(model.removesuffix(FROM_KG))} (from K, G)" if is_derived(model) else MODEL_NAMES.get(model, model)
-    )
-
-
-def blocks_text(features: str) -> str:
-    """``magpie+latent_pca`` as ``MAGPIE + latent PCA``, all blocks without a density in one name."""
-    return (
-        features.replace(NO_DENSITY, NO_DENSITY_NAME)
-        .replace("magpie", "MAGPIE")
-        .replace("latent_pca", "latent PCA")
-        .replace("_", " ")
-        .replace("+", " + ")
     )
 
 

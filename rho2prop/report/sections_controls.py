@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from rho2prop.description import blocks_text
 from rho2prop.report.blocks import Heading, Row, Table, Text
 from rho2prop.report.data import FROM_KG, Run, is_derived, uses_density
-from rho2prop.report.figures_models import SPLIT_NAMES, blocks_text, model_name
+from rho2prop.report.figures_models import SPLIT_NAMES, model_name
 from rho2prop.report.numbers import DASH, plus_minus
 from rho2prop.targets import TARGETS
 

@@ -1,8 +1,9 @@
 """Section on the largest errors."""
 
+from rho2prop.description import blocks_text
 from rho2prop.report.blocks import Row, Section, Table, Text
 from rho2prop.report.data import Run
-from rho2prop.report.figures_models import blocks_text, model_name
+from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import DASH, significant
 from rho2prop.targets import TARGETS
 

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from rho2prop.description import blocks_text
 from rho2prop.learning_curve import ALL
 from rho2prop.report import figures_models
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
 from rho2prop.report.data import Run, is_derived
-from rho2prop.report.figures_models import blocks_text, model_name
+from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import DASH, plus_minus
 from rho2prop.targets import TARGETS
 

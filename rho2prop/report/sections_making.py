@@ -8,10 +8,11 @@ import pandas as pd
 import yaml
 
 import rho2prop
+from rho2prop.description import blocks_text
 from rho2prop.report import paper
 from rho2prop.report.blocks import Code, Heading, Items, Row, Section, Table, Text, Tiles
 from rho2prop.report.data import Run, density_gain, is_derived, summarise, uses_density
-from rho2prop.report.figures_models import blocks_text, model_name
+from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
 from rho2prop.report.sections_models import percent, split_name
 from rho2prop.targets import TARGETS

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from rho2prop.description import NO_DENSITY, NO_DENSITY_NAME, blocks_text
 from rho2prop.report import figures_models, paper
 from rho2prop.report.blocks import Figure, Heading, Row, Section, Table, Text
 from rho2prop.report.data import (
@@ -13,7 +14,7 @@ from rho2prop.report.data import (
     pooled_predictions,
     summarise,
 )
-from rho2prop.report.figures_models import NO_DENSITY, NO_DENSITY_NAME, SPLIT_NAMES, blocks_text, model_name
+from rho2prop.report.figures_models import SPLIT_NAMES, model_name
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
 from rho2prop.report.sections_controls import controls
 from rho2prop.targets import TARGETS

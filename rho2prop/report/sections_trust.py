@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from rho2prop.description import blocks_text
 from rho2prop.report import figures_trust
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
-from rho2prop.report.figures_models import blocks_label, blocks_text, model_name
+from rho2prop.report.figures_models import blocks_label, model_name
 from rho2prop.report.figures_trust import BAR_PERCENT, KINDS, PAPER_PERCENT
 from rho2prop.report.numbers import DASH, count, decimals, significant
 from rho2prop.robustness import summarise

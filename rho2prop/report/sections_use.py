@@ -2,10 +2,11 @@
 
 import pandas as pd
 
+from rho2prop.description import blocks_text
 from rho2prop.report import figures_models, paper
 from rho2prop.report.blocks import Figure, Items, Row, Section, Table, Text
 from rho2prop.report.data import Run, uses_density
-from rho2prop.report.figures_models import blocks_label, blocks_text, model_name
+from rho2prop.report.figures_models import blocks_label, model_name
 from rho2prop.report.numbers import DASH, decimals, plus_minus
 from rho2prop.report.sections_data import MAX_ROWS
 from rho2prop.report.sections_models import shares_of, short_target, split_name

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
+from rho2prop.description import blocks_text
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
-from rho2prop.report.figures_models import blocks_label, blocks_text
+from rho2prop.report.figures_models import blocks_label
 from rho2prop.report.numbers import duration, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 from rho2prop.report.sections_controls import against_controls
