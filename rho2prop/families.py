@@ -21,7 +21,7 @@ from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 Predictor = Callable[[DesignMatrix], dict[str, np.ndarray]]
 MEAN, LIGHTGBM, PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
-PROCESS_WEIGHT = 0.9  # of the Gaussian process in the blend, the rest is LightGBM's: benchmarks/held_out_scores.py
+PROCESS_WEIGHT = 0.9  # of the Gaussian process in the blend, the rest is LightGBM's: docs/method.md
 SINGLE_TASK = "multiscale_cnn_single"  # one network for each target instead of one for all
 
 

@@ -1,6 +1,7 @@
 """Gaussian process with trends and one length scale per block, the blend with LightGBM, the share of whole blocks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,13 @@ import pytest
 import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from standins.densities import gaussian_density
 
 from rho2prop import families, gaussian_process, importance
 from rho2prop.blocks import DesignMatrix
+from rho2prop.description import describe
 from rho2prop.errors import InputError
+from rho2prop.gaussian_process import SCALES
 
 BULK, FORMATION = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
 BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
@@ -89,6 +93,14 @@ def test_it_finds_the_power_law_of_a_scale():
     )
     far = np.array([[5.0, 0.0], [-5.0, 0.0]])
     np.testing.assert_allclose(process.predict(far), 90 * np.exp(0.7 * far[:, 0]), rtol=0.05)
+
+
+def test_the_scales_are_columns_of_the_blocks():
+    """A renamed column would leave its trend out without a word."""
+    density = gaussian_density()
+    tables = describe(replace(density, superposition=density.values), "x", {name.split(".")[0] for name in SCALES})
+    columns = {f"{block}.{column}" for block, table in tables.items() for column in table}
+    assert set(SCALES) <= columns
 
 
 def test_elements_contribute_by_their_share():
