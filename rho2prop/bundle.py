@@ -29,9 +29,9 @@ from rho2prop.bundle_check import (
 )
 from rho2prop.collection import block_data, read_materials, require_one_kind, write_table
 from rho2prop.description import TABLE_BLOCKS
+from rho2prop.element_tables import magpie_table
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
-from rho2prop.magpie_table import element_table
 from rho2prop.metrics import summarise
 from rho2prop.novelty import fit_training_space
 from rho2prop.regression import collect_metrics
@@ -105,7 +105,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
         intervals = _write_intervals(run.folds, regressors, config["intervals"]["coverage"], temporary)
         calibrated = {record["target"] for record in intervals["calibrations"]}
         elements = _write_training(materials, blocks, temporary)
-        properties, table = element_table()
+        properties, table = magpie_table()
         np.savez_compressed(temporary / MAGPIE, properties=np.array(properties), table=table)
         write_table(summarise(collect_metrics(run.folds)), temporary / METRICS)
         shutil.copyfile(run.intervals, temporary / COVERAGE)

@@ -21,7 +21,6 @@ from rho2prop.description import describe, needs_atoms
 from rho2prop.elasticity import derive_from_kg
 from rho2prop.errors import InputError
 from rho2prop.intervals import Calibration
-from rho2prop.magpie_table import magpie_row
 from rho2prop.novelty import Novelty, TrainingSpace
 from rho2prop.splits import FINAL_FOLD, FINAL_SPLIT
 from rho2prop.targets import TARGETS
@@ -245,9 +244,8 @@ class Bundle:
 
     def _blocks(self, density: Density, name: str, regressors: list["_Regressor"]) -> BlockData:
         """Every feature block that a regressor or the distance to the training set needs."""
-        wanted = {block for one in regressors for block in one.blocks} | {"fingerprint"}
-        tables = describe(density, name, wanted - {"magpie"})  # the bundle has MAGPIE's table of the elements
-        tables["magpie"] = pd.DataFrame([magpie_row(density.numbers, *self._magpie)], index=[name])
+        wanted = {block for one in regressors for block in one.blocks} | {"magpie", "fingerprint"}
+        tables = describe(density, name, wanted)
         if not wanted & {LATENT, LATENT_PCA}:
             return BlockData(tables)
         from rho2prop.encoding import encode_averaged

@@ -1,38 +1,36 @@
 """Feature blocks that need no density: composition (MAGPIE) and crystal structure."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
-from pymatgen.core import Element, Structure
+from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from scipy import constants
 
+from rho2prop import element_tables
+from rho2prop.element_tables import of_elements
+from rho2prop.magpie_table import magpie_row
+
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 SYMMETRY_TOLERANCE_ANG = 0.01
-COHESIVE_ENERGY = "cohesive_energy_ev_per_atom"  # the one column of the block cohesion
+COHESIVE_ENERGY = element_tables.COHESIVE_ENERGY  # the one column of the block cohesion
 ANG3_PER_CM3_PER_MOL = 1e24 / constants.Avogadro
 GPA_PER_EV_PER_ANG3 = constants.electron_volt * 1e30 / 1e9
+GRAM_PER_U, CM3_PER_ANG3 = 1.6605390689199997e-24, 1e-8**3  # CODATA 2022; both rounded as pymatgen rounds them
 HEAVIEST = 103  # atomic number of the last element of the block composition
 BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
 
 
 def magpie_features(structures: dict[str, Structure]) -> pd.DataFrame:
-    """The 132 MAGPIE composition descriptors by matminer.
+    """The 132 MAGPIE composition descriptors, as matminer's preset "magpie".
 
-    Source: L. Ward et al., npj Comput. Mater. 2, 16028 (2016); matminer preset "magpie".
+    Source: L. Ward et al., npj Comput. Mater. 2, 16028 (2016).
 
     Returns
     -------
     pandas.DataFrame
         Index ``material_id``, one column per descriptor.
     """
-    from matminer.featurizers.composition import ElementProperty
-
-    featurizer = ElementProperty.from_preset("magpie", impute_nan=False)
-    names = featurizer.feature_labels()
-    rows = {name: featurizer.featurize(structure.composition) for name, structure in structures.items()}
-    return _frame(rows, names)
+    return _table({name: magpie_row(_numbers(structure)) for name, structure in structures.items()})
 
 
 def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
@@ -43,14 +41,13 @@ def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
     pandas.DataFrame
         Index ``material_id``. Lengths in Å, volumes in Å³, mass density in g/cm³.
     """
-    rows = {name: _structure_row(structure) for name, structure in structures.items()}
-    return _frame({name: list(row.values()) for name, row in rows.items()}, list(next(iter(rows.values()), {})))
+    return _table({name: _structure_row(structure) for name, structure in structures.items()})
 
 
 def cohesion_features(structures: dict[str, Structure]) -> pd.DataFrame:
     """Mean cohesive energy of the elements: minus the formation energy that a compound has if it gains no bond.
 
-    Source: ``rho2prop.formation.cohesive_energies_ev``. Models learn the formation energy relative to it
+    Source: C. Kittel (``rho2prop.element_tables``). Models learn the formation energy relative to it
     (``rho2prop.families``).
 
     Returns
@@ -58,14 +55,12 @@ def cohesion_features(structures: dict[str, Structure]) -> pd.DataFrame:
     pandas.DataFrame
         Index ``material_id``, one column in eV per atom; blank where an element has no measured value.
     """
-    from rho2prop.formation import cohesive_energies_ev
-
-    cohesive_ev = cohesive_energies_ev()
     rows = {}
     for name, structure in structures.items():
-        fractions = structure.composition.fractional_composition
-        rows[name] = [sum(share * cohesive_ev.get(element.symbol, np.nan) for element, share in fractions.items())]
-    return _frame(rows, [COHESIVE_ENERGY])
+        numbers, shares = _elements(structure)
+        # added up one by one: a sum of NumPy may differ in its last bit
+        rows[name] = {COHESIVE_ENERGY: sum((shares * of_elements(COHESIVE_ENERGY, numbers)).tolist())}
+    return _table(rows)
 
 
 def composition_features(structures: dict[str, Structure]) -> pd.DataFrame:
@@ -76,12 +71,12 @@ def composition_features(structures: dict[str, Structure]) -> pd.DataFrame:
     pandas.DataFrame
         Index ``material_id``, one column for each element up to lawrencium; rows add up to 1.
     """
-    symbols = [Element.from_Z(number).symbol for number in range(1, HEAVIEST + 1)]
+    symbols = element_tables.symbols()
     rows = {}
     for name, structure in structures.items():
-        fractions = structure.composition.fractional_composition.get_el_amt_dict()
-        rows[name] = [fractions.get(symbol, 0.0) for symbol in symbols]
-    return _frame(rows, symbols)
+        share_of = {symbols[number - 1]: share for number, share in zip(*_elements(structure), strict=True)}
+        rows[name] = {symbol: share_of.get(symbol, 0.0) for symbol in symbols[:HEAVIEST]}
+    return _table(rows)
 
 
 def element_features(structures: dict[str, Structure]) -> pd.DataFrame:
@@ -97,31 +92,20 @@ def element_features(structures: dict[str, Structure]) -> pd.DataFrame:
         the mean moduli and of the cohesive energy density, since moduli are products of powers of them; blank where no
         element of the material has a value.
     """
-    from rho2prop.formation import cohesive_energies_ev
-
-    cohesive_ev = cohesive_energies_ev()
-    rows = {name: _element_row(structure, cohesive_ev) for name, structure in structures.items()}
-    return _frame({name: list(row.values()) for name, row in rows.items()}, list(next(iter(rows.values()), {})))
+    return _table({name: _element_row(structure) for name, structure in structures.items()})
 
 
-def _element_row(structure: Structure, cohesive_ev: dict[str, float]) -> dict[str, float]:
-    elements, shares = zip(*structure.composition.fractional_composition.items(), strict=True)
-    shares = np.array(shares)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No (data available|Pauling)")  # blank then
-        values = {
-            COHESIVE_ENERGY: [cohesive_ev.get(element.symbol) for element in elements],
-            "bulk_modulus_gpa": [element.bulk_modulus for element in elements],
-            "shear_modulus_gpa": [element.rigidity_modulus for element in elements],
-            "volume_per_atom_ang3": [
-                None if element.molar_volume is None else element.molar_volume * ANG3_PER_CM3_PER_MOL
-                for element in elements
-            ],
-        }
-        negativity = np.array([element.X for element in elements], dtype=float)
+def _element_row(structure: Structure) -> dict[str, float]:
+    numbers, shares = _elements(structure)
+    values = {
+        COHESIVE_ENERGY: of_elements(COHESIVE_ENERGY, numbers),
+        "bulk_modulus_gpa": of_elements(element_tables.BULK_MODULUS, numbers),
+        "shear_modulus_gpa": of_elements(element_tables.SHEAR_MODULUS, numbers),
+        "volume_per_atom_ang3": of_elements(element_tables.MOLAR_VOLUME, numbers) * ANG3_PER_CM3_PER_MOL,
+    }
+    negativity = of_elements(element_tables.ELECTRONEGATIVITY, numbers)
     row = {}
-    for name, given in values.items():
-        one = np.array([np.nan if value is None else float(value) for value in given])
+    for name, one in values.items():
         known = ~np.isnan(one)
         row[f"{name}_mean"] = np.average(one[known], weights=shares[known]) if known.any() else np.nan
         row[f"{name}_min"] = one[known].min() if known.any() else np.nan
@@ -148,11 +132,9 @@ def space_group_number(structure: Structure) -> int:
 
 
 def _structure_row(structure: Structure) -> dict[str, float]:
-    from pymatgen.analysis.local_env import CovalentRadius  # seconds, and every job imports this module
-
     analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG)
     primitive = analyzer.find_primitive() or structure
-    radii = np.array([CovalentRadius.radius[site.specie.symbol] for site in structure])
+    radii = element_tables.covalent_radii_ang(_numbers(structure))
     cutoff = 2 * BOND_FACTOR * radii.max() + 1.0
     nearest, relative, coordination = [], [], []
     while len(nearest) < len(structure):
@@ -168,7 +150,7 @@ def _structure_row(structure: Structure) -> dict[str, float]:
             coordination.append(np.sum(distances < BOND_FACTOR * sums))
     return {
         "volume_per_atom_ang3": structure.volume / len(structure),
-        "mass_density_g_cm3": float(structure.density),
+        "mass_density_g_cm3": _mass_u(structure) * GRAM_PER_U / (structure.volume * CM3_PER_ANG3),
         "packing_fraction": 4 / 3 * np.pi * np.sum(radii**3) / structure.volume,
         "nearest_distance_min_ang": min(nearest),
         "nearest_distance_mean_ang": np.mean(nearest),
@@ -184,6 +166,22 @@ def _structure_row(structure: Structure) -> dict[str, float]:
     }
 
 
-def _frame(rows: dict[str, list], columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
-    return frame.rename_axis("material_id")
+def _numbers(structure: Structure) -> np.ndarray:
+    return np.array(structure.atomic_numbers)
+
+
+def _elements(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Atomic numbers in the order of the sites, which the last bit of sums depends on, and shares of the atoms."""
+    fractions = structure.composition.fractional_composition
+    return np.array([element.Z for element in fractions]), np.array(list(fractions.values()))
+
+
+def _mass_u(structure: Structure) -> float:
+    """Mass of the cell in u."""
+    amounts = structure.composition
+    masses = of_elements(element_tables.MASS, [element.Z for element in amounts])
+    return sum(amount * mass for amount, mass in zip(amounts.values(), masses.tolist(), strict=True))
+
+
+def _table(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("material_id")

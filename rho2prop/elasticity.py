@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import constants
 
+from rho2prop.element_tables import MASS, of_elements
+
 POISSON = "poisson_ratio"  # no target: it has no labels of its own
 BULK, SHEAR, YOUNG, DEBYE = (
     "bulk_modulus_gpa",
@@ -67,7 +69,8 @@ def mean_atomic_mass_u(formula: str) -> float:
     from pymatgen.core import Composition
 
     composition = Composition(formula)
-    return float(composition.weight / composition.num_atoms)
+    masses = of_elements(MASS, [element.Z for element in composition]).tolist()
+    return sum(amount * mass for amount, mass in zip(composition.values(), masses, strict=True)) / composition.num_atoms
 
 
 def derive_from_kg(predicted: pd.DataFrame, materials: pd.DataFrame) -> pd.DataFrame:

@@ -7,12 +7,10 @@ import pandas as pd
 from pymatgen.core import Structure
 from tqdm import tqdm
 
+from rho2prop import element_tables
 from rho2prop.dft.outcome import collect
 from rho2prop.errors import InputError
 from rho2prop.structures import read_structure
-
-# half the dissociation energy of H2 at 0 K (Huber & Herzberg 1979), in eV; Kittel's table begins with Li
-COHESIVE_ENERGY_OF_HYDROGEN_EV = 2.239
 
 
 def formation_energy_ev_per_atom(energy_ev: float, structure: Structure, atoms_ev: dict[str, float]) -> float | None:
@@ -70,11 +68,9 @@ def elements_of(structure_paths: list[str]) -> list[str]:
 def cohesive_energies_ev() -> dict[str, float]:
     """Experimental energy in eV per atom from each element's stable phase to free atoms, by symbol.
 
-    C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), table 1 of chapter 3, as matminer ships it;
-    for molecules half the dissociation energy, as there.
+    C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), table 1 of chapter 3; for molecules half the
+    dissociation energy, as there.
     """
-    from matminer.utils.data import CohesiveEnergyData
-
-    table = CohesiveEnergyData(impute_nan=False).cohesive_energy_data
-    known = {symbol: float(value) for symbol, value in table.items() if math.isfinite(value)}
-    return {"H": COHESIVE_ENERGY_OF_HYDROGEN_EV, **known}
+    symbols = element_tables.symbols()
+    values = element_tables.of_elements(element_tables.COHESIVE_ENERGY, range(1, len(symbols) + 1)).tolist()
+    return {symbol: value for symbol, value in zip(symbols, values, strict=True) if math.isfinite(value)}

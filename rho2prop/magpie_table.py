@@ -1,45 +1,20 @@
-"""MAGPIE descriptors from a stored table of elements: matminer's numbers to the last bit, without importing it.
-
-A model bundle carries the table, so that its features stay what they were at training whatever matminer is installed.
-"""
+"""MAGPIE descriptors from the frozen tables of the elements: matminer's numbers to the last bit, without it."""
 
 import numpy as np
 
-from rho2prop.errors import InputError
+from rho2prop.element_tables import checked, magpie_table
 
 STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
 PREFIX = "MagpieData"
-LARGEST_ATOMIC_NUMBER = 118
 
 
-def element_table() -> tuple[list[str], np.ndarray]:
-    """Elemental properties of matminer's preset "magpie".
-
-    Returns
-    -------
-    list
-        Names of the properties.
-    np.ndarray
-        Values in matminer's units, shape (118, P), row Z − 1; NaN where unknown.
-    """
-    from matminer.featurizers.composition import ElementProperty
-    from pymatgen.core import Element
-
-    featurizer = ElementProperty.from_preset("magpie", impute_nan=False)
-    elements = [Element.from_Z(number) for number in range(1, LARGEST_ATOMIC_NUMBER + 1)]
-    source, names = featurizer.data_source, list(featurizer.features)
-    return names, np.array([[source.get_elemental_property(e, name) for name in names] for e in elements], dtype=float)
-
-
-def magpie_row(numbers: np.ndarray, properties: list[str], table: np.ndarray) -> dict[str, float]:
+def magpie_row(numbers: np.ndarray) -> dict[str, float]:
     """The MAGPIE descriptors of a crystal.
 
     Parameters
     ----------
     numbers
         Atomic numbers of the cell, shape (n,).
-    properties, table
-        As ``element_table`` gives them.
 
     Returns
     -------
@@ -49,10 +24,9 @@ def magpie_row(numbers: np.ndarray, properties: list[str], table: np.ndarray) ->
     found, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     order = np.argsort(first)  # sums depend on the order of the terms in their last bit: that of the sites, as matminer
     elements, weights = found[order], counts[order].astype(float)
-    if elements.min() < 1 or elements.max() > len(table):
-        raise InputError("atomic numbers", f"{elements.min()} to {elements.max()}", f"Give 1 to {len(table)}")
+    properties, table = magpie_table()
     row = {}
-    for name, values in zip(properties, table[elements - 1].T, strict=True):
+    for name, values in zip(properties, table[checked(elements) - 1].T, strict=True):
         row |= {f"{PREFIX} {statistic} {name}": x for statistic, x in _statistics(values, weights).items()}
     return row
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from pymatgen.core import Structure
 
+from rho2prop.element_tables import covalent_radii_ang
+
 DECAY = 8.0  # stiffness exp(−DECAY (x − 1)), x = distance over the sum of covalent radii
 TRANSVERSE = (0.03, 0.2)  # stiffness against sidewise motion over that along the bond: nearly central; directional
 REACH = 2.0  # neighbours within this multiple of twice the largest covalent radius, at least LEAST_REACH_ANG
@@ -98,9 +100,7 @@ def moduli(tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _springs(structure: Structure) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """First and second atom, vector in Å and stiffness of all springs, each from both of its ends."""
-    from pymatgen.analysis.local_env import CovalentRadius  # seconds, and every job imports this module's neighbours
-
-    radii = np.array([CovalentRadius.radius[site.specie.symbol] for site in structure])
+    radii = covalent_radii_ang(structure.atomic_numbers)
     reach_ang = max(REACH * 2 * radii.max(), LEAST_REACH_ANG)
     starts, ends, images, lengths = structure.get_neighbor_list(reach_ang)
     while len(np.unique(starts)) < len(structure):  # atoms far from all others

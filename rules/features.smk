@@ -22,7 +22,13 @@ rule write_descriptors:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        code=code_digest("descriptors.py", "formation.py", "springs.py"),
+        code=code_digest(
+            "descriptors.py",
+            "element_tables.py",
+            "data/element_tables.json",
+            "magpie_table.py",
+            "springs.py",
+        ),
     script:
         SCRIPTS / "write_descriptors.py"
 

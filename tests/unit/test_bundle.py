@@ -12,10 +12,8 @@ from bundle_run import CONFIG, ENGINE, finished_run
 from rho2prop import __version__
 from rho2prop.bundle import write_bundle
 from rho2prop.bundle_check import SUFFIXES, VERSION
-from rho2prop.descriptors import magpie_features
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
-from rho2prop.magpie_table import element_table, magpie_row
 from rho2prop.metrics import summarise
 from rho2prop.regression import collect_metrics
 from rho2prop.targets import TARGETS
@@ -88,22 +86,6 @@ def test_the_calibration_is_that_of_all_out_of_fold_residuals(made, manifest):
             for key, calibration in calibrations(folder, 0.8).items():
                 assert records[key]["power"] == calibration.power
                 np.testing.assert_array_equal(scores[records[key]["scores"]], calibration.scores)
-
-
-def test_magpie_from_the_table_is_matminers_to_the_last_bit():
-    from pymatgen.core import Lattice, Structure
-
-    rng = np.random.default_rng(3)
-    structures = {}
-    for i in range(40):
-        numbers = rng.choice(rng.integers(1, 100, rng.integers(1, 7)), rng.integers(1, 15))
-        structures[f"s{i}"] = Structure(Lattice.cubic(30), numbers, rng.uniform(size=(len(numbers), 3)))
-    expected = magpie_features(structures)
-    properties, table = element_table()
-    for name, structure in structures.items():
-        row = magpie_row(np.array(structure.atomic_numbers), properties, table)
-        assert list(row) == list(expected.columns)
-        np.testing.assert_array_equal(list(row.values()), expected.loc[name].to_numpy())
 
 
 def test_what_does_not_belong_together_is_refused(made, tmp_path):
