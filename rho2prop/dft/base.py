@@ -1,14 +1,14 @@
 """One interface to every source of densities.
 
 An engine is a module of this package with the functions of ``Engine``. ``compute`` writes inputs, runs and
-reads, returns a ``Calculation`` and raises ``EngineError`` (or ``InputError``) where there is no density to be
-trusted. What it leaves in its working folder becomes the material's result folder.
+reads, returns a ``Calculation`` and raises ``EngineError`` (or ``InputError``) where the material gives no density to
+be trusted; ``rho2prop.dft.failures`` says what becomes of this and of any other exception. What an engine leaves in its
+working folder becomes the material's result folder.
 """
 
 import importlib
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from rho2prop import __version__
 from rho2prop.atomic import atomic
 from rho2prop.density import Density, write_npz
+from rho2prop.dft.failures import EngineError, SetupError, job_failure, job_failures
 from rho2prop.dft.outcome import Outcome
 from rho2prop.errors import InputError
 from rho2prop.structures import read_structure
@@ -31,38 +32,6 @@ ENGINES = {
     "files": "rho2prop.dft.files",
 }
 BOX_STRETCH = (1.0, 1.05, 1.1)  # unequal edges: the box must not impose a cubic field on an open shell
-
-
-class EngineError(Exception):
-    """An engine could not give a converged density; the text is the reason, in one line.
-
-    Parameters
-    ----------
-    reason
-        Why, in one line.
-    corrections, protocol_changes
-        What was tried, for the record.
-    resumable
-        Whether the scratch folder is worth keeping: a later run can go on from there.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        corrections: list[str] | None = None,
-        protocol_changes: list[str] | None = None,
-        resumable: bool = False,
-    ):
-        super().__init__(reason)
-        self.corrections, self.protocol_changes = list(corrections or []), list(protocol_changes or [])
-        self.resumable = resumable
-
-
-class Unfinished(Exception):
-    """No outcome yet: the run stopped before its time limit, or this machine lacks what it needs (program, network).
-
-    The job fails with this message, the scratch folder is kept, and the next attempt goes on.
-    """
 
 
 @dataclass(frozen=True)
@@ -145,7 +114,7 @@ def load_engine(name: str) -> Engine:
         return importlib.import_module(ENGINES[name])
     except ImportError as error:
         mend = f"Install {name} in the environment of this run, or choose another engine"
-        raise InputError("dft.engine", f"{name} cannot be imported ({error})", mend) from error
+        raise SetupError("dft.engine", f"{name} cannot be imported ({error})", mend) from error
 
 
 def atom_in_box(symbol: str, box_ang: float) -> Structure:
@@ -192,7 +161,9 @@ def run_material(
     Raises
     ------
     Unfinished
-        The run stopped before its time limit; the next attempt goes on from ``scratch``.
+        No outcome is written, because the fault is not the material's (memory, disk, network, time limit, a killed
+        child, set-up): the next attempt resumes from ``scratch``. Any other exception is a bug and leaves no outcome
+        either.
     """
     module = load_engine(engine)
 
@@ -203,7 +174,7 @@ def run_material(
         write_npz(calculation.density, folder / "density.npz")
         return calculation
 
-    return _recorded(material_id, engine, module.version(settings), calculate, out_dir, threads, _path(scratch))
+    return _recorded(material_id, engine, module, settings, calculate, out_dir, threads, _path(scratch))
 
 
 def run_atom(
@@ -235,7 +206,7 @@ def run_atom(
         task = Task(symbol, box, None, threads, _path(scratch), launch, deadline_s)
         return module.compute_atom(task, settings, folder)
 
-    return _recorded(symbol, engine, module.version(settings), calculate, out_dir, threads, _path(scratch))
+    return _recorded(symbol, engine, module, settings, calculate, out_dir, threads, _path(scratch))
 
 
 def _path(path: Path | str | None) -> Path | None:
@@ -245,28 +216,26 @@ def _path(path: Path | str | None) -> Path | None:
 def _recorded(
     name: str,
     engine: str,
-    engine_version: str,
+    module: Engine,
+    settings: dict,
     calculate: Callable[[Path], Calculation],
     out_dir: Path | str,
     threads: int,
     scratch: Path | None,
 ) -> Outcome:
-    """Run ``calculate`` in a folder that appears as ``out_dir`` with its outcome, however it ends."""
+    """Run ``calculate`` in a folder that appears as ``out_dir`` with its outcome, or not at all."""
     start = time.perf_counter()
     reason, calculation, failure = "", None, None
-    with atomic(out_dir) as folder:
+    with job_failures(name, engine), atomic(out_dir) as folder:
+        engine_version = module.version(settings)
         folder.mkdir()
         try:
             with threadpool_limits(limits=threads):
                 calculation = calculate(folder)
-        except Unfinished:
-            raise
         except (EngineError, InputError) as error:
+            if job_failure(error, name) is not None:
+                raise
             failure, reason = error, _one_line(str(error))
-        except Exception as error:  # an engine may raise anything; the chain must go on without this material
-            failure, reason = error, _one_line(f"{type(error).__name__}: {error}")
-            (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        if failure is not None:
             (folder / "density.npz").unlink(missing_ok=True)
         density = calculation.density if calculation else None
         wall_time_s = time.perf_counter() - start

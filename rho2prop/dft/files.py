@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from rho2prop import __version__
-from rho2prop.dft.base import Calculation, EngineError, Task
+from rho2prop.dft.base import Calculation, Task, load_engine
+from rho2prop.dft.failures import EngineError
 from rho2prop.volumetric import read_density
 
 
@@ -29,7 +30,6 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         raise EngineError(f"{task.material_id} has no density: fill in the column density of the materials table")
     density = read_density(task.density_path, settings["kind"], task.structure)
     if settings["superposition"] == "gpaw" and density.superposition is None:
-        from rho2prop.dft import gpaw  # the engine, only where it is asked for
-
+        gpaw = load_engine("gpaw")  # only where it is asked for
         density = gpaw.with_superposition(density, settings["ecut_ev"], settings["xc"])
     return Calculation(density)

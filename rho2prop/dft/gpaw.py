@@ -15,7 +15,9 @@ from pymatgen.core import Structure
 
 from rho2prop.density import Density
 from rho2prop.dft import gpaw_atom
-from rho2prop.dft.base import Calculation, EngineError, Task
+from rho2prop.dft.base import Calculation, Task
+from rho2prop.dft.failures import EngineError
+from rho2prop.dft.gpaw_failures import ground_state_failures, require_datasets
 
 MAGNETIC_ELEMENTS = {"Cr", "Mn", "Fe", "Co", "Ni"}
 LARGEST_MOMENT_MUB = {True: 5.0, False: 0.6}  # magnetic element or not, as the Materials Project starts them
@@ -48,7 +50,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     work_dir
         Folder for GPAW's log, ``gpaw.txt``.
     """
-    _require_datasets(task.structure, settings["xc"])
+    require_datasets(task.structure.symbol_set, settings["xc"])
     atoms = Atoms(
         numbers=task.structure.atomic_numbers,
         cell=task.structure.lattice.matrix,
@@ -72,11 +74,10 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
             txt=log,
         )
         atoms.calc = calculator
-        try:
+        with ground_state_failures(calculator, settings):
             energy_ev = float(atoms.get_potential_energy())
-        except gpaw.KohnShamConvergenceError as error:
-            reason = f"GPAW did not converge within {settings['max_iterations']} iterations ({error})"
-            raise EngineError(reason) from error
+            if not np.isfinite(energy_ev):
+                raise FloatingPointError("the energy is not a number")
         moment_mub = float(calculator.get_magnetic_moment()) if polarised else None
         values = valence_density(calculator)
         superposition = superposed_density(calculator) if settings["superposition"] else None
@@ -105,15 +106,9 @@ def compute_atom(task: Task, settings: dict, work_dir: Path) -> Calculation:
     work_dir
         Folder for GPAW's log, ``gpaw.txt``.
     """
-    _require_datasets(task.structure, settings["xc"])
+    require_datasets(task.structure.symbol_set, settings["xc"])
     with open(work_dir / "gpaw.txt", "w", encoding="utf-8") as log:
         return gpaw_atom.ground_state(task, settings, log)
-
-
-def _require_datasets(structure: Structure, xc: str) -> None:
-    for symbol in sorted({site.specie.symbol for site in structure}):
-        if not any(list(Path(folder).glob(f"{symbol}.{xc}*")) for folder in gpaw.setup_paths):
-            raise EngineError(f"GPAW has no {xc} dataset for {symbol}: remove the material or use another engine")
 
 
 def k_mesh(lattice: np.ndarray, spacing_per_ang: float) -> tuple[int, int, int]:
@@ -187,11 +182,14 @@ def with_superposition(density: Density, ecut_ev: float, xc: str) -> Density:
     ------
     EngineError
         Another engine's density, or one on another grid than these settings give.
+    SetupError
+        The datasets of GPAW are not installed.
     """
     if not density.engine.lower().startswith("gpaw"):
         mend = "set dft.files.superposition: as_given"
         raise EngineError(f"the density is of {density.engine}, whose atoms are not GPAW's: {mend}")
     atoms = Atoms(numbers=density.numbers, cell=density.lattice, scaled_positions=density.frac_coords, pbc=True)
+    require_datasets(atoms.symbols, xc)
     calculator = LegacyGPAW(mode=gpaw.PW(ecut_ev), xc=xc, spinpol=False, txt=None)
     calculator.initialize(atoms)
     calculator.initialize_positions(atoms)

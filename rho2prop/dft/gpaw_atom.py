@@ -7,7 +7,9 @@ import gpaw
 from ase import Atoms
 from gpaw.calculator import GPAW as LegacyGPAW
 
-from rho2prop.dft.base import Calculation, EngineError, Task
+from rho2prop.dft.base import Calculation, Task
+from rho2prop.dft.failures import EngineError
+from rho2prop.dft.gpaw_failures import ground_state_failures
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,12 @@ def ground_state(task: Task, settings: dict, log: TextIO) -> Calculation:
             **attempt.parameters,
         )
         try:
-            energy_ev = float(atom.get_potential_energy())
-        except gpaw.KohnShamConvergenceError:
+            with ground_state_failures(atom.calc, settings):
+                energy_ev = float(atom.get_potential_energy())
+        except EngineError:
             continue
         moment_mub = float(atom.calc.get_magnetic_moment())
         return Calculation(None, energy_ev, corrections, protocol_changes, moment_mub)
-    reason = f"GPAW did not converge the atom within {settings['max_iterations']} iterations in any of the attempts"
+    reason = f"GPAW did not converge the atom within {settings['max_iterations']} iterations in any of the attempts: "
+    reason += "raise dft.gpaw.max_iterations, smearing_ev or atom_box_ang, or set dft.formation_energy to table"
     raise EngineError(reason, corrections, protocol_changes)

@@ -17,7 +17,8 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Chgcar
 
 from rho2prop.density import Density
-from rho2prop.dft.base import Calculation, EngineError, Task, Unfinished
+from rho2prop.dft.base import Calculation, Task
+from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.errors import InputError
 from rho2prop.mp_client import Patience, ServiceError, connect, with_retries
 from rho2prop.structures import checked_structure

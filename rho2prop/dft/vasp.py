@@ -23,7 +23,6 @@ only), the records of custodian and the ends of vasp.out, std_err.txt and of OUT
 The energy is VASP's "energy(sigma->0)", E0, of the density run (of the atom: of its only run).
 """
 
-import errno
 import shlex
 import shutil
 import time
@@ -37,11 +36,14 @@ from typing import TypeVar
 
 from pymatgen.core import Structure
 
-from rho2prop.dft.base import Calculation, EngineError, Task, Unfinished
+from rho2prop.dft.base import Calculation, Task
+from rho2prop.dft.failures import EngineError, SetupError, Unfinished
+from rho2prop.dft.vasp_causes import Crashed
 from rho2prop.dft.vasp_inputs import STEPS, Preset, incar_tags, load_preset, potcar_library
 from rho2prop.dft.vasp_output import (
     StepResult,
     corrections_of,
+    has_ended,
     keep_logs,
     protocol_changes_of,
     read_static_density,
@@ -50,7 +52,7 @@ from rho2prop.dft.vasp_output import (
     was_stopped,
 )
 from rho2prop.dft.vasp_restart import State, corrected, load_state, prepare_step, recorded
-from rho2prop.dft.vasp_run import Crashed, run_vasp
+from rho2prop.dft.vasp_run import run_vasp
 from rho2prop.errors import InputError
 
 STARTS = 2  # of a step: once more after a crash or a cut density
@@ -79,7 +81,9 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     EngineError
         No density to be trusted; the text says why.
     Unfinished
-        Stopped before ``task.deadline_s``, and the next attempt goes on; or this machine has no VASP or no POTCARs.
+        Stopped before ``task.deadline_s``, killed, out of memory or disk: the next attempt resumes.
+    SetupError
+        This machine has no VASP or no POTCARs, or VASP cannot start.
     """
     with _session(task, settings, work_dir) as run:
         structure, charge = task.structure, None
@@ -162,8 +166,8 @@ class _Session:
                 except Crashed as error:
                     for name in ("WAVECAR", "CHGCAR"):  # in case it died of them
                         (folder / name).unlink(missing_ok=True)
-                    if start == STARTS:
-                        raise EngineError(f"{error}, {STARTS} times", resumable=not error.disk_full) from error
+                    if start == STARTS or not error.again:
+                        raise error.verdict(self.task.material_id, start) from error
                     self._note(step, f"{error}: started again")
             self.state.finished.append(step)
             self.state.save()
@@ -203,9 +207,11 @@ class _Session:
         if was_stopped(folder):
             self._stopped(step)
         if not completed:
+            if not has_ended(folder):
+                self._stopped(step)
             try:  # the time ran out, but the run may have come to its end by itself
                 read_step(folder, step)
-            except (EngineError, InputError):
+            except (EngineError, InputError, Crashed):
                 self._stopped(step)
 
     def _stopped(self, step: str) -> None:
@@ -218,8 +224,11 @@ class _Session:
             reason = f"{step}: stopped before the end of the job {stops} times (dft.vasp.max_walltime_stops is {most})"
             raise EngineError(f"{reason}: give the rule more time", resumable=True)
         self.state.save()
-        where = f"{self.task.material_id}: stopped in step {step} before the end of the job (stop {stops} of {most})"
-        raise Unfinished(f"{where}: start the workflow again and it goes on from there")
+        problem = f"stopped in step {step} before the end of the job (stop {stops} of {most})"
+        mend = "Start the workflow again, which resumes there"
+        if self.task.scratch is None:
+            mend = "Give it more time: without a scratch folder it begins anew"
+        raise Unfinished(self.task.material_id, problem, mend)
 
     def _note(self, step: str, text: str) -> None:
         self.state.notes.setdefault(step, []).append(" ".join(text.split()))
@@ -243,14 +252,6 @@ def _session(task: Task, settings: Mapping, work_dir: Path) -> Iterator[_Session
             if run is not None:
                 error.corrections, error.protocol_changes = run.deviations()
             raise
-        except Unfinished as error:
-            if task.scratch is None:
-                raise EngineError(f"{error} (but there is no scratch folder to go on from)") from error
-            raise
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise EngineError(f"disk full: make room under {scratch} ({error})", resumable=True) from error
 
 
 def _command(task: Task, settings: Mapping, step: str) -> list[str]:
@@ -263,9 +264,9 @@ def _require_machine(task: Task, settings: Mapping) -> None:
     """Stop the job, without an outcome for the material, where nothing could be computed on this machine."""
     library = potcar_library()
     if library is None or not Path(library).expanduser().is_dir():
-        problem = f"is {library!r}, which is no folder" if library else "is not set"
-        raise Unfinished(f"PMG_VASP_PSP_DIR {problem}: set it to the folder of your POTCARs (pmg config -p)")
+        problem = f"is {library!r}, which is not a folder" if library else "is not set"
+        raise SetupError("PMG_VASP_PSP_DIR", problem, "Set it to the folder of your POTCARs (pmg config -p)")
     program = _command(task, settings, "")[0]
     if shutil.which(program) is None:
-        mend = "load the module of VASP, or correct dft.vasp.machine.binary and launch"
-        raise Unfinished(f"{program} is not found on this machine: {mend}")
+        mend = "Load the module of VASP, or correct dft.vasp.machine.binary and launch"
+        raise SetupError(program, "is not found on this machine", mend)

@@ -14,6 +14,7 @@ from pymatgen.io.vasp import sets
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, PotcarSingle
 from tqdm import tqdm
 
+from rho2prop.dft.failures import EngineError, SetupError, job_failure
 from rho2prop.errors import InputError
 from rho2prop.structures import read_structure
 
@@ -59,22 +60,22 @@ def load_preset(name: str) -> Preset:
         mend = (
             f"Set it to {', '.join(sorted(file.stem for file in PRESETS.glob('*.yaml')))} or the path of a .yaml file"
         )
-        raise InputError("dft.vasp.preset", f"there is no preset {name!r}", mend)
+        raise SetupError("dft.vasp.preset", f"there is no preset {name!r}", mend)
     mend = "Start from a copy of latentmatfusion.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read as YAML ({error})", mend) from error
+        raise SetupError(path, f"cannot be read as YAML ({error})", mend) from error
     if not isinstance(content, dict) or set(content) != KEYS:
         found = sorted(content) if isinstance(content, dict) else content
-        raise InputError(path, f"has the keys {found}, expected {sorted(KEYS)}", mend)
+        raise SetupError(path, f"has the keys {found}, expected {sorted(KEYS)}", mend)
     if set(content["steps"]) != set(STEPS):
-        raise InputError(path, f"has the steps {sorted(content['steps'])}, expected {sorted(STEPS)}", mend)
+        raise SetupError(path, f"has the steps {sorted(content['steps'])}, expected {sorted(STEPS)}", mend)
     for step, tags in {"incar": content["incar"], **content["steps"]}.items():
         texts = [tag for tag, value in tags.items() if isinstance(value, str) and value[:1] in "+-.0123456789"]
         if texts:
             problem = f"{step}.{texts[0]} is {tags[texts[0]]!r}, a text for YAML, expected a number"
-            raise InputError(path, problem, "Write 1.0e-5, not 1e-5")
+            raise SetupError(path, problem, "Write 1.0e-5, not 1e-5")
     return Preset(**content)
 
 
@@ -122,12 +123,12 @@ def write_inputs(
     folder.mkdir(parents=True, exist_ok=True)
     inputs = _input_set(structure, preset, step, settings or {})
     library = potcar_library()
-    symbols = inputs.potcar_symbols
+    symbols = _potcar_symbols(inputs, preset)
     if potcar_spec or (potcar_spec is None and library is None):
         (folder / "POTCAR.spec").write_text("\n".join(symbols) + "\n", encoding="utf-8")
     elif library is None:
         mend = "Set it to the folder of your POTCARs, laid out as pymatgen wants it (pmg config -p)"
-        raise InputError("PMG_VASP_PSP_DIR", "is not set in the environment", mend)
+        raise SetupError("PMG_VASP_PSP_DIR", "is not set in the environment", mend)
     else:
         potcar = "".join(str(_potcar_single(symbol, preset.potcar_functional, library)) for symbol in symbols)
         (folder / "POTCAR").write_text(potcar, encoding="utf-8")
@@ -165,6 +166,7 @@ def write_inputs_of_all(
         Reasons of the materials that have no inputs, by id.
     """
     Path(out_dir).mkdir(parents=True, exist_ok=True)
+    load_preset(settings["preset"])  # a wrong one is no fault of the materials
     failures = {}
     with ProcessPoolExecutor(max_workers=threads) as pool:
         jobs = {
@@ -196,7 +198,7 @@ def _input_set(structure: Structure, preset: Preset, step: str, settings: Mappin
         symbol = structure[0].specie.symbol
         if symbol not in preset.unpaired_electrons:
             mend = "Add it to unpaired_electrons in a preset of your own"
-            raise InputError("dft.vasp.preset", f"does not say how many unpaired electrons an atom {symbol} has", mend)
+            raise SetupError("dft.vasp.preset", f"does not say how many unpaired electrons an atom {symbol} has", mend)
         tags["NUPDOWN"] = preset.unpaired_electrons[symbol]
         magmom = {symbol: preset.unpaired_electrons[symbol]}
         kpoints = Kpoints.gamma_automatic((1, 1, 1))
@@ -218,13 +220,22 @@ def _incar(inputs: _ProtocolSet) -> Incar:
         return inputs.incar
 
 
+def _potcar_symbols(inputs: _ProtocolSet, preset: Preset) -> list[str]:
+    known = _potcar_map(preset.potcar_map)
+    absent = [site for site in inputs.poscar.site_symbols if site not in known]
+    if absent:
+        problem = f"the preset's table of POTCARs ({preset.potcar_map}) has none for {', '.join(absent)}"
+        raise EngineError(f"{problem}: leave the material out, or use another preset or engine")
+    return inputs.potcar_symbols
+
+
 @lru_cache
 def _potcar_single(symbol: str, functional: str, library: str) -> PotcarSingle:
     try:
         return PotcarSingle.from_symbol_and_functional(symbol, functional)
     except (OSError, ValueError) as error:
         mend = "Add it, laid out as pymatgen wants it (pmg config -p), or set PMG_VASP_PSP_DIR to the right folder"
-        raise InputError(library, f"has no readable POTCAR {symbol} of {functional}", mend) from error
+        raise SetupError(library, f"has no readable POTCAR {symbol} of {functional}", mend) from error
 
 
 def _write_inputs_of_one(path: Path, folder: Path, settings: dict) -> str:
@@ -234,7 +245,9 @@ def _write_inputs_of_one(path: Path, folder: Path, settings: dict) -> str:
         preset = load_preset(settings["preset"])
         for step in ("relax", "static") if settings["relax"] else ("static",):
             write_inputs(structure, folder / step, preset, step, settings, potcar_spec=True)
-    except InputError as error:
+    except (EngineError, InputError) as error:
+        if failure := job_failure(error, folder.name):
+            raise failure from error
         return str(error)
     return ""
 
@@ -243,14 +256,14 @@ def _write_inputs_of_one(path: Path, folder: Path, settings: dict) -> str:
 def _potcar_map(name: str) -> dict[str, str]:
     path = Path(sets.__file__).parent / f"{name}.yaml"
     if not path.is_file():
-        raise InputError("dft.vasp.preset", f"potcar_map {name!r} is no table of pymatgen", "Set it to PBE54Base")
+        raise SetupError("dft.vasp.preset", f"potcar_map {name!r} is no table of pymatgen", "Set it to PBE54Base")
     return yaml.safe_load(path.read_text(encoding="utf-8"))["POTCAR"]
 
 
 @lru_cache
 def _magmom_table(name: str) -> dict[str, float]:
     if not hasattr(sets, name):
-        raise InputError(
+        raise SetupError(
             "dft.vasp.preset", f"magmom_table {name!r} is no input set of pymatgen", "Set it to MPRelaxSet"
         )
     return getattr(sets, name).CONFIG["INCAR"]["MAGMOM"]

@@ -12,9 +12,9 @@ from pymatgen.io.vasp.inputs import Incar
 from pymatgen.io.vasp.outputs import Chgcar, Vasprun
 
 from rho2prop.density import ELECTRON_TOLERANCE, Density
-from rho2prop.dft.base import EngineError
+from rho2prop.dft.failures import EngineError, SetupError
+from rho2prop.dft.vasp_causes import ADVICE, ERR, OUT, Crashed, tail
 from rho2prop.dft.vasp_restart import recorded, was_written
-from rho2prop.dft.vasp_run import ERR, OUT, tail
 from rho2prop.errors import InputError
 from rho2prop.structures import checked_structure
 from rho2prop.volumetric import read_density
@@ -61,6 +61,11 @@ def was_stopped(folder: Path) -> bool:
     return _outcar_says(folder, "stop encountered") and not _outcar_says(folder, REACHED)
 
 
+def has_ended(folder: Path) -> bool:
+    """Whether OUTCAR is whole: VASP ends it with its account of time and memory."""
+    return ACCOUNT in tail(folder / "OUTCAR", 20_000)
+
+
 def _outcar_says(folder: Path, text: str) -> bool:
     path = folder / "OUTCAR"
     if not path.exists():
@@ -70,20 +75,35 @@ def _outcar_says(folder: Path, text: str) -> bool:
 
 
 def read_step(folder: Path, step: str) -> StepResult:
-    """Read and check a finished run; EngineError says what is not as it must be."""
+    """Read and check a finished run.
+
+    Raises
+    ------
+    EngineError
+        VASP came to its end, but not to a converged result.
+    Crashed
+        A file is cut or missing: VASP did not come to its end, or could not write.
+    SetupError
+        The preset asks for no ground state.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about POTCARs and DOS, which are not read
             run = Vasprun(folder / "vasprun.xml", parse_dos=False, parse_eigen=False, parse_potcar_file=False)
     except Exception as error:  # whatever a cut file triggers in the parser
-        raise EngineError(f"{step}: vasprun.xml cannot be read ({type(error).__name__}: {error})") from error
+        raise Crashed(f"{step}: vasprun.xml cannot be read ({type(error).__name__}: {error})") from error
+    _require_ground_state(run, step)
     if not run.converged_electronic:
         n_steps = len(run.ionic_steps[-1]["electronic_steps"])
-        raise EngineError(f"{step}: SCF not converged in {n_steps} steps")
+        raise EngineError(f"{step}: SCF not converged in {n_steps} steps. {ADVICE['Unconverged']}")
     if not run.converged_ionic:
-        raise EngineError(f"{step}: forces not converged in {len(run.ionic_steps)} ionic steps")
+        problem = f"forces not converged in {len(run.ionic_steps)} ionic steps"
+        raise EngineError(f"{step}: {problem}. Start from a better geometry or raise NSW in a preset of your own")
     if step == "relax" and not _outcar_says(folder, REACHED):  # pymatgen only counts the steps
-        raise EngineError(f"{step}: VASP ended after {len(run.ionic_steps)} ionic steps and did not reach EDIFFG")
+        if not has_ended(folder):
+            raise Crashed(f"{step}: OUTCAR is cut off (it lacks VASP's account of time and memory)")
+        problem = f"VASP ended after {len(run.ionic_steps)} ionic steps and did not reach EDIFFG"
+        raise EngineError(f"{step}: {problem}. Start from a better geometry or raise NSW in a preset of your own")
     energy_ev = float(run.final_energy)
     if not np.isfinite(energy_ev):
         raise EngineError(f"{step}: vasprun.xml has no total energy")
@@ -98,6 +118,20 @@ def read_step(folder: Path, step: str) -> StepResult:
     return StepResult(structure, energy_ev, moment, n_electrons, str(run.vasp_version).split()[0], tags)
 
 
+def _require_ground_state(run: Vasprun, step: str) -> None:
+    """Stop where VASP was asked for something else (BSE, GW, optics): there is no SCF cycle to judge."""
+    steps = run.ionic_steps
+    if steps and steps[-1].get("electronic_steps"):
+        return
+    tags = {tag: run.incar.get(tag) for tag in ("ALGO", "LOPTICS", "NSW") if run.incar.get(tag) is not None}
+    asked = ", ".join(f"{tag} = {value}" for tag, value in tags.items()) or "ALGO and LOPTICS not set"
+    problem = f"{step}: vasprun.xml holds no self-consistency cycle ({asked})"
+    mend = (
+        "Use a preset whose INCAR asks for a ground state (ALGO Normal, Fast or All; no BSE, GW, CHI or optics alone)"
+    )
+    raise SetupError("dft.vasp.preset", problem, mend)
+
+
 def valence_electrons(folder: Path) -> float:
     """Sum of ZVAL over the atoms, from POTCAR and POSCAR."""
     text = (folder / "POTCAR").read_text(encoding="utf-8", errors="replace")
@@ -109,7 +143,7 @@ def valence_electrons(folder: Path) -> float:
 
 
 def _magnetic_moment_mub(folder: Path) -> float | None:
-    found = re.findall(r"mag=\s*([-+\d.Ee]+)", tail(folder / "OSZICAR"))
+    found = re.findall(r"mag=\s*([-+]?\d*\.?\d+(?:[Ee][-+]?\d+)?)\s", tail(folder / "OSZICAR"))
     return float(found[-1]) if found else None
 
 

@@ -1,4 +1,4 @@
-"""VASP under custodian: handlers, validators, the stop before the end of the job, and what went wrong in words."""
+"""VASP under custodian: handlers, validators and the stop before the end of the job."""
 
 import ctypes
 import os
@@ -21,28 +21,14 @@ from custodian.vasp import handlers as standard
 from custodian.vasp.jobs import VaspJob
 from custodian.vasp.validators import VaspFilesValidator, VasprunXMLValidator
 
-from rho2prop.dft.base import EngineError
-from rho2prop.dft.vasp_restart import STOPPED, record_process, recorded
+from rho2prop.dft.failures import EngineError
+from rho2prop.dft.vasp_causes import ERR, OUT, advice, crash, errors, raise_machine_fault
+from rho2prop.dft.vasp_restart import STOPPED, record_process
 
-OUT, ERR = "vasp.out", "std_err.txt"
-TAIL_BYTES = 4000
 FROZEN_S = 21_600  # without a word from VASP
 MONITOR_S = 60.0  # how often a running VASP is looked at, at most
-DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|severe \(38\)", re.IGNORECASE)
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-class Crashed(Exception):
-    """VASP ended without a whole result and no handler knows why; the text says how, in one line."""
-
-    disk_full = False
-
-
-class DiskFull(Crashed):
-    """VASP could not write."""
-
-    disk_full = True
 
 
 class DeadlineHandler(standard.WalltimeHandler):
@@ -169,6 +155,8 @@ def run_vasp(
         custodian gave up.
     Crashed
         VASP died, left no result or had no room on the disk; to be tried once more.
+    Unfinished
+        VASP fell silent or needs more memory: nothing that custodian could correct.
     """
     handlers = [
         standard.VaspErrorHandler(),
@@ -196,57 +184,18 @@ def run_vasp(
     try:
         custodian.run()
     except (MaxCorrectionsError, MaxCorrectionsPerJobError, MaxCorrectionsPerHandlerError) as error:
-        _raise_if_disk_full(folder, step)
-        reason = f"{step}: not converged after {max_errors} corrections ({_errors(folder)})"
-        raise EngineError(reason, resumable=step == "relax") from error  # it may go on from its last geometry
+        raise_machine_fault(folder, step, FROZEN_S)
+        reason = f"{step}: not converged after {max_errors} corrections by custodian ({errors(folder)})"
+        # it may resume from its last geometry
+        raise EngineError(f"{reason}. {advice(folder)}", resumable=step == "relax") from error
     except NonRecoverableError as error:
-        _raise_if_disk_full(folder, step)
-        raise EngineError(f"{step}: custodian knows no further correction ({_errors(folder)})") from error
+        raise_machine_fault(folder, step, FROZEN_S)
+        reason = f"{step}: custodian knows no further correction ({errors(folder)})"
+        raise EngineError(f"{reason}. {advice(folder)}") from error
     except CustodianError as error:
-        _raise_if_disk_full(folder, step)
         if not (folder / STOPPED).exists():
-            raise Crashed(f"{step}: VASP {_ending(job.returncode)}{_last_words(folder)}") from error
+            raise crash(folder, step, job.returncode) from error
     finally:
         if job.returncode is None and hasattr(job, "_vasp_process"):
             job.terminate(str(folder))
     return not (folder / STOPPED).exists()
-
-
-def _errors(folder: Path) -> str:
-    names = [str(name) for correction in recorded(folder) for name in correction["errors"]]
-    return ", ".join(f"{name} {names.count(name)}×" for name in dict.fromkeys(names)) or "no error on record"
-
-
-def _ending(returncode: int | None) -> str:
-    if returncode is None:
-        return "does not end"
-    if returncode < 0:
-        return f"was killed by {signal.Signals(-returncode).name}"
-    return f"ended with exit status {returncode} and without a whole result"
-
-
-def _last_words(folder: Path) -> str:
-    for name in (ERR, OUT):
-        lines = [line.strip(" |*-\t") for line in tail(folder / name).splitlines()]
-        lines = [line for line in lines if line]
-        if lines:
-            return f" ({name} ends with: {lines[-1][:120]})"
-    return ""
-
-
-def _raise_if_disk_full(folder: Path, step: str) -> None:
-    for name in (ERR, OUT):
-        for line in tail(folder / name).splitlines():
-            if DISK_FULL.search(line):
-                raise DiskFull(f"{step}: disk full while VASP wrote ({line.strip()[:120]})")
-
-
-def tail(path: Path, n_bytes: int = TAIL_BYTES) -> str:
-    """The end of a text file, from the first whole line; empty if there is no such file."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - n_bytes))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text if len(text) < n_bytes else text.partition("\n")[2]

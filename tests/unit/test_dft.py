@@ -18,6 +18,7 @@ from rho2prop import __version__
 from rho2prop.density import read_npz, write_npz
 from rho2prop.dft import base, gpaw
 from rho2prop.dft.base import run_material
+from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
 from rho2prop.errors import InputError
 from rho2prop.fourier import resample
@@ -174,16 +175,6 @@ def test_unreadable_structure_is_a_failed_outcome(tmp_path):
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["outcome.json"]
 
 
-def test_exception_of_an_engine_is_a_failed_outcome_with_its_traceback(tmp_path, monkeypatch):
-    def broken(task, settings, work_dir):
-        raise RuntimeError("first line\nsecond line")
-
-    monkeypatch.setattr(gpaw, "compute", broken)
-    outcome = run(tmp_path, SILICON)
-    assert outcome.reason == "RuntimeError: first line second line"
-    assert "in broken" in (tmp_path / "m" / "error.txt").read_text()
-
-
 def test_interrupt_passes_and_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(task, settings, work_dir):
         raise KeyboardInterrupt
@@ -198,18 +189,18 @@ def test_a_run_that_can_go_on_leaves_no_outcome_and_keeps_its_scratch(tmp_path, 
     def stopped(task, settings, work_dir):
         task.scratch.mkdir()
         (task.scratch / "CONTCAR").write_text("half way")
-        raise base.Unfinished("stopped before the time limit")
+        raise Unfinished("m", "stopped before the time limit", "Start again")
 
     monkeypatch.setattr(gpaw, "compute", stopped)
     Poscar(SILICON).write_file(tmp_path / "m.vasp")
     arguments = ("m", tmp_path / "m.vasp", None, "gpaw", SETTINGS, tmp_path / "m")
-    with pytest.raises(base.Unfinished):
+    with pytest.raises(Unfinished):
         run_material(*arguments, scratch=tmp_path / "scratch")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.vasp", "scratch"]
 
     def failing(resumable):
         def compute(task, settings, work_dir):
-            raise base.EngineError("no convergence", ["ALGO Fast → Normal"], ["ISMEAR -5 → 0"], resumable)
+            raise EngineError("no convergence", ["ALGO Fast → Normal"], ["ISMEAR -5 → 0"], resumable)
 
         return compute
 

@@ -7,7 +7,8 @@ from standins.mp_materials import CRYSTALS, chgcar, crystal, documents
 from standins.mp_server import KEY, Fault, MaterialsProjectServer
 
 from rho2prop.density import read_npz
-from rho2prop.dft.base import EngineError, Unfinished, run_atom, run_material
+from rho2prop.dft.base import run_atom, run_material
+from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.dft.materials_project import checked_density, possible_electrons
 from rho2prop.errors import InputError
 

@@ -1,6 +1,7 @@
 """The engine without VASP: what it needs of a machine, and how errors of the machine end."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pymatgen.core import Lattice, Structure
 from standins.potcars import write_potcars
 
 from rho2prop.dft import vasp
-from rho2prop.dft.base import EngineError, Task, Unfinished, atom_in_box, run_material
+from rho2prop.dft.base import Task, atom_in_box, run_material
+from rho2prop.dft.failures import EngineError, SetupError, Unfinished
 from rho2prop.dft.vasp_restart import State
 
 MAGNESIA = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -43,30 +45,33 @@ def task(tmp_path, monkeypatch) -> Task:
 def test_a_machine_without_vasp_fails_the_job_and_not_the_material(task, tmp_path):
     MAGNESIA.to(str(tmp_path / "MgO.cif"))
     arguments = "MgO", tmp_path / "MgO.cif", None, "vasp", SETTINGS | {"binary": "no_such_vasp"}, tmp_path / "out"
-    with pytest.raises(Unfinished, match="no_such_vasp is not found on this machine"):
+    with pytest.raises(SetupError, match="no_such_vasp: is not found on this machine"):
         run_material(*arguments, scratch=task.scratch)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_machine_without_potcars_says_so(task, tmp_path, monkeypatch):
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(Unfinished, match=r"PMG_VASP_PSP_DIR .*nowhere"):
+    with pytest.raises(SetupError, match=r"PMG_VASP_PSP_DIR.*nowhere"):
         vasp.compute(task, SETTINGS, tmp_path)
 
 
-def test_a_potcar_that_is_missing_is_the_reason(task, tmp_path):
-    with pytest.raises(ValueError, match="no readable POTCAR Si"):
+def test_a_potcar_that_is_missing_fails_the_job(task, tmp_path):
+    with pytest.raises(SetupError, match="no readable POTCAR Si"):
         vasp.compute(Task("Si", atom_in_box("Si", 5.0)), SETTINGS, tmp_path)
 
 
-def test_a_full_disk_of_our_own_files_is_the_reason(task, tmp_path, monkeypatch):
+def test_a_full_disk_of_our_own_files_fails_the_job_and_keeps_the_scratch_folder(task, tmp_path, monkeypatch):
     def full(self):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
 
     monkeypatch.setattr(State, "save", full)
-    with pytest.raises(EngineError, match="disk full: make room under") as caught:
-        vasp.compute(task, SETTINGS, tmp_path)
-    assert caught.value.resumable
+    MAGNESIA.to(str(tmp_path / "MgO.cif"))
+    arguments = "MgO", tmp_path / "MgO.cif", None, "vasp", SETTINGS, tmp_path / "out"
+    with pytest.raises(Unfinished, match="MgO: disk full") as caught:
+        run_material(*arguments, scratch=task.scratch)
+    assert str(task.scratch) in str(caught.value)
+    assert (task.scratch.exists(), (tmp_path / "out").exists()) == (True, False)
 
 
 def test_time_that_runs_out_again_and_again_ends_with_a_reason(task, tmp_path):
@@ -81,8 +86,8 @@ def test_time_that_runs_out_again_and_again_ends_with_a_reason(task, tmp_path):
         vasp.compute(late, SETTINGS, tmp_path)
 
 
-def test_without_a_scratch_folder_there_is_nothing_to_go_on_from(task, tmp_path):
-    with pytest.raises(EngineError, match="no scratch folder"):
+def test_without_a_scratch_folder_the_next_attempt_begins_anew(task, tmp_path):
+    with pytest.raises(Unfinished, match="begins anew"):
         vasp.compute(Task("MgO", MAGNESIA, deadline_s=1.0), SETTINGS, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("vasp-")] == []
 
@@ -93,10 +98,11 @@ def test_launcher_and_ranks_make_the_command(task, tmp_path):
     program.chmod(0o755)
     settings = SETTINGS | {"binary": "vasp_std", "atom_binary": "vasp_gam"}
     atom = Task("O", atom_in_box("O", 8.0), threads=4, launch=f"{program} -n {{threads}}", scratch=task.scratch)
-    with pytest.raises(EngineError, match="exit status 3 and without a whole result, 2 times") as caught:
+    with pytest.raises(Unfinished, match=r"O: .*exit status 3 and without a whole result, 2 times"):
         vasp.compute_atom(atom, settings, tmp_path)
     assert (task.scratch / "atom" / "command").read_text().split() == [str(program), "-n", "4", "vasp_gam"]
-    assert caught.value.corrections == ["atom: VASP ended with exit status 3 and without a whole result: started again"]
+    notes = json.loads((task.scratch / "state.json").read_text())["notes"]
+    assert notes == {"atom": ["atom: VASP ended with exit status 3 and without a whole result: started again"]}
 
 
 def test_vasp_does_not_outlive_the_process_that_runs_it(tmp_path):

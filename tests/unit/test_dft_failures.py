@@ -1,0 +1,247 @@
+"""Only what belongs to the material becomes an outcome; memory, disk, set-up and bugs fail the job."""
+
+import errno
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.vasp.inputs import Poscar
+
+from rho2prop.density import write_npz
+from rho2prop.dft import gpaw
+from rho2prop.dft.base import run_atom, run_material
+from rho2prop.dft.failures import EngineError, SetupError, Unfinished
+from rho2prop.dft.outcome import read_outcome
+from rho2prop.dft.vasp_causes import CannotStart, Crashed, DiskFull, Killed, OutOfMemory, Refused, crash
+from rho2prop.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "xc": "PBE",
+    "ecut_ev": 150,
+    "k_spacing_per_ang": 2.0,
+    "smearing_ev": 0.1,
+    "spin": "none",
+    "max_iterations": 60,
+    "superposition": False,
+    "atom_box_ang": 5.0,
+}
+FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+ALUMINIUM = Structure(FCC * 4.05, ["Al"], [[0, 0, 0]])
+
+
+def run(folder, structure=ALUMINIUM, engine="gpaw", density=None, **changes):
+    Poscar(structure).write_file(folder / "m.vasp")
+    return run_material(
+        "m", folder / "m.vasp", density, engine, SETTINGS | changes, folder / "out", scratch=folder / "s"
+    )
+
+
+def wrapped(cause: Exception) -> InputError:
+    """An error as a reader gives it, which wraps all that its parser raises."""
+    error = InputError("m.vasp", "cannot be read", "Check it")
+    error.__cause__ = cause
+    return error
+
+
+def raised_by_the_engine(monkeypatch, error):
+    def compute(task, settings, work_dir):
+        task.scratch.mkdir(exist_ok=True)
+        (task.scratch / "CONTCAR").write_text("half way")
+        raise error
+
+    monkeypatch.setattr(gpaw, "compute", compute)
+    monkeypatch.setattr(gpaw, "compute_atom", compute)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (MemoryError("Unable to allocate 3 GiB"), Unfinished, "Unable to allocate 3 GiB.*more memory"),
+        (wrapped(MemoryError()), Unfinished, "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), Unfinished, "disk full.*/data/x.*Make room"),
+        (wrapped(OSError(errno.EDQUOT, "Disk quota exceeded")), Unfinished, "disk full"),
+        (OSError(errno.EIO, "Input/output error"), Unfinished, "Input/output error"),
+        (wrapped(OSError(errno.ESTALE, "Stale file handle")), Unfinished, "Stale file handle"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data"), SetupError, "permissions"),
+        (BrokenProcessPool("a child was terminated abruptly"), Unfinished, "child process was killed"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), Unfinished, "network"),
+        (ModuleNotFoundError("No module named 'gpaw'"), SetupError, "gpaw.*Install"),
+        (RuntimeError("a bug"), RuntimeError, "a bug"),
+        (KeyError("a bug"), KeyError, "a bug"),
+    ],
+)
+def test_what_another_attempt_or_a_repair_can_fix_leaves_no_outcome(tmp_path, monkeypatch, error, kind, words):
+    raised_by_the_engine(monkeypatch, error)
+    with pytest.raises(kind, match=words) as caught:
+        run(tmp_path)
+    assert type(caught.value) is kind
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "m.vasp",
+        "s",
+    ]  # the next attempt has its scratch folder
+    with pytest.raises(kind, match=words):
+        run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", scratch=tmp_path / "s")
+    assert not (tmp_path / "atom").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineError("no convergence"),
+        wrapped(ValueError("could not convert string to float")),
+        wrapped(FileNotFoundError(errno.ENOENT, "No such file", "m.cif")),
+        wrapped(OSError("Not a gzipped file")),  # without an error number: of the file, not of the system
+    ],
+)
+def test_what_the_next_attempt_would_find_again_is_an_outcome(tmp_path, monkeypatch, error):
+    raised_by_the_engine(monkeypatch, error)
+    assert (run(tmp_path).status, read_outcome(tmp_path / "out").reason) == ("failed", str(error))
+    assert not (tmp_path / "s").exists()
+    outcome = run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", scratch=tmp_path / "s")
+    assert (outcome.status, outcome.reason) == ("failed", str(error))
+
+
+PROGRAM = """
+import json, resource, sys
+from pathlib import Path
+from rho2prop.dft.base import run_material
+from rho2prop.script_log import logged
+folder, settings, engine, density, limit, amount = sys.argv[1:]
+settings = json.loads(settings)
+if limit == "memory":  # what libraries take once and for all is taken before the limit
+    run_material("m", folder + "/m.vasp", None, engine, settings, folder + "/small")
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + int(amount),) * 2)
+    settings["ecut_ev"] = 1500
+elif limit == "file":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount),) * 2)
+with logged(folder + "/log"):
+    run_material("m", folder + "/m.vasp", density or None, engine, settings, folder + "/out")
+"""
+
+
+def limited(folder, settings, engine, density, limit, amount) -> subprocess.CompletedProcess:
+    arguments = [str(folder), json.dumps(settings), engine, str(density), limit, str(amount)]
+    return subprocess.run([sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_gpaw_without_memory_fails_the_job_with_one_line(tmp_path):
+    Poscar(ALUMINIUM).write_file(tmp_path / "m.vasp")
+    finished = limited(tmp_path, SETTINGS, "gpaw", "", "memory", 2_000_000)
+    assert finished.returncode == 1
+    assert "m: ran out of memory (Unable to allocate" in finished.stderr
+    assert "more memory" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_disk_that_fills_while_the_density_is_written_fails_the_job(density, tmp_path):
+    Poscar(Structure(density.lattice, density.numbers, density.frac_coords)).write_file(tmp_path / "m.vasp")
+    write_npz(density, tmp_path / "d.npz")
+    settings = {"kind": density.kind, "superposition": "as_given"}
+    for amount, returncode in ((8_000, 1), (10_000_000, 0)):
+        finished = limited(tmp_path, settings, "files", tmp_path / "d.npz", "file", amount)
+        assert finished.returncode == returncode, finished.stderr
+        assert ("disk full" in finished.stderr) == (returncode == 1)
+        assert (tmp_path / "out").exists() == (returncode == 0)
+    assert read_outcome(tmp_path / "out").status == "converged"
+
+
+def test_a_disk_that_is_full_for_the_outcome_itself_fails_the_job(tmp_path, monkeypatch):
+    raised_by_the_engine(monkeypatch, EngineError("no convergence"))
+    write_text = Path.write_text
+
+    def full(self, *arguments, **options):
+        if self.name == "outcome.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write_text(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(Unfinished, match=r"disk full.*outcome\.json"):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("structure", "words"),
+    [
+        # numpy finds a matrix that is not positive definite; GPAW calls that "Too few plane waves or grid points"
+        (Structure(Lattice.cubic(4.0), ["Si", "Si"], [[0, 0, 0], [0.14, 0, 0]]), "ran away.*smearing_ev"),
+        (Structure(Lattice.orthorhombic(0.8, 12, 12), ["Si"], [[0, 0, 0]]), "too narrow.*grid points.*lattice"),
+    ],
+)
+def test_what_gpaw_cannot_converge_is_an_outcome_that_says_what_to_change(tmp_path, structure, words):
+    outcome = run(tmp_path, structure, ecut_ev=200)
+    assert outcome.status == "failed"
+    assert re.search(words, outcome.reason)
+
+
+def test_eigenvalues_that_do_not_converge_are_a_sentence_and_an_atom_tries_its_other_ways(tmp_path, monkeypatch):
+    def diverge(*arguments, **options):
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    monkeypatch.setattr(gpaw.LegacyGPAW, "calculate", diverge)
+    outcome = run(tmp_path)
+    assert outcome.status == "failed"
+    assert not outcome.reason.startswith(("Eigenvalues", "LinAlgError"))
+    assert "Eigenvalues did not converge" in outcome.reason
+    assert "smearing_ev" in outcome.reason
+    atom = run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom")
+    assert (atom.status, len(atom.corrections)) == ("failed", 2)
+    assert "atom_box_ang" in atom.reason
+
+
+def test_datasets_that_are_not_installed_are_a_fault_of_the_setup(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpaw.gpaw, "setup_paths", [tmp_path])
+    monkeypatch.setattr("rho2prop.dft.gpaw_failures.gpaw.setup_paths", [tmp_path])
+    with pytest.raises(SetupError, match=r"PBE dataset for Al.*gpaw-data"):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+    polonium = Structure(Lattice.cubic(3.35), ["Po"], [[0, 0, 0]])  # no set of GPAW's holds it
+    assert run(tmp_path, polonium).status == "failed"
+    with pytest.raises(SetupError, match=r"dft\.gpaw\.xc.*PBEE"):
+        run(tmp_path, xc="PBEE")
+
+
+def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(density, tmp_path, monkeypatch):
+    write_npz(replace(density, superposition=None, engine="gpaw 25.7.0"), tmp_path / "d.npz")
+    structure = Structure(density.lattice, density.numbers, density.frac_coords)
+    monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw", None)
+    with pytest.raises(SetupError, match="gpaw"):
+        run(tmp_path, structure, "files", tmp_path / "d.npz", kind=density.kind, superposition="gpaw")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "returncode", "kind", "verdict"),
+    [
+        ("forrtl: No space left on device", 1, DiskFull, Unfinished),
+        ("forrtl: severe (38): error during write, unit 12", 38, DiskFull, Unfinished),
+        ("forrtl: severe (41): insufficient virtual memory", 41, OutOfMemory, Unfinished),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0", 137, OutOfMemory, Unfinished),
+        ("srun: error: node1: task 3: Out Of Memory", 137, OutOfMemory, Unfinished),
+        ("", -9, Killed, Unfinished),
+        ("", 137, Killed, Unfinished),
+        ("", -11, Crashed, Unfinished),
+        ("forrtl: severe (174): SIGSEGV, segmentation fault occurred", 174, Crashed, Unfinished),
+        ("vasp_std: error while loading shared libraries: libmkl.so: cannot open", 127, CannotStart, SetupError),
+        ("slurmstepd: error: execve(): vasp_std: No such file or directory", 2, CannotStart, SetupError),
+        (" |  VERY BAD NEWS! internal error in subroutine SGRCON: |", 1, Refused, EngineError),
+        (" I REFUSE TO CONTINUE WITH THIS SICK JOB ..., BYE!!!", 1, Refused, EngineError),
+    ],
+)
+def test_what_vasp_died_of_decides_whose_fault_it_is(tmp_path, text, returncode, kind, verdict):
+    (tmp_path / "vasp.out").write_text(" running on 4 cores\n")
+    (tmp_path / "std_err.txt").write_text(text + "\n")
+    found = crash(tmp_path, "static", returncode)
+    assert type(found) is kind
+    assert text.strip(" |") in str(found)
+    assert type(found.verdict("m", 2)) is verdict
