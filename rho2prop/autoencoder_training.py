@@ -1,16 +1,15 @@
 """Training of the autoencoder: one loop, a checkpoint each epoch, resume equal to the straight run."""
 
-import hashlib
+import contextlib
 import json
 import math
-import sys
+import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
@@ -19,16 +18,19 @@ from torch import nn
 from tqdm import tqdm
 
 from rho2prop.atomic import atomic
+from rho2prop.autoencoder_checkpoint import CHECKPOINT, only_training, resume, save_checkpoint, training_digest
 from rho2prop.density import read_npz
 from rho2prop.errors import InputError
 from rho2prop.fields import TOTAL, field_of, take_field
 from rho2prop.grids import ORIENTATIONS, rotate, to_grid
+from rho2prop.job_memory import allowed_bytes, grids_bytes
 from rho2prop.models.autoencoder import Autoencoder, AutoencoderConfig, build_autoencoder
 from rho2prop.splits import read_splits
-from rho2prop.training_ranks import started_ranks
+from rho2prop.training_ranks import ranks_of_node, started_ranks
 
-CHECKPOINT = "checkpoint.safetensors"
-MEMORY_SHARE = 0.6  # of the free memory that the grids may take
+PROCESS_BYTES = 1e9  # of a training process beside its grids: libraries, weights, a batch and its activations
+FABRIC_PRECISION = {"bf16": "bf16-mixed", "fp32": "32-true"}
+TORCH_TYPE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) -> dict[str, str]:
@@ -66,6 +68,7 @@ def train(
     seed: int,
     threads: int = 1,
     field: str = TOTAL,
+    mem_mb: int | None = None,
 ) -> None:
     """Train an autoencoder and write its folder.
 
@@ -80,13 +83,22 @@ def train(
     out_dir
         Folder for ``model.safetensors``, ``model.json``, ``history.csv``, ``split.csv``.
     work_dir
-        Folder of the checkpoint; a training that was interrupted goes on from there.
+        Folder of the checkpoint; a training that was interrupted goes on from there. It is removed once the result is
+        written.
     seed
         Seed of weights, order, orientations and dropout.
     threads
-        CPU threads.
+        CPU threads; the last digits depend on them, and not on how many cores this process may use.
     field
         Which field of the densities (``rho2prop.fields``).
+    mem_mb
+        Memory in MB that the rule asks for, where it is known.
+
+    Raises
+    ------
+    InputError
+        There are too few densities or too little memory, another training works in ``work_dir``, or the loss is no
+        longer finite.
 
     Notes
     -----
@@ -95,84 +107,145 @@ def train(
     """
     torch.set_num_threads(threads)
     several = started_ranks() > 1  # this process is one rank of devices × nodes
+    precision = _precision(settings["precision"])
     fabric = Fabric(
         accelerator="auto",
         devices=settings["devices"] if several else 1,
         num_nodes=settings["nodes"] if several else 1,
-        precision=_precision(settings["precision"]),
+        precision=FABRIC_PRECISION[precision],
         plugins=[] if several else [LightningEnvironment()],  # one process in a Slurm job: no process group
     )
     fabric.launch()
     config = AutoencoderConfig(settings["network"], grid["size"], settings["latent_size"], settings["dropout"])
     parts = {part: [pair for pair in paths if split[pair[0]] == part] for part in ("train", "validation")}
-    grids = {part: load_grids(pairs, grid, field) for part, pairs in parts.items()}
+    _require_densities(parts)
+    used = [pair for pairs in parts.values() for pair in pairs]
+    require_memory(len(used), grid["size"], settings["grid_precision"], mem_mb)
+    checkpoint = Path(work_dir) / CHECKPOINT
+    with only_training(work_dir) if fabric.is_global_zero else contextlib.nullcontext():
+        digest = training_digest(used, settings, precision, threads, fabric.world_size, field, grid, split, seed)
+        grids = {part: load_grids(pairs, grid, field, settings["grid_precision"]) for part, pairs in parts.items()}
 
-    torch.manual_seed(seed)
-    model = build_autoencoder(config).to(memory_format=torch.channels_last_3d)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings["learning_rate"])
-    model, optimizer = fabric.setup(model, optimizer)
-    digest = _digest(settings, field, grid, split, seed)
-    state = _resume(Path(work_dir) / CHECKPOINT, digest, model, optimizer)
+        torch.manual_seed(seed)
+        model = build_autoencoder(config).to(memory_format=torch.channels_last_3d)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings["learning_rate"])
+        model, optimizer = fabric.setup(model, optimizer)
+        state = resume(checkpoint, digest, model, optimizer)
+        hardware = _hardware(fabric.device, threads)
+        state["hardware"] += [hardware] if hardware not in state["hardware"] else []
 
-    todo = range(len(state["history"]), settings["max_epochs"])
-    epochs = tqdm(todo, desc="autoencoder", unit="epoch", disable=not fabric.is_global_zero)
-    for epoch in epochs:
-        if state["stale_epochs"] >= settings["patience"]:
-            break
-        started = time.perf_counter()
-        learning_rate = _learning_rate(settings, epoch)
-        optimizer.param_groups[0]["lr"] = learning_rate
-        torch.manual_seed(_epoch_seed(seed, epoch))  # dropout: the same whether resumed or not
-        batches = _plan(len(grids["train"]), settings, fabric.world_size, fabric.global_rank, (seed, epoch))
-        train_loss = _train_epoch(fabric, model, optimizer, grids["train"], batches)
-        validation_loss = _validate(fabric, model, grids["validation"], settings["batch_size"])
-        state["history"].append(
-            {
-                "epoch": epoch + 1,
-                "train_loss": train_loss,
-                "validation_loss": validation_loss,
-                "seconds": round(time.perf_counter() - started, 2),
-                "learning_rate": learning_rate,
-            }
-        )
-        if validation_loss < state["best_loss"]:
-            state |= {"best_loss": validation_loss, "stale_epochs": 0}
-            state["best"] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        else:
-            state["stale_epochs"] += 1
-        epochs.set_postfix(train=f"{train_loss:.2e}", validation=f"{validation_loss:.2e}")
+        todo = range(len(state["history"]), settings["max_epochs"])
+        epochs = tqdm(todo, desc="autoencoder", unit="epoch", disable=not fabric.is_global_zero)
+        for epoch in epochs:
+            if state["stale_epochs"] >= settings["patience"]:
+                break
+            started = time.perf_counter()
+            learning_rate = _learning_rate(settings, epoch)
+            optimizer.param_groups[0]["lr"] = learning_rate
+            torch.manual_seed(_epoch_seed(seed, epoch))  # dropout: the same whether resumed or not
+            batches = _plan(len(grids["train"]), settings, fabric.world_size, fabric.global_rank, (seed, epoch))
+            train_loss = _train_epoch(fabric, model, optimizer, grids["train"], batches)
+            validation_loss = _validate(fabric, model, grids["validation"], settings["batch_size"])
+            _require_finite(epoch + 1, train_loss, validation_loss)
+            state["history"].append(
+                {
+                    "epoch": epoch + 1,
+                    "train_loss": train_loss,
+                    "validation_loss": validation_loss,
+                    "seconds": round(time.perf_counter() - started, 2),
+                    "learning_rate": learning_rate,
+                }
+            )
+            if validation_loss < state["best_loss"]:
+                state |= {"best_loss": validation_loss, "stale_epochs": 0}
+                state["best"] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            else:
+                state["stale_epochs"] += 1
+            epochs.set_postfix(train=f"{train_loss:.2e}", validation=f"{validation_loss:.2e}")
+            if fabric.is_global_zero:
+                save_checkpoint(checkpoint, digest, model, optimizer, state)
+        fabric.barrier()
         if fabric.is_global_zero:
-            _save_checkpoint(Path(work_dir) / CHECKPOINT, digest, model, optimizer, state)
-    fabric.barrier()
-    if fabric.is_global_zero:
-        _write_result(Path(out_dir), config, state, settings, field, grid, split, seed)
+            record = {
+                "network": asdict(config),
+                "field": field,
+                "grid": grid,
+                "settings": settings,
+                "seed": seed,
+                "precision": precision,
+                "grid_precision": settings["grid_precision"],
+                "threads": threads,
+                "hardware": state["hardware"],
+                "made_from": digest,
+            }
+            _write_result(Path(out_dir), record, state, split)
+            checkpoint.unlink()
 
 
-def load_grids(paths: list[tuple[str, Path]], grid: dict, field: str = TOTAL) -> torch.Tensor:
-    """Grids of a field of many densities, shape (B, 1, D, H, W), float32 or, where memory is short, bfloat16."""
-    n_values = len(paths) * grid["size"] ** 3
-    free_bytes = MEMORY_SHARE * psutil.virtual_memory().available
-    dtype = torch.float32 if 4 * n_values <= free_bytes else torch.bfloat16
-    if 2 * n_values > free_bytes:
-        raise InputError(
-            "grid.size",
-            f"{len(paths)} grids of {grid['size']}³ need {2 * n_values / 1e9:.0f} GB even in bf16, "
-            f"{free_bytes / 1e9:.0f} GB are free",
-            "Use a smaller grid.size or a machine with more memory",
-        )
-    grids = torch.empty((len(paths), 1, *(grid["size"],) * 3), dtype=dtype)
+def require_memory(n_grids: int, size: int, grid_precision: str, mem_mb: int | None = None) -> None:
+    """Stop unless the grids of all ranks of this node fit into what the job may use.
+
+    Parameters
+    ----------
+    n_grids, size
+        Number of grids and points along each edge.
+    grid_precision
+        ``fp32`` or ``bf16``.
+    mem_mb
+        Memory in MB that the rule asks for, where it is known.
+    """
+    ranks = ranks_of_node()
+    needed = ranks * (grids_bytes(n_grids, size, grid_precision) + PROCESS_BYTES)
+    allowed, reason = allowed_bytes(mem_mb)
+    if needed <= allowed:
+        return
+    smaller = "autoencoder.grid_precision: bf16 (half of it), " if grid_precision == "fp32" else ""
+    raise InputError(
+        "autoencoder",
+        f"{n_grids} grids of {size}³ in {grid_precision} and {ranks} training process(es) need {needed / 1e9:.1f} GB, "
+        f"but this job may use {allowed / 1e9:.1f} GB ({reason})",
+        f"Set {smaller}a smaller grid.size, or give the job more memory "
+        f"(--set-resources train_autoencoder:mem_mb={math.ceil(needed / 1e6)})",
+    )
+
+
+def load_grids(
+    paths: list[tuple[str, Path]], grid: dict, field: str = TOTAL, grid_precision: str = "fp32"
+) -> torch.Tensor:
+    """Grids of a field of many densities, shape (B, 1, D, H, W), float32 or bfloat16."""
+    grids = torch.empty((len(paths), 1, *(grid["size"],) * 3), dtype=TORCH_TYPE[grid_precision])
     for row, (_, path) in enumerate(tqdm(paths, desc="grids", unit="density")):
         values = to_grid(take_field(read_npz(path), field, str(path)), **grid)
         grids[row, 0] = torch.from_numpy(values)
     return grids
 
 
+def _require_densities(parts: dict[str, list]) -> None:
+    for part, pairs in parts.items():
+        if not pairs:
+            mend = "Add materials, or check evaluation.validation_fraction"
+            raise InputError("results/materials.csv", f"no density is left for the part {part!r}", mend)
+
+
+def _require_finite(epoch: int, train_loss: float, validation_loss: float) -> None:
+    if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+        problem = f"training diverged: in epoch {epoch} the loss is {train_loss} (validation {validation_loss})"
+        raise InputError("autoencoder.learning_rate", problem, "Use a smaller learning_rate, or precision: fp32")
+
+
+def _hardware(device: torch.device, threads: int) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{threads} threads of {platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _precision(wanted: str) -> str:
+    """Arithmetic of this training, ``bf16`` or ``fp32``."""
     if wanted == "auto":
         on_gpu = torch.cuda.is_available()
         faster = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
         wanted = "bf16" if faster else "fp32"
-    return {"bf16": "bf16-mixed", "fp32": "32-true"}[wanted]
+    return wanted
 
 
 def _learning_rate(settings: dict, epoch: int) -> float:
@@ -233,63 +306,12 @@ def _mean_over_ranks(fabric: Fabric, total: float, count: int) -> float:
     return (sums[0] / sums[1]).item()
 
 
-def _digest(*parts) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _save_checkpoint(path: Path, digest: str, model, optimizer, state: dict) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in state["best"].items()}
-    moments = optimizer.state_dict()["state"]
-    for index, values in moments.items():
-        tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
-    record = {name: value for name, value in state.items() if name != "best"}
-    metadata = {"digest": digest, "state": json.dumps(record)}
-    with atomic(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
-
-
-def _resume(path: Path, digest: str, model, optimizer) -> dict:
-    """Load the checkpoint into model and optimiser; a fresh state where there is none for this training."""
-    fresh = {"history": [], "best_loss": float("inf"), "stale_epochs": 0, "best": {}}
-    if not path.is_file():
-        return fresh
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    if metadata["digest"] != digest:
-        print(f"{path}: belongs to other settings or data; training starts anew", file=sys.stderr)
-        return fresh
-    tensors = load_file(path)
-    groups = {"model": {}, "best": {}, "adam": {}}
-    for name, tensor in tensors.items():
-        group, rest = name.split(".", 1)
-        groups[group][rest] = tensor
-    model.load_state_dict(groups["model"])
-    moments = {}
-    for name, tensor in groups["adam"].items():
-        index, key = name.split(".", 1)
-        moments.setdefault(int(index), {})[key] = tensor
-    state = json.loads(metadata["state"])
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    print(f"{path}: training goes on after epoch {len(state['history'])}", file=sys.stderr)
-    return state | {"best": groups["best"]}
-
-
-def _write_result(
-    out_dir: Path, config, state: dict, settings: dict, field: str, grid: dict, split: dict, seed: int
-) -> None:
+def _write_result(out_dir: Path, record: dict, state: dict, split: dict[str, str]) -> None:
     with atomic(out_dir) as temporary:
         temporary.mkdir()
         weights = {name: tensor.cpu().contiguous() for name, tensor in state["best"].items()}
         save_file(weights, temporary / "model.safetensors")
-        record = {
-            "network": asdict(config),
-            "field": field,
-            "grid": grid,
-            "settings": settings,
-            "seed": seed,
+        record |= {
             "n_parameters": sum(tensor.numel() for tensor in weights.values()),
             "epochs": len(state["history"]),
             "best_validation_mse": state["best_loss"],

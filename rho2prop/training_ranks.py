@@ -4,6 +4,7 @@
 among them in the environment.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,10 +15,26 @@ import rho2prop
 from rho2prop.atomic import atomic
 from rho2prop.errors import InputError
 
+TRAINING_CODE = (  # modules that the weights depend on
+    "autoencoder_checkpoint.py",
+    "autoencoder_training.py",
+    "fields.py",
+    "fourier.py",
+    "grids.py",
+    "models/autoencoder.py",
+)
+
 
 def started_ranks() -> int:
     """Number of processes that srun or torchrun started together with this one; 1 if neither did."""
     return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+
+
+def ranks_of_node() -> int:
+    """Number of those that share the memory of this node."""
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun
+        return int(os.environ["LOCAL_WORLD_SIZE"])
+    return int(os.environ.get("SLURM_NTASKS_PER_NODE") or 1) if started_ranks() > 1 else 1
 
 
 def launcher(devices: int, nodes: int, threads: int, n_gpus: int) -> list[str] | None:
@@ -67,7 +84,11 @@ def train_ranks(command: list[str], request: dict, folder: Path | str) -> None:
     ) as ranks:
         while text := ranks.stdout.read(4096):
             sys.stderr.write(text.decode("utf-8", errors="replace"))
-    if ranks.returncode != 0:
+    if ranks.returncode == 0:
+        path.unlink()
+        with contextlib.suppress(OSError):  # not empty
+            path.parent.rmdir()
+    else:
         mend = "See the messages above in this log; the next attempt goes on from the last epoch"
         raise InputError(
             "train_autoencoder", f"a rank of {' '.join(command[:6])} ended with code {ranks.returncode}", mend

@@ -21,7 +21,7 @@ rule train_autoencoder:
         **rank_resources(
             config["autoencoder"]["devices"], config["autoencoder"]["nodes"]
         ),
-        mem_mb=growing(16000 * config["autoencoder"]["devices"]),  # of a node; each rank holds the grids
+        mem_mb=training_memory,  # of a node; each rank holds the grids
         runtime=growing(1440),
     params:
         autoencoder={
@@ -31,10 +31,10 @@ rule train_autoencoder:
         },
         grid=config["grid"],
         seed=config["seed"],
+        # not those of the rule, which --cores caps: the last digits depend on them
+        threads=config["autoencoder"]["threads"],
         work="results/checkpoints/autoencoder/{scope}",
-        code=code_digest(
-            "models/autoencoder.py", "autoencoder_training.py", "grids.py", "fields.py"
-        ),
+        code=code_digest(*TRAINING_CODE),
     script:
         SCRIPTS / "train_autoencoder.py"
 
@@ -53,13 +53,14 @@ rule encode_latents:
     priority: 20
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: config["autoencoder"]["threads"]
     resources:
         mem_mb=growing(8000),
         runtime=growing(120),
         gpu=1,
     params:
         grid=config["grid"],
+        threads=config["autoencoder"]["threads"],
         code=code_digest(
             "encoding.py", "centres.py", "fields.py", "grids.py", "transformations.py"
         ),

@@ -5,8 +5,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from rho2prop.fields import field_of
+from rho2prop.job_memory import training_mem_mb
 from rho2prop.materials import load_materials
 from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
+from rho2prop.training_ranks import TRAINING_CODE
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
@@ -62,6 +64,18 @@ def materials():
 def names(role):
     """Ids of the materials with labels ("train") or without ("predict")."""
     return [name for name, material in materials().items() if material.role == role]
+
+
+def training_memory(wildcards, attempt):
+    """Memory of a node that trains an autoencoder, in MB."""
+    n_materials = len(names("train")) if MATERIALS is not None else 0
+    settings = config["autoencoder"]
+    return attempt * training_mem_mb(
+        n_materials,
+        config["grid"]["size"],
+        settings["grid_precision"],
+        settings["devices"],
+    )
 
 
 def stop_while_jobs_run():

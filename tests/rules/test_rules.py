@@ -3,15 +3,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from pymatgen.core import Lattice, Structure
+from safetensors.torch import load_file
 
+from rho2prop.autoencoder_training import split_80_10_10, train
 from rho2prop.density import write_npz
+from rho2prop.encoding import encode_files, read_latents
 from rho2prop.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +79,35 @@ def test_write_fingerprints_holds_the_statistics_of_each_density(table, density)
     expected = fingerprint(density)
     assert list(features.columns) == list(expected)
     np.testing.assert_allclose(features.loc["m-03"], list(expected.values()), rtol=1e-12)
+
+
+def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
+    folder = table / "run"
+    paths = []
+    for i in range(12):
+        name, scale = f"m-{i:02d}", 1 + i / 100
+        squeezed = replace(density, values=density.values / scale**3, lattice=density.lattice * scale)
+        paths.append((name, folder / f"results/dft/{name}/density.npz"))
+        write_npz(squeezed, paths[-1][1])
+    settings = {"grid": {"size": 32, "voxel_ang": 0.2}, "autoencoder": {"max_epochs": 1, "precision": "fp32"}}
+    target = ("--allowed-rules", "train_autoencoder", "encode_latents", "--", "results/latents/all.npz")
+    result = snakemake(folder, *configured(table, settings), *target)
+    assert result.returncode == 0, result.stdout
+    record = json.loads((folder / "results/autoencoder/all/model.json").read_text())
+    assert record["threads"] == 2
+
+    split = split_80_10_10([name for name, _ in paths], record["seed"])
+    grid, out = record["grid"], table / "two cores"
+    weights = {}
+    for threads in (1, 2):
+        train(paths, split, record["settings"], grid, out / str(threads), table / "work", record["seed"], threads)
+        weights[threads] = load_file(out / str(threads) / "model.safetensors")
+    found = load_file(folder / "results/autoencoder/all/model.safetensors")
+    assert all(torch.equal(found[name], weights[2][name]) for name in found)
+    assert not all(torch.equal(found[name], weights[1][name]) for name in found)  # or this test could not fail
+    expected, _ = encode_files(out / "2", paths, grid, 2)
+    latents = read_latents(folder / "results/latents/all.npz")
+    np.testing.assert_array_equal(latents["latents"], expected)
 
 
 def test_a_calculation_that_does_not_converge_is_an_outcome_and_too_many_stop_the_chain(tmp_path):

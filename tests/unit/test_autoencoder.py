@@ -13,7 +13,8 @@ from rho2prop.models.autoencoder import AutoencoderConfig, build_autoencoder
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
 SETTINGS = {
     "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.1, "orientations_per_epoch": 2, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 4, "patience": 10, "precision": "fp32", "devices": 1, "nodes": 1,
+    "learning_rate": 1e-3, "max_epochs": 4, "patience": 10, "precision": "fp32",
+    "grid_precision": "fp32", "devices": 1, "nodes": 1,
 }  # fmt: skip
 
 
@@ -70,50 +71,6 @@ def test_loss_falls_on_one_batch(network):
     assert losses[-1] < 0.2 * losses[0]
 
 
-def weights(folder):
-    return training.load_autoencoder(folder)[0].state_dict()
-
-
-def test_a_resumed_training_equals_the_straight_one(paths, tmp_path):
-    training.train(paths, SPLIT, SETTINGS, GRID, tmp_path / "straight", tmp_path / "w1", seed=7)
-    digest_settings = SETTINGS  # the number of epochs belongs to the training: stop from outside, as a kill does
-
-    class Killed(Exception):
-        pass
-
-    saved = training._save_checkpoint
-
-    def save_then_die(*arguments):
-        saved(*arguments)
-        if len(arguments[-1]["history"]) == 2:
-            raise Killed
-
-    training._save_checkpoint = save_then_die
-    try:
-        with pytest.raises(Killed):
-            training.train(paths, SPLIT, digest_settings, GRID, tmp_path / "resumed", tmp_path / "w2", seed=7)
-    finally:
-        training._save_checkpoint = saved
-    assert not (tmp_path / "resumed").exists()
-    training.train(paths, SPLIT, digest_settings, GRID, tmp_path / "resumed", tmp_path / "w2", seed=7)
-
-    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "resumed")
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
-    histories = [
-        pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("straight", "resumed")
-    ]
-    pd.testing.assert_frame_equal(*histories)
-    assert list(histories[0]["epoch"]) == [1, 2, 3, 4]
-
-
-def test_a_checkpoint_of_other_settings_is_not_used(paths, tmp_path, capsys):
-    short = SETTINGS | {"max_epochs": 1}
-    training.train(paths, SPLIT, short, GRID, tmp_path / "a", tmp_path / "work", seed=7)
-    training.train(paths, SPLIT, short | {"learning_rate": 2e-3}, GRID, tmp_path / "b", tmp_path / "work", seed=7)
-    assert "belongs to other settings" in capsys.readouterr().err
-    assert not torch.equal(*(next(iter(weights(tmp_path / name).values())) for name in "ab"))
-
-
 def test_training_stops_early_and_keeps_the_best(paths, tmp_path):
     settings = SETTINGS | {"learning_rate": 1.0, "max_epochs": 40, "patience": 2}
     training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
@@ -153,18 +110,32 @@ def test_scope_of_a_fold_takes_its_parts(tmp_path):
     assert training.scope_split("random-0", ["a", "b"], path, 1) == {"a": "train", "b": "test"}
 
 
-def test_grids_that_do_not_fit_are_refused_with_numbers(paths, monkeypatch):
-    class Memory:
-        available = 10_000
-
-    monkeypatch.setattr(training.psutil, "virtual_memory", lambda: Memory)
-    with pytest.raises(InputError, match="even in bf16"):
-        training.load_grids(paths, GRID)
-
-
 def test_bf16_step_stays_near_fp32(paths, tmp_path):
     for precision in ("fp32", "bf16"):
         settings = SETTINGS | {"precision": precision, "max_epochs": 2, "dropout": 0.0}
         training.train(paths, SPLIT, settings, GRID, tmp_path / precision, tmp_path / f"w-{precision}", seed=7)
+        assert training.load_autoencoder(tmp_path / precision)[1]["precision"] == precision
     losses = [pd.read_csv(tmp_path / name / "history.csv")["train_loss"].iloc[0] for name in ("fp32", "bf16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_model_json_tells_what_precision_auto_was(paths, tmp_path):
+    settings = SETTINGS | {"precision": "auto", "max_epochs": 1}
+    training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    record = training.load_autoencoder(tmp_path / "out")[1]
+    assert record["settings"]["precision"] == "auto"
+    assert record["precision"] in ("bf16", "fp32")
+    assert len(record["hardware"]) == 1
+
+
+def test_a_part_without_densities_is_refused(paths, tmp_path):
+    split = SPLIT | {"m3": "train"}
+    with pytest.raises(InputError, match="'validation'"):
+        training.train(paths, split, SETTINGS, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+
+
+def test_a_training_that_diverges_ends_with_the_epoch_and_writes_nothing(paths, tmp_path):
+    settings = SETTINGS | {"learning_rate": 1e30}
+    with pytest.raises(InputError, match=r"in epoch \d+ the loss is"):
+        training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    assert not (tmp_path / "out").exists()

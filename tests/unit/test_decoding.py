@@ -154,7 +154,8 @@ def test_the_digest_follows_the_weights_not_the_file(density):
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
 SETTINGS = {
     "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32", "devices": 1, "nodes": 1,
+    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32",
+    "grid_precision": "fp32", "devices": 1, "nodes": 1,
 }  # fmt: skip
 
 

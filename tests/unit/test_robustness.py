@@ -21,7 +21,8 @@ from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, superc
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
 SETTINGS = {
     "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32", "devices": 1, "nodes": 1,
+    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32",
+    "grid_precision": "fp32", "devices": 1, "nodes": 1,
 }  # fmt: skip
 BOOSTING = {"n_trials": 1, "max_rounds": 40, "patience": 40, "learning_rate": [0.2, 0.3], "max_bin": 31}
 NETWORK = {"n_trials": 1, "max_epochs": 2, "patience": 2, "batch_size": 4, "channels": [8]}

@@ -10,7 +10,8 @@ from rho2prop.training_ranks import launcher, train_ranks
 
 SETTINGS = {
     "network": "fast", "latent_size": 4, "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 2, "patience": 2, "precision": "fp32", "devices": 2, "nodes": 1,
+    "learning_rate": 1e-3, "max_epochs": 2, "patience": 2, "precision": "fp32",
+    "grid_precision": "fp32", "devices": 2, "nodes": 1,
 }  # fmt: skip
 
 

@@ -8,5 +8,5 @@ from rho2prop.script_log import logged
 with logged(snakemake.log[0]):
     paths = density_paths(read_materials(snakemake.input.materials))
     field, _ = field_of(snakemake.wildcards.scope)
-    latents = encode_files(snakemake.input.autoencoder, paths, snakemake.params.grid, snakemake.threads, field)
+    latents = encode_files(snakemake.input.autoencoder, paths, snakemake.params.grid, snakemake.params.threads, field)
     write_latents(snakemake.output.latents, [name for name, _ in paths], *latents)

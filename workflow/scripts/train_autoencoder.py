@@ -9,7 +9,7 @@ from rho2prop.script_log import logged
 from rho2prop.training_ranks import launcher, train_ranks
 
 with logged(snakemake.log[0]):
-    settings, threads = snakemake.params.autoencoder, snakemake.threads
+    settings, threads = snakemake.params.autoencoder, snakemake.params.threads
     paths = density_paths(read_materials(snakemake.input.materials))
     request = {
         "paths": [(name, str(path)) for name, path in paths],
@@ -26,6 +26,7 @@ with logged(snakemake.log[0]):
         "work_dir": snakemake.params.work,
         "seed": snakemake.params.seed,
         "threads": threads,
+        "mem_mb": snakemake.resources.mem_mb,
     }
     command = launcher(settings["devices"], settings["nodes"], threads, torch.cuda.device_count())
     if command is None:

@@ -1,0 +1,91 @@
+"""Memory of the training: what its grids need, and what a job may use.
+
+The Snakefile imports this module: nothing heavy at the top.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+GRID_BYTES = {"fp32": 4, "bf16": 2}  # of a value of a stored grid, by autoencoder.grid_precision
+TRAINING_MB = 16_000  # asked for beside the grids: libraries, weights, activations of the largest network and batch
+NO_LIMIT_BYTES = 2**60  # control groups of version 1 write a number near 2**63 where there is no limit
+
+
+def grids_bytes(n_grids: int, size: int, grid_precision: str) -> int:
+    """Memory of ``n_grids`` stored cubes of ``size`` points along each edge."""
+    return n_grids * size**3 * GRID_BYTES[grid_precision]
+
+
+def training_mem_mb(n_materials: int, size: int, grid_precision: str, devices: int) -> int:
+    """Memory in MB of a node to ask for, where each of its ``devices`` ranks holds the grids of all materials."""
+    return devices * (TRAINING_MB + math.ceil(grids_bytes(n_materials, size, grid_precision) / 1e6))
+
+
+def allowed_bytes(mem_mb: int | None = None) -> tuple[float, str]:
+    """Memory that this job may use on its node, in bytes, and what limits it.
+
+    Parameters
+    ----------
+    mem_mb
+        Resource ``mem_mb`` of the rule, where it is known.
+    """
+    limits = {"free memory of this machine": float(psutil.virtual_memory().available)}
+    in_slurm = slurm_bytes(os.environ)
+    if in_slurm is not None:  # the node's free memory is not this job's
+        limits = {"memory of the Slurm job": in_slurm}
+    if mem_mb is not None:
+        limits["resource mem_mb of the rule"] = mem_mb * 1e6
+    in_group = cgroup_bytes()
+    if in_group is not None:
+        limits["memory limit of the control group"] = in_group
+    reason = min(limits, key=limits.get)
+    return limits[reason], reason
+
+
+def slurm_bytes(environment: Mapping[str, str]) -> float | None:
+    """Memory of a Slurm job on this node in bytes, or None outside Slurm or where it may use the whole node."""
+    if "SLURM_JOB_ID" not in environment:
+        return None
+    megabytes = int(environment.get("SLURM_MEM_PER_NODE", 0))
+    if not megabytes:
+        megabytes = int(environment.get("SLURM_MEM_PER_CPU", 0)) * int(environment.get("SLURM_CPUS_ON_NODE", 1))
+    return megabytes * 2**20 if megabytes else None
+
+
+def cgroup_bytes(root: Path = Path("/")) -> float | None:
+    """Least memory limit of this process's control group (version 1 or 2) and those above it, in bytes, or None.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are mounted.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    limits = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            mount, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        folder = Path(group.lstrip("/"))
+        for above in (folder, *folder.parents):  # in a container the mount itself may be the group
+            limits += _limit(mount / above / name)
+    return min(limits, default=None)
+
+
+def _limit(path: Path) -> list[float]:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return []
+    return [float(text)] if text.isdigit() and int(text) < NO_LIMIT_BYTES else []

@@ -1,0 +1,110 @@
+"""Grids are stored as configured, whatever is free at the moment, and only if the job's memory holds them."""
+
+import pytest
+import torch
+
+import rho2prop.autoencoder_training as training
+from rho2prop import job_memory
+from rho2prop.density import write_npz
+from rho2prop.errors import InputError
+
+GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
+
+
+@pytest.fixture
+def free_memory(monkeypatch):
+    """Set the memory that the machine has free; no Slurm, no control group."""
+    for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(job_memory, "cgroup_bytes", lambda: None)
+
+    def set_bytes(free_bytes):
+        memory = type("Memory", (), {"available": free_bytes})
+        monkeypatch.setattr(job_memory.psutil, "virtual_memory", lambda: memory)
+
+    return set_bytes
+
+
+def test_precision_of_the_grids_is_the_setting_however_little_is_free(free_memory, density, tmp_path):
+    write_npz(density, tmp_path / "a.npz")
+    paths = [("a", tmp_path / "a.npz")]
+    grids = {}
+    for free_bytes in (1e12, 30_000):
+        free_memory(free_bytes)
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            grids[name] = training.load_grids(paths, GRID, grid_precision=name)
+            assert grids[name].dtype == dtype
+    torch.testing.assert_close(grids["bf16"].float(), grids["fp32"], rtol=2**-8, atol=0)
+
+
+def test_grids_that_do_not_fit_are_refused_before_a_density_is_read(free_memory, tmp_path):
+    free_memory(3e9)
+    training.require_memory(1900, 64, "fp32")  # 2.0 GB and the process
+    with pytest.raises(InputError, match=r"2000 grids of 64³ in fp32 .* 3\.1 GB.* may use 3\.0 GB") as refused:
+        training.require_memory(2000, 64, "fp32")
+    assert "bf16" in refused.value.mend
+    assert "mem_mb=3098" in refused.value.mend
+    training.require_memory(2000, 64, "bf16")
+    settings = {"precision": "fp32", "network": "fast", "latent_size": 4, "dropout": 0.0, "grid_precision": "bf16"}
+    paths = [(f"m{i}", tmp_path / "none.npz") for i in range(6000)]
+    split = {name: "validation" if name == "m0" else "train" for name, _ in paths}
+    with pytest.raises(InputError, match="6000 grids of 64³ in bf16"):
+        training.train(paths, split, settings, GRID | {"size": 64}, tmp_path / "out", tmp_path / "work", seed=1)
+
+
+def test_each_rank_of_a_node_holds_the_grids(free_memory, monkeypatch):
+    free_memory(10e9)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    training.require_memory(1000, 64, "fp32")
+    with pytest.raises(InputError, match="4 training process"):
+        training.require_memory(1500, 64, "fp32")
+
+
+def test_a_slurm_job_counts_its_own_memory_and_not_the_nodes(free_memory, monkeypatch):
+    free_memory(500e9)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "2000")
+    assert job_memory.allowed_bytes() == (2000 * 2**20, "memory of the Slurm job")
+    monkeypatch.delenv("SLURM_MEM_PER_NODE")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "500")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
+    assert job_memory.allowed_bytes()[0] == 4000 * 2**20
+
+
+def test_the_resource_of_the_rule_limits(free_memory):
+    free_memory(500e9)
+    assert job_memory.allowed_bytes(3000) == (3e9, "resource mem_mb of the rule")
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "expected"),
+    [
+        ("0::/a/job", {"a/job/memory.max": "max", "a/memory.max": "5000000", "memory.max": "max"}, 5e6),
+        ("0::/a/job", {"a/job/memory.max": "4000", "a/memory.max": "5000000"}, 4e3),
+        ("0::/", {"memory.max": "max"}, None),
+        ("0::/gone/in/this/namespace", {"memory.max": "7000"}, 7e3),
+        (
+            "5:cpu,memory:/x",
+            {"memory/x/memory.limit_in_bytes": "6000", "memory/memory.limit_in_bytes": str(2**63)},
+            6e3,
+        ),
+        ("5:memory:/x", {"memory/x/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ("3:cpu:/x", {"memory.max": "7000"}, None),
+    ],
+)
+def test_the_limit_of_a_control_group_is_the_least_of_it_and_those_above(tmp_path, line, files, expected):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(line + "\n")
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert job_memory.cgroup_bytes(tmp_path) == expected
+
+
+def test_a_job_asks_for_what_the_check_demands():
+    for n_materials, size, precision, devices in ((6000, 128, "fp32", 1), (50_000, 64, "bf16", 4), (3, 64, "fp32", 1)):
+        asked = 1e6 * job_memory.training_mem_mb(n_materials, size, precision, devices)
+        assert asked >= devices * (job_memory.grids_bytes(n_materials, size, precision) + training.PROCESS_BYTES)
+    assert job_memory.grids_bytes(6000, 128, "fp32") == 6000 * 128**3 * 4
