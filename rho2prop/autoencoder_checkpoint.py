@@ -1,8 +1,6 @@
 """Checkpoint of a training: one file, taken up only by the training that it belongs to, one training at a time."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from rho2prop.atomic import atomic
 from rho2prop.errors import InputError
+from rho2prop.running_jobs import lock
 from rho2prop.training_ranks import TRAINING_CODE
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -38,17 +37,11 @@ def only_training(work_dir: Path | str) -> Iterator[None]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(file, path):
                 file.seek(0)
                 mend = "Wait until it has ended, or end it, then start again"
                 problem = f"another training works in this folder ({file.read().strip()})"
-                raise InputError(work_dir, problem, mend) from None
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-                    raise
-                print(f"{path}: this file system has no locks ({error})", file=sys.stderr)
+                raise InputError(work_dir, problem, mend)
             if not _is_file_at(file.fileno(), path):  # a training that has just ended removed it
                 continue
             file.truncate(0)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rho2prop.errors import InputError
+from rho2prop.running_jobs import running_job
 
 
 class _Tee:
@@ -33,7 +34,7 @@ class _Tee:
 def logged(path: str) -> Iterator[None]:
     """Send stdout and stderr to the log file; end with one clear line and exit code 1 on a user's error."""
     terminal = sys.stderr
-    with Path(path).open("w", encoding="utf-8") as log:
+    with running_job(path), Path(path).open("w", encoding="utf-8") as log:
         stream = _Tee(log, terminal) if terminal.isatty() else _Tee(log)
         sys.stdout = sys.stderr = stream
         try:

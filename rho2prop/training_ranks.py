@@ -14,6 +14,7 @@ from pathlib import Path
 import rho2prop
 from rho2prop.atomic import atomic
 from rho2prop.errors import InputError
+from rho2prop.running_jobs import running_job
 
 TRAINING_CODE = (  # modules that the weights depend on
     "autoencoder_checkpoint.py",
@@ -101,7 +102,8 @@ def main() -> None:
 
     request = json.loads(Path(sys.argv[1]).read_text())
     try:
-        train(**request)
+        with running_job(f"a rank of the training in {request['work_dir']}"):  # it may outlive the job that started it
+            train(**request)
     except InputError as error:
         sys.exit(f"rho2prop: {error}")
 

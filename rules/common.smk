@@ -7,7 +7,9 @@ from snakemake.utils import validate
 from rho2prop.fields import field_of
 from rho2prop.job_memory import training_mem_mb
 from rho2prop.materials import load_materials
+from rho2prop.running_jobs import refuse_while_local_jobs_run
 from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
+from rho2prop.table_digest import record_table, table_digest
 from rho2prop.training_ranks import TRAINING_CODE
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
@@ -37,8 +39,17 @@ wildcard_constraints:
     features=r"[a-z_]+(\+[a-z_]+)*",
 
 
+TABLE = {  # that people may edit while a run goes on
+    "elements": None,
+    MATERIALS_PROJECT: "results/materials_project/materials.csv",
+}.get(config["materials"], config["materials"])
+TABLE_DIGEST = ""
+
+
 def checked_materials(source):
+    global TABLE_DIGEST
     try:
+        TABLE_DIGEST = table_digest(source)
         return load_materials(source, config["elements"], ENGINE)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
@@ -79,11 +90,18 @@ def training_memory(wildcards, attempt):
 
 
 def stop_while_jobs_run():
-    """Before anything starts: no second run beside the Slurm jobs of an earlier one."""
+    """Before anything starts: no second run beside the jobs of an earlier one, on Slurm or here."""
     try:
         refuse_while_jobs_run(Path.cwd())
+        refuse_while_local_jobs_run(Path.cwd())
     except ValueError as error:
         raise WorkflowError(str(error)) from None
+    record_table(TABLE, TABLE_DIGEST)
+
+
+def table_as_read(wildcards, resources):
+    """Params for require_same_table; as a function of `resources` no reason to run a job again."""
+    return [TABLE, TABLE_DIGEST]
 
 
 def code_digest(*modules):

@@ -140,6 +140,7 @@ rule collect_materials:
         structures=lambda wildcards: {
             name: materials()[name].structure for name in names("train")
         },
+        table=table_as_read,
         computed=config["dft"]["formation_energy"] == "computed",
         min_converged_fraction=config["dft"]["min_converged_fraction"],
         code=code_digest("collection.py", "formation.py"),

@@ -118,6 +118,7 @@ rule render_report:
         runtime=growing(30),
     params:
         config=config,
+        table=table_as_read,
         inputs=REPORTED,
         code=code_digest("report", "../workflow/report"),
     script:

@@ -2,8 +2,10 @@
 
 from rho2prop.collection import collect_materials
 from rho2prop.script_log import logged
+from rho2prop.table_digest import require_same_table
 
 with logged(snakemake.log[0]):
+    require_same_table(*snakemake.params.table)
     collect_materials(
         snakemake.params.labels,
         snakemake.params.structures,

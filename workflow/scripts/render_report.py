@@ -2,6 +2,8 @@
 
 from rho2prop.report.render import render
 from rho2prop.script_log import logged
+from rho2prop.table_digest import require_same_table
 
 with logged(snakemake.log[0]):
+    require_same_table(*snakemake.params.table)
     render(snakemake.params.inputs, snakemake.params.config, snakemake.output.html)
