@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rho2prop.choices import COHESION, COMPOSITION, GRAPH, LATENT, LATENT_PCA, TOTAL, block_names, field_of
 from rho2prop.errors import InputError
-from rho2prop.fields import TOTAL, field_of
 from rho2prop.graphs import CrystalGraph, read_graphs
 
-NO_FEATURES, LATENT, LATENT_PCA, GRAPH = "none", "latent", "latent_pca", "graph"
-COMPOSITION, COHESION = "composition", "cohesion"
 # Of scaled columns. Symmetry makes values of many crystals equal but for rounding noise, and trees put their thresholds
 # between any two: without this, another cell of the same crystal ended on another side (2 % in a prediction).
 DECIMALS = 6
@@ -241,11 +239,6 @@ def fit_design(
             scale = np.sqrt(scale)
         arrays |= {f"{block}.mean": mean[kept], f"{block}.scale": scale[kept]}
     return Design(features, columns, arrays)
-
-
-def block_names(features: str) -> list[str]:
-    """``magpie+latent_pca`` to its blocks; ``none`` to no block."""
-    return [] if features == NO_FEATURES else features.split("+")
 
 
 def read_blocks(tables: dict[str, Path], latents: dict[str, Path], graphs: Path | None = None) -> BlockData:

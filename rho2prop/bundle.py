@@ -15,7 +15,6 @@ import pandas as pd
 
 from rho2prop import __version__
 from rho2prop.atomic import atomic
-from rho2prop.blocks import block_names
 from rho2prop.bundle_check import (
     DECODER,
     ENCODER,
@@ -27,8 +26,8 @@ from rho2prop.bundle_check import (
     VERSION,
     fingerprint_definition,
 )
+from rho2prop.choices import BUNDLE_BLOCKS, block_names
 from rho2prop.collection import block_data, read_materials, require_one_kind, write_table
-from rho2prop.description import TABLE_BLOCKS
 from rho2prop.element_tables import magpie_table
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
@@ -38,7 +37,6 @@ from rho2prop.regression import collect_metrics
 from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
-KNOWN_BLOCKS = (*TABLE_BLOCKS, "latent", "latent_pca")
 SPACE_BLOCKS = ("magpie", "fingerprint")  # the distance to the training set is measured in these
 LEFT_OUT = ("test_predictions.csv",)  # of a fold's folder: records of the fit that no prediction needs
 METRICS, COVERAGE, TRAINING = "metrics_summary.csv", "intervals.csv", "training.csv"
@@ -185,9 +183,9 @@ def _copy_regressor(choice: dict, final: Path, folder: Path) -> dict:
     if (summary["model"], summary["features"]) != (model, features):
         problem = f"holds {summary['model']} on {summary['features']}, wanted {model} on {features}"
         raise InputError(final, problem, "Name the right folder")
-    unknown = [block for block in block_names(features) if block not in KNOWN_BLOCKS]
+    unknown = [block for block in block_names(features) if block not in BUNDLE_BLOCKS]
     if unknown:
-        mend = f"Under predict, join features of {', '.join(KNOWN_BLOCKS)}"
+        mend = f"Under predict, join features of {', '.join(BUNDLE_BLOCKS)}"
         raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", mend)
     name = f"regressors/{model}/{features}"
     shutil.copytree(final / "folds" / FINAL_FOLD, folder / name, ignore=shutil.ignore_patterns(*LEFT_OUT))

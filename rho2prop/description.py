@@ -4,18 +4,24 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rho2prop.choices import (
+    COMPOSITION_BLOCKS,
+    FINGERPRINTS,
+    STRUCTURE_BLOCKS,
+    TABLE_BLOCKS,
+    field_of,
+    needs_atoms,
+)
 from rho2prop.density import Density
-from rho2prop.fields import DIFFERENCE, FIELDS, SUPERPOSITION, field_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-FINGERPRINT = "fingerprint"
-FINGERPRINTS = tuple(FINGERPRINT if field == FIELDS[0] else f"{field}_{FINGERPRINT}" for field in FIELDS)
-COMPOSITION_BLOCKS = ("magpie", "composition", "cohesion")
-STRUCTURE_BLOCKS = ("elements", "structure", "springs")
+__all__ = [
+    "COMPOSITION_BLOCKS", "NO_DENSITY", "NO_DENSITY_NAME", "TABLE_BLOCKS", "blocks_text", "describe",
+    "descriptor_tables", "needs_atoms",
+]  # fmt: skip
 NO_DENSITY, NO_DENSITY_NAME = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS]), "all without density"
-TABLE_BLOCKS = (*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS, *FINGERPRINTS)
 
 
 def blocks_text(features: str) -> str:
@@ -27,11 +33,6 @@ def blocks_text(features: str) -> str:
         .replace("_", " ")
         .replace("+", " + ")
     )
-
-
-def needs_atoms(block: str) -> bool:
-    """Whether a block can be made only of a density that is stored with its superposition of atoms."""
-    return field_of(block)[0] in (SUPERPOSITION, DIFFERENCE)
 
 
 def descriptor_tables(structures: dict[str, "Structure"], blocks: set[str]) -> dict[str, pd.DataFrame]:

@@ -12,17 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rho2prop.blocks import COHESION, GRAPH, LATENT, DesignMatrix
+from rho2prop.blocks import DesignMatrix
+from rho2prop.choices import BLEND, LIGHTGBM, MEAN, PROCESS, SINGLE_TASK
 from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG
-from rho2prop.errors import InputError
-from rho2prop.fields import field_of
 from rho2prop.models import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
 from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 Predictor = Callable[[DesignMatrix], dict[str, np.ndarray]]
-MEAN, LIGHTGBM, PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
 PROCESS_WEIGHT = 0.9  # of the Gaussian process in the blend, the rest is LightGBM's: docs/method.md
-SINGLE_TASK = "multiscale_cnn_single"  # one network for each target instead of one for all
 
 
 @dataclass(frozen=True)
@@ -131,29 +128,6 @@ def load_boosters(folder: Path, targets: list[str]) -> dict:
     from lightgbm import Booster
 
     return {target: Booster(model_file=folder / f"{target}.txt") for target in targets}
-
-
-def check(model: str, blocks: list[str]) -> None:
-    """Whether a family takes these feature blocks; InputError says what to change."""
-    place = "evaluation.regressions"
-    if model not in _FIT:
-        raise InputError(place, f"unknown model {model!r}", f"Use one of {', '.join(_FIT)}")
-    if (model == MEAN) != (not blocks):
-        problem = f"model {model!r} with features {'+'.join(blocks) or 'none'!r}"
-        raise InputError(place, problem, 'The mean takes the features "none", every other model at least one block')
-    if (model == GRAPH_NETWORK) != (GRAPH in blocks) or (GRAPH in blocks and len(blocks) > 1):
-        problem = f"model {model!r} with features {'+'.join(blocks)!r}"
-        raise InputError(place, problem, "The graph network takes the one block graph, which no other model takes")
-    if blocks == [COHESION]:
-        mend = "Add blocks to learn from, such as magpie+cohesion"
-        raise InputError(place, f"{COHESION} alone is the zero of formation energies and no feature", mend)
-    volumes = [block for block in blocks if field_of(block)[1] == LATENT]
-    if volumes and model not in (ATTENTION_CNN, MULTISCALE_CNN, SINGLE_TASK):
-        mend = f"Use {volumes[0]}_pca instead"
-        raise InputError(place, f"{model} takes no three-dimensional block {volumes[0]!r}", mend)
-    if model in (MULTISCALE_CNN, SINGLE_TASK) and volumes != blocks:
-        problem = f"{model} with features {'+'.join(blocks)!r}"
-        raise InputError(place, problem, "It reads densities only: give it latent or difference_latent")
 
 
 def _fit_mean(data: FoldData, settings, seed, threads, folder: Path, advance) -> None:

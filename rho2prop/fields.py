@@ -11,22 +11,13 @@ from dataclasses import replace
 import numpy as np
 from scipy import fft
 
+from rho2prop.choices import DIFFERENCE, FIELDS, OCCUPANCY, SUPERPOSITION, TOTAL, field_of
 from rho2prop.density import Density
 from rho2prop.errors import InputError
 from rho2prop.fourier import wave_vectors
 
-TOTAL, SUPERPOSITION, DIFFERENCE, OCCUPANCY = "total", "superposition", "difference", "occupancy"
-FIELDS = (TOTAL, SUPERPOSITION, DIFFERENCE, OCCUPANCY)
+__all__ = ["DIFFERENCE", "FIELDS", "OCCUPANCY", "SUPERPOSITION", "TOTAL", "field_of", "take_field"]
 BLUR_ANG = 0.5  # standard deviation of the Gaussian at each atom of the occupancy
-
-
-def field_of(name: str) -> tuple[str, str]:
-    """Field and rest of the name of a block (``difference_latent``) or of an autoencoder (``difference-all``)."""
-    for field in FIELDS[1:]:
-        for mark in "_-":
-            if name.startswith(field + mark):
-                return field, name.removeprefix(field + mark)
-    return TOTAL, name
 
 
 def take_field(density: Density, field: str, source: str = "density") -> Density:
@@ -37,7 +28,7 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
     density
         Self-consistent density; ``superposition`` and ``difference`` need its superposition of atoms.
     field
-        One of ``FIELDS``.
+        One of ``rho2prop.choices.FIELDS``.
     source
         Name for messages.
 

@@ -16,21 +16,25 @@ from tqdm import tqdm
 from rho2prop import families
 from rho2prop.atomic import atomic
 from rho2prop.blocks import GRAPH, LATENT, BlockData, block_names, fit_design, load_design
+from rho2prop.choices import (
+    FITTING_CODE,
+    LEAST_LABELS,
+    LEAST_NETWORK_ROWS,
+    LEAST_TRAIN_LABELS,
+    MODELS,
+    SINGLE_TASK,
+    check,
+    field_of,
+)
 from rho2prop.elasticity import BULK, SHEAR, derive_from_kg
 from rho2prop.errors import InputError
-from rho2prop.fields import field_of
 from rho2prop.metrics import score
 from rho2prop.splits import derived_seed
 from rho2prop.targets import TARGETS
 
-LEAST_LABELS = 10  # of the whole table
-LEAST_TRAIN_LABELS, LEAST_VALIDATION_LABELS = 5, 1  # of each fold
 FROM_KG = "_from_kg"
 PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
 METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
-CODE = (
-    "blocks.py", "boosting.py", "families.py", "gaussian_process.py", "network_training.py", "regression.py", "models",
-)  # fmt: skip
 
 
 def run(
@@ -80,14 +84,17 @@ def run(
     the folder and are taken up again if nothing that they came from has changed.
     """
     out_dir = Path(out_dir)
-    families.check(model, block_names(features))
+    check(model, block_names(features))
     labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
     folds = _folds(splits, split)
-    targets, left_out = _trainable_targets(labels, folds)
+    targets, left_out = _trainable_targets(model, labels, folds)
     following = families.following_targets(model, targets)
     targets = [target for target in targets if target not in following]
     for target, reason in left_out.items():
         print(f"{model}, {features}, {split}: {target} is left out: {reason}", file=sys.stderr)
+    if not targets:
+        print(f"{model}, {features}, {split}: left out, no property can be trained", file=sys.stderr)
+        folds = {}
     work = out_dir.with_name(f".unfinished-{out_dir.name}")
     work.mkdir(parents=True, exist_ok=True)
     head = json.dumps([model, features, split, settings, n_components, seed, targets], sort_keys=True)
@@ -222,7 +229,7 @@ def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[
 
 
 def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:
-    predictions, derived, n_train = [], [], {}
+    predictions, derived, n_train, empty = [], [], {}, pd.DataFrame(columns=PREDICTION_COLUMNS)
     for fold in folds:
         n_train[fold] = json.loads((work / fold / "fold.json").read_text())["n_train"]
         path = work / fold / "test_predictions.csv"
@@ -234,8 +241,8 @@ def _assemble(out_dir, work, model, features, split, folds, targets, left_out, l
     summary |= {"targets": targets, "left_out": left_out, "n_train": n_train}
     with atomic(out_dir) as folder:
         (folder / "folds").mkdir(parents=True)
-        pd.concat(predictions).to_csv(folder / "predictions.csv", index=False)
-        pd.concat(derived).to_csv(folder / "predictions_from_kg.csv", index=False)
+        pd.concat(predictions or [empty]).to_csv(folder / "predictions.csv", index=False)
+        pd.concat(derived or [empty]).to_csv(folder / "predictions_from_kg.csv", index=False)
         (folder / "targets.json").write_text(json.dumps(summary, indent=1))
         for fold in folds:
             os.replace(work / fold, folder / "folds" / fold)
@@ -264,9 +271,12 @@ def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def _trainable_targets(labels: pd.DataFrame, folds: dict) -> tuple[list[str], dict[str, str]]:
+def _trainable_targets(model: str, labels: pd.DataFrame, folds: dict) -> tuple[list[str], dict[str, str]]:
+    """Targets with enough labels for this model in every fold, and of the others the reason."""
     everyone = sorted({name for parts in folds.values() for ids in parts.values() for name in ids})
-    targets, left_out = [], {}
+    is_joint = MODELS[model].is_network and model != SINGLE_TASK  # learns from every row with any label
+    least = 1 if is_joint else MODELS[model].least_validation_labels
+    left_out = {}
     for target in labels:
         n_labels = int(labels.loc[everyone, target].notna().sum())
         if n_labels < LEAST_LABELS:
@@ -274,16 +284,24 @@ def _trainable_targets(labels: pd.DataFrame, folds: dict) -> tuple[list[str], di
             continue
         for fold, parts in folds.items():
             n_train, n_validation = (int(labels.loc[parts[p], target].notna().sum()) for p in ("train", "validation"))
-            if n_train < LEAST_TRAIN_LABELS or n_validation < LEAST_VALIDATION_LABELS:
-                left_out[target] = (
-                    f"fold {fold} has {n_train} labelled training and {n_validation} validation materials"
-                )
-        if target not in left_out:
-            targets.append(target)
-    if not targets:
-        reasons = "; ".join(f"{target}: {reason}" for target, reason in left_out.items())
-        raise InputError("results/materials.csv", f"no property can be trained ({reasons})", "Add labelled materials")
+            if n_train < LEAST_TRAIN_LABELS or n_validation < least:
+                left_out[target] = _too_few(fold, n_train, n_validation, least)
+    targets = [target for target in labels if target not in left_out]
+    for fold, parts in folds.items() if is_joint else ():
+        n_train, n_validation = (
+            int(labels.loc[parts[p], targets].notna().any(axis=1).sum()) for p in ("train", "validation")
+        )
+        if targets and n_validation < LEAST_NETWORK_ROWS:
+            reason = _too_few(fold, n_train, n_validation, LEAST_NETWORK_ROWS)
+            return [], left_out | dict.fromkeys(targets, reason)
     return targets, left_out
+
+
+def _too_few(fold: str, n_train: int, n_validation: int, least: int) -> str:
+    return (
+        f"fold {fold} has {n_train} labelled training and {n_validation} validation materials, "
+        f"{LEAST_TRAIN_LABELS} and {least} are needed"
+    )
 
 
 def _digest(
@@ -304,7 +322,7 @@ def _digest(
         else:
             rows = blocks.table(block, ids)
             digest.update("\n".join(rows.columns).encode() + np.ascontiguousarray(rows.to_numpy()).tobytes())
-    for name in CODE:
+    for name in FITTING_CODE:
         path = Path(__file__).parent / name
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
             digest.update(file.read_bytes())

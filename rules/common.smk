@@ -2,10 +2,25 @@
 import hashlib
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import validate
 
-from rho2prop.fields import field_of
+from rho2prop.choices import (
+    FITTING_CODE,
+    MODELS,
+    NETWORKS,
+    OTHERS,
+    block_names,
+    field_of,
+    problems,
+)
 from rho2prop.job_memory import training_mem_mb
+from rho2prop.label_check import (
+    formula_and_system,
+    require_any_label,
+    require_groups,
+    require_labels,
+)
 from rho2prop.materials import load_materials
 from rho2prop.running_jobs import refuse_while_local_jobs_run
 from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
@@ -17,6 +32,12 @@ ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
 MATERIALS_PROJECT = "materials_project"
 
 validate(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
+HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if PROBLEMS := problems(config, has_own_software=not HAS_CONDA):
+    raise WorkflowError(
+        f"the configuration cannot work ({len(PROBLEMS)} problems):",
+        *map(str, PROBLEMS),
+    )
 
 ENGINE = config["dft"]["engine"]
 SPLITS = config["evaluation"]["splits"]
@@ -46,13 +67,18 @@ TABLE = {  # that people may edit while a run goes on
 TABLE_DIGEST = ""
 
 
-def checked_materials(source):
-    global TABLE_DIGEST
+def refusing(check, *arguments):
+    """The answer of a function that raises InputError, which becomes one message without a traceback."""
     try:
-        TABLE_DIGEST = table_digest(source)
-        return load_materials(source, config["elements"], ENGINE)
+        return check(*arguments)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
+
+
+def checked_materials(source):
+    global TABLE_DIGEST
+    TABLE_DIGEST = refusing(table_digest, source)
+    return refusing(load_materials, source, config["elements"], ENGINE)
 
 
 # a table of the user or the embedded set is known now; the Materials Project's once its checkpoint has run
@@ -72,8 +98,15 @@ def materials():
     return MATERIALS
 
 
+def labelled_materials():
+    """The materials with labels by id, of which there must be some."""
+    return refusing(require_any_label, materials(), config["materials"])
+
+
 def names(role):
     """Ids of the materials with labels ("train") or without ("predict")."""
+    if role == "train":
+        return list(labelled_materials())
     return [name for name, material in materials().items() if material.role == role]
 
 
@@ -89,13 +122,20 @@ def training_memory(wildcards, attempt):
     )
 
 
+def table_with_enough_labels(wildcards):
+    """Input function: the table of converged materials, if that of all has enough labels and groups for the folds."""
+    labelled, n_folds = labelled_materials(), config["evaluation"]["n_folds"]
+    is_embedded = config["materials"] == "elements"  # each a chemical system of its own
+    group_of = (lambda path: (path, path)) if is_embedded else formula_and_system
+    refusing(require_labels, labelled, config["materials"], config)
+    refusing(require_groups, labelled, config["materials"], SPLITS, n_folds, group_of)
+    return "results/materials.csv"
+
+
 def stop_while_jobs_run():
     """Before anything starts: no second run beside the jobs of an earlier one, on Slurm or here."""
-    try:
-        refuse_while_jobs_run(Path.cwd())
-        refuse_while_local_jobs_run(Path.cwd())
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    refusing(refuse_while_jobs_run, Path.cwd())
+    refusing(refuse_while_local_jobs_run, Path.cwd())
     record_table(TABLE, TABLE_DIGEST)
 
 
@@ -161,17 +201,22 @@ def latent_scopes(split, field="total"):
 def feature_files(wildcards):
     """Files of the blocks that a feature set is joined from."""
     files = []
-    for block in wildcards.features.split("+"):
+    for block in block_names(wildcards.features):
         field, sort = field_of(block)
         if sort in ("latent", "latent_pca"):
             files += [
                 f"results/latents/{scope}.npz"
                 for scope in latent_scopes(wildcards.split, field)
             ]
-        elif block != "none":
+        else:
             suffix = "npz" if block == "graph" else "csv"
             files.append(f"results/features/{block}.{suffix}")
     return files
+
+
+def settings_of(wildcards):
+    """Function of params: the section of the configuration that a model is fitted with."""
+    return config.get(MODELS[wildcards.model].section, {})
 
 
 def regression_folders(splits):

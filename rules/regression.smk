@@ -1,7 +1,7 @@
 # Folds drawn once, each regression fitted inside them, metrics and importance.
 rule write_splits:
     input:
-        materials="results/materials.csv",
+        materials=table_with_enough_labels,
     output:
         splits="results/splits.csv",
     log:
@@ -21,20 +21,6 @@ rule write_splits:
         SCRIPTS / "write_splits.py"
 
 
-SETTINGS_OF = {  # whose section of the configuration a model is fitted with, where it has none of its own
-    "blend": "lightgbm",
-    "multiscale_cnn": "attention_cnn",
-    "multiscale_cnn_single": "attention_cnn",
-}
-REGRESSION_CODE = (
-    "blocks.py",
-    "regression.py",
-    "boosting.py",
-    "families.py",
-    "gaussian_process.py",
-    "network_training.py",
-    "models",
-)
 LEARNING = [
     f"{choice['model']}/{choice['features']}"
     for choice in config["learning_curve"]["models"]
@@ -53,22 +39,30 @@ rule fit_regression:
         "logs/fit_regression/{model}/{features}/{split}.log",
     benchmark:
         "results/benchmarks/fit_regression/{model}/{features}/{split}.tsv"
+    wildcard_constraints:
+        model="|".join(OTHERS),
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
-        gpu=lambda wildcards: int(wildcards.model.endswith(("_cnn", "_network"))),
     params:
-        settings=lambda wildcards: config.get(
-            SETTINGS_OF.get(wildcards.model, wildcards.model), {}
-        ),
+        settings=settings_of,
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
-        code=code_digest(*REGRESSION_CODE),
+        code=code_digest(*FITTING_CODE),
     script:
         SCRIPTS / "fit_regression.py"
+
+
+use rule fit_regression as fit_network with:
+    wildcard_constraints:
+        model="|".join(NETWORKS),
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(720),
+        gpu=1,
 
 
 rule learn_from_fewer:
@@ -83,6 +77,8 @@ rule learn_from_fewer:
         "logs/learn_from_fewer/{model}/{features}/{split}.log",
     benchmark:
         "results/benchmarks/learn_from_fewer/{model}/{features}/{split}.tsv"
+    wildcard_constraints:
+        model="|".join(OTHERS),
     conda:
         ENVIRONMENT
     threads: 1
@@ -91,14 +87,21 @@ rule learn_from_fewer:
         runtime=growing(720),
     params:
         sizes=config["learning_curve"]["sizes"],
-        settings=lambda wildcards: config.get(
-            SETTINGS_OF.get(wildcards.model, wildcards.model), {}
-        ),
+        settings=settings_of,
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
-        code=code_digest(*REGRESSION_CODE, "learning_curve.py"),
+        code=code_digest(*FITTING_CODE, "learning_curve.py"),
     script:
         SCRIPTS / "learn_from_fewer.py"
+
+
+use rule learn_from_fewer as learn_network with:
+    wildcard_constraints:
+        model="|".join(NETWORKS),
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(720),
+        gpu=1,
 
 
 rule evaluate_learning:

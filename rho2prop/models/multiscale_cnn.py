@@ -9,11 +9,11 @@ One network for all targets is the idea of "universal" prediction from the densi
 import torch
 from torch import nn
 
+from rho2prop.choices import MULTISCALE_HEADS
 from rho2prop.models.attention_cnn import AttentionCnnConfig, ResidualAttentionBlock, dense
 
 N_SCALES = 3
 SMALLEST = 2  # voxels along the edge of the coarsest scale
-N_HEADS = 4
 
 
 class VoxelPooling(nn.Module):
@@ -48,7 +48,7 @@ class MultiscaleCnn(nn.Module):
             )
             for _ in self.factors
         )
-        self.attention = nn.MultiheadAttention(width, N_HEADS, dropout=config.dropout, batch_first=True)
+        self.attention = nn.MultiheadAttention(width, MULTISCALE_HEADS, dropout=config.dropout, batch_first=True)
         self.norm = nn.LayerNorm(width)
         layers, inputs = [], width * len(self.factors)
         for _ in range(config.head_depth - 1):

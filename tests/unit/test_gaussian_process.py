@@ -11,7 +11,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from standins.densities import gaussian_density
 
-from rho2prop import families, gaussian_process, importance
+from rho2prop import choices, families, gaussian_process, importance
 from rho2prop.blocks import DesignMatrix
 from rho2prop.description import describe
 from rho2prop.errors import InputError
@@ -151,8 +151,8 @@ def test_the_blend_lies_between_its_members(tmp_path):
 
 
 def test_three_dimensional_latents_are_refused():
-    with pytest.raises(InputError, match="Use latent_pca instead"):
-        families.check("blend", ["magpie", "latent"])
+    with pytest.raises(InputError, match="Use latent_pca"):
+        choices.check("blend", ["magpie", "latent"])
 
 
 def test_shares_of_blocks_are_shapley_values():

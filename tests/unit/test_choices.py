@@ -1,0 +1,149 @@
+"""What a configuration may choose is checked whole before anything starts."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rho2prop import choices, families
+from rho2prop.choices import BLOCKS, MODELS, NETWORKS, check, least_labels, problems
+from rho2prop.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+PREDICTED = DEFAULTS["predict"]
+
+
+def merged(config: dict, changes: dict) -> dict:
+    """As Snakemake extends a configuration by another: section by section, lists as a whole."""
+    result = copy.deepcopy(config)
+    for key, value in changes.items():
+        result[key] = merged(result.get(key, {}), value) if isinstance(value, dict) else value
+    return result
+
+
+def places(changes: dict, **options) -> dict[str, InputError]:
+    """The problems of the default configuration with changes, by the key that is wrong."""
+    return {error.source: error for error in problems(merged(DEFAULTS, changes), **options)}
+
+
+def regressions(**sets) -> dict:
+    return {"evaluation": {"regressions": sets}}
+
+
+def test_the_defaults_and_the_shipped_configurations_have_no_problem():
+    assert problems(DEFAULTS) == []
+    bench = merged(
+        DEFAULTS | {"materials": "table.csv"}, yaml.safe_load((ROOT / "config/bench.yaml").read_text(encoding="utf-8"))
+    )
+    study = merged(bench, yaml.safe_load((ROOT / "config/study.yaml").read_text(encoding="utf-8")))
+    assert problems(bench) == []
+    assert problems(study, has_own_software=False) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "word"),
+    [
+        (regressions(lightgbm=["magpie+latent"]), "evaluation.regressions.lightgbm", "latent_pca"),
+        (regressions(gaussian_process=["difference_latent"]), "evaluation.regressions.gaussian_process", "latent_pca"),
+        (regressions(multiscale_cnn=["magpie+latent"]), "evaluation.regressions.multiscale_cnn", "densities only"),
+        (regressions(attention_cnn=["graph"]), "evaluation.regressions.attention_cnn", "graph"),
+        (regressions(graph_network=["magpie"]), "evaluation.regressions.graph_network", "graph"),
+        (regressions(mean=["magpie"]), "evaluation.regressions.mean", "none"),
+        (regressions(blend=["none"]), "evaluation.regressions.blend", "at least one block"),
+        (regressions(blend=["cohesion"]), "evaluation.regressions.blend", "zero of formation energies"),
+        (regressions(blend=["magpie+magpie"]), "evaluation.regressions.blend", "twice"),
+        (regressions(lightgbm=["fingerprnt"]), "evaluation.regressions.lightgbm", "Did you mean 'fingerprint'?"),
+        (regressions(lightbgm=["magpie"]), "evaluation.regressions.lightbgm", "Did you mean 'lightgbm'?"),
+        (regressions(gaussian_process=["magpie", "magpie"]), "evaluation.regressions.gaussian_process", "2 times"),
+        ({"robustness": {"models": [{"model": "lightgbm", "features": "magpy"}]}}, "robustness.models", "'magpie'?"),
+        ({"robustness": {"models": [{"model": "lightgbm", "features": "difference_latent_pca"}]}},
+         "robustness.models", "another density"),
+        ({"learning_curve": {"models": [{"model": "lightgbm", "features": "structure"}]}},
+         "learning_curve.models", "not evaluated"),
+        ({"learning_curve": {"sizes": [50, 6]}, "evaluation": {"validation_fraction": 0.3}},
+         "learning_curve.sizes", "at least 7"),
+        ({"predict": [{"model": "lightgbm", "features": "structure"}]}, "predict", "not evaluated"),
+        ({"predict": [{"model": "mean", "features": "none"}]}, "predict", "the mean"),
+        ({"predict": [PREDICTED[0], PREDICTED[0]]}, "predict", "2 times"),
+        (regressions(lightgbm=["superposition_fingerprint", "magpie", "magpie+structure", "magpie+fingerprint"])
+         | {"dft": {"gpaw": {"superposition": False}}}, "evaluation.regressions.lightgbm", "superposition: true"),
+        (regressions(gaussian_process=["difference_fingerprint"])
+         | {"materials": "table.csv", "dft": {"engine": "materials_project"}},
+         "evaluation.regressions.gaussian_process", "stores no superposition"),
+        ({"autoencoder": {"compared_fields": ["difference"]},
+          "dft": {"engine": "vasp", "vasp": {"superposition": False}}},
+         "autoencoder.compared_fields", "superposition: true"),
+        ({"dft": {"engine": "files"}}, "materials", "files"),
+        ({"materials": "materials_project", "dft": {"engine": "files"}}, "materials", "files"),
+        ({"materials": "t.csv", "dft": {"engine": "files", "formation_energy": "computed"}},
+         "dft.formation_energy", "no free atoms"),
+        ({"materials": "t.csv", "dft": {"engine": "files", "files": {"kind": "all_electron", "superposition": "gpaw"}}},
+         "dft.files.superposition", "as_given"),
+        ({"grid": {"size": 16}, "autoencoder": {"latent_size": 16}}, "autoencoder.latent_size", "16"),
+        (regressions(multiscale_cnn=["latent"]) | {"attention_cnn": {"channels": [8, 10]}},
+         "attention_cnn.channels", "multiple of 4"),
+        ({"lightgbm": {"learning_rate": [0.2, 0.1]}}, "lightgbm.learning_rate", "[0.1, 0.2]"),
+        ({"materials_project": {"n_elements": [3, 1]}}, "materials_project.n_elements", "[1, 3]"),
+        ({"materials_project": {"bulk_modulus_gpa": [9.0, 1.0]}}, "materials_project.bulk_modulus_gpa", "[1.0, 9.0]"),
+        ({"materials_project": {"elements": ["Li", "O"], "exclude_elements": ["O"]}},
+         "materials_project.exclude_elements", "O"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_named_with_its_key_and_a_way_out(changes, place, word):
+    error = places(changes)[place]
+    assert word in f"{error.problem} {error.mend}"
+
+
+def test_a_table_of_ones_own_may_hold_superpositions():
+    own = {"materials": "table.csv", "dft": {"engine": "files"}}
+    assert not places(regressions(gaussian_process=["difference_fingerprint"]) | own)
+
+
+def test_all_problems_are_told_at_once():
+    found = places(regressions(blend=[]) | {"grid": {"size": 16}, "autoencoder": {"latent_size": 16}})
+    assert {"predict", "learning_curve.models", "autoencoder.latent_size"} <= set(found)
+
+
+def test_a_network_without_its_package_is_told(monkeypatch):
+    monkeypatch.setattr(choices, "find_spec", lambda name: None)
+    graph = regressions(graph_network=["graph"])
+    assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].mend
+    assert not places(graph, has_own_software=False)  # conda brings the software of the jobs
+    assert not places({})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_can_be_fitted_and_read_and_takes_some_block(model):
+    assert model in families._FIT
+    assert model in families._LOAD
+    taken = []
+    for block in BLOCKS:
+        try:
+            check(model, [block])
+        except InputError:
+            continue
+        taken.append(block)
+    assert bool(taken) == (model != "mean")
+    assert not MODELS[model].section or MODELS[model].section in DEFAULTS
+
+
+def test_networks_are_the_models_that_are_trained_by_torch():
+    fitted_by_torch = {name for name, fit in families._FIT.items() if "network" in str(fit) or "single" in str(fit)}
+    assert set(NETWORKS) == fitted_by_torch
+
+
+def test_fewest_labels_of_which_every_fold_has_enough():
+    assert least_labels("lightgbm", 5, 0.15) == 10  # 8 remain beside the test part: 7 train, 1 validates
+    assert least_labels("lightgbm", 2, 0.15) == 12  # 6 remain
+    assert least_labels("attention_cnn", 5, 0.15) == 13  # 10 remain, of which 2 validate
+    assert least_labels("attention_cnn", 5, 0.25) == 10
+
+
+def test_the_snakefile_imports_no_numerical_library_for_it():
+    code = "import sys, rho2prop.choices, rho2prop.label_check as _; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert not {"numpy", "scipy", "pandas", "torch", "pymatgen", "ase"} & set(modules.split())
