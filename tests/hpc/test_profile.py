@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 from cluster import ROOT
-from pymatgen.core import Lattice, Structure
+from standins.tables import write_table
 
 from rho2prop.slurm import growing, rank_resources
 
@@ -15,12 +15,10 @@ PROFILE = ROOT / "profiles" / "slurm" / "profile.v9+.yaml"
 
 
 def test_six_thousand_materials_are_few_jobs_and_fewer_submissions(tmp_path):
-    Structure(Lattice.cubic(3.0), ["Po"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
-    rows = [f"m-{i},a.cif,{50 + i % 100}" for i in range(6059)]
-    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
+    table = write_table(tmp_path, 6059)
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--nocolor", "--dry-run"]
     command += ["--quiet", "host", "--directory", str(tmp_path / "run")]
-    command += ["--config", f"materials={tmp_path}/materials.csv"]
+    command += ["--config", f"materials={table}"]
     result = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert result.returncode == 0, result.stdout[-3000:]
     jobs = re.findall(r"^ *(?:local)?(?:rule|checkpoint) (\w+):", result.stdout, flags=re.MULTILINE)

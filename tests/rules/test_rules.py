@@ -13,6 +13,7 @@ import torch
 import yaml
 from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file
+from standins.tables import write_metals
 
 from rho2prop.autoencoder_training import split_80_10_10, train
 from rho2prop.density import write_npz
@@ -39,16 +40,17 @@ def configured(folder: Path, settings: dict) -> tuple[str, ...]:
 @pytest.fixture
 def table(tmp_path):
     """A materials table of twelve labelled rows and the materials.csv of their converged calculations."""
-    Structure(Lattice.cubic(4.0), ["Li"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
+    files = write_metals(tmp_path)
     names = [f"m-{i:02d}" for i in range(12)]
-    rows = [f"{name},a.cif,{50 + i}" for i, name in enumerate(names)]
+    rows = [f"{name},{files[i // 4]},{50 + i}" for i, name in enumerate(names)]
     (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
     results = tmp_path / "run" / "results"
     results.mkdir(parents=True)
     targets = "bulk_modulus_gpa,shear_modulus_gpa,youngs_modulus_gpa,debye_temperature_k,formation_energy_ev_per_atom"
     lines = [f"{COLUMNS},structure,{targets}"]
     lines += [
-        f"{name},train,Li{i // 2},Li-{i // 4},cubic,221,1,64.0,a.cif,{50 + i},,,," for i, name in enumerate(names)
+        f"{name},train,Li{i // 2},Li-{i // 4},cubic,221,1,64.0,{files[i // 4]},{50 + i},,,,"
+        for i, name in enumerate(names)
     ]
     (results / "materials.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
@@ -130,3 +132,47 @@ def test_a_calculation_that_does_not_converge_is_an_outcome_and_too_many_stop_th
     again = snakemake(run, *options, "--", "results/dft/Al")
     assert again.returncode == 0, again.stdout
     assert json.loads((run / "results/dft/Al/outcome.json").read_text())["status"] == "converged"
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "words"),
+    [
+        ({"evaluation": {"regressions": {"lightgbm": ["magpie+latent"]}}}, "evaluation.regressions", "latent_pca"),
+        ({"robustness": {"models": [{"model": "blend", "features": "magpi"}]}}, "robustness.models", "'magpie'?"),
+        ({"predict": [{"model": "lightgbm", "features": "springs"}]}, "predict", "is not evaluated"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused_when_it_is_read(table, settings, place, words):
+    result = snakemake(table / "run", "--dry-run", *configured(table, settings))
+    assert result.returncode != 0
+    told = [line for line in result.stdout.splitlines() if line.startswith(place)]
+    assert words in "".join(told)
+    assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize(("n_labels", "words"), [(0, "has a label"), (6, "10 of one property"), (12, "run_dft")])
+def test_too_few_labels_are_told_before_any_work(tmp_path, n_labels, words):
+    files = write_metals(tmp_path)
+    rows = [f"m{i},{files[i % len(files)]},{50 + i if i < n_labels else ''}" for i in range(14)]
+    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
+    result = snakemake(tmp_path / "run", *configured(tmp_path, {}), *(["--dry-run"] if n_labels == 12 else []))
+    assert (result.returncode == 0) == (n_labels == 12)
+    assert words in result.stdout
+    assert not (tmp_path / "run" / "results").exists()
+
+
+def test_what_needs_no_label_can_be_asked_for_without(tmp_path):
+    write_metals(tmp_path)
+    (tmp_path / "materials.csv").write_text("material_id,structure\nLi,Li.cif\n")
+    result = snakemake(tmp_path / "run", *configured(tmp_path, {}), "--dry-run", "--", "results/vasp_inputs")
+    assert result.returncode == 0, result.stdout
+
+
+def test_one_chemical_system_for_five_folds_is_told_before_any_work(tmp_path):
+    files = write_metals(tmp_path)
+    rows = [f"m{i},{files[0]},{50 + i}" for i in range(14)]
+    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
+    result = snakemake(tmp_path / "run", *configured(tmp_path, {}))
+    assert result.returncode != 0
+    assert "1 labelled formulas are too few for 5 folds of 'formula'" in result.stdout
+    assert not (tmp_path / "run" / "results").exists()

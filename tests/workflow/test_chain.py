@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from chain import ROOT, Run
-from pymatgen.core import Lattice, Structure
+from standins.tables import write_table
 
 from rho2prop.density import read_npz, write_npz
 
@@ -241,10 +241,7 @@ def test_a_bad_table_stops_before_any_work(table_run, tmp_path, row, message):
 
 
 def test_dry_run_of_six_thousand_materials_is_quick_and_small(tmp_path):
-    Structure(Lattice.cubic(3.0), ["Po"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
-    rows = [f"m-{i},a.cif,{50 + i % 100}" for i in range(6059)]
-    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
-    run = Run(tmp_path / "run", ("--config", f"materials={tmp_path}/materials.csv"))
+    run = Run(tmp_path / "run", ("--config", f"materials={write_table(tmp_path, 6059)}"))
     result = run.snakemake("--dry-run", "--quiet", "host")
     assert result.returncode == 0, result.stdout[-3000:]
     total = next(line for line in job_table(result.stdout) if line.startswith("total"))
@@ -252,10 +249,9 @@ def test_dry_run_of_six_thousand_materials_is_quick_and_small(tmp_path):
 
 
 @pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
-def test_shipped_configs_are_valid(tmp_path, config, elements_run):
-    Structure(Lattice.cubic(3.0), ["Po"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
-    (tmp_path / "materials.csv").write_text("material_id,structure,density,bulk_modulus_gpa\nm,a.cif,a.cif,50\n")
-    run = Run(tmp_path / "run", ("--configfile", f"config/{config}", "--config", f"materials={tmp_path}/materials.csv"))
+def test_shipped_configs_are_valid(tmp_path, config):
+    table = write_table(tmp_path, 20)
+    run = Run(tmp_path / "run", ("--configfile", f"config/{config}", "--config", f"materials={table}"))
     assert run.snakemake("--dry-run").returncode == 0
 
 
