@@ -11,7 +11,7 @@ from pymatgen.analysis.local_env import JmolNN
 from pymatgen.core import Composition, Structure
 
 from rho2prop.elasticity import BULK, SHEAR, YOUNG, youngs_modulus_gpa
-from rho2prop.regression import FROM_KG, read_predictions
+from rho2prop.regression import FROM_KG, is_trained, read_predictions
 from rho2prop.structures import read_structure
 
 MAGNETIC = frozenset({"Cr", "Mn", "Fe", "Co", "Ni"})
@@ -25,14 +25,14 @@ COLUMNS = ["target", "material_id", "formula", "model", "features", "y_true", "y
 
 
 def largest_errors(
-    chosen: Path | str, regressions: list[Path | str], materials: pd.DataFrame, n_largest: int = N_LARGEST
+    chosen: list[Path | str], regressions: list[Path | str], materials: pd.DataFrame, n_largest: int = N_LARGEST
 ) -> pd.DataFrame:
     """The materials that one regression is most wrong about.
 
     Parameters
     ----------
     chosen
-        Regression folder on a split with test folds, whose errors are listed.
+        Regression folders on a split with test folds: the errors of the first that could be trained are listed.
     regressions
         Folders of all regressions on that split: what they agree on tells a doubtful label.
     materials
@@ -46,11 +46,14 @@ def largest_errors(
         Columns ``target, material_id, formula, model, features, y_true, y_pred, error, remarks``; remarks joined by
         ``"; "``, empty where nothing stands out.
     """
-    summary = json.loads((Path(chosen) / "targets.json").read_text())
-    folders = dict.fromkeys(map(Path, [chosen, *regressions]))
+    chosen = next((Path(folder) for folder in chosen if is_trained(folder)), None)
+    if chosen is None:
+        return pd.DataFrame(columns=COLUMNS)
+    summary = json.loads((chosen / "targets.json").read_text())
+    folders = dict.fromkeys([chosen, *map(Path, regressions)])
     everything = {folder: _predictions(folder) for folder in folders}
     by_id, rows = materials.set_index("material_id"), []
-    for target, own in everything[Path(chosen)].groupby("target", sort=False):
+    for target, own in everything[chosen].groupby("target", sort=False):
         own = own.set_index("material_id")
         suspects = _suspect_labels(target, everything)
         largest = (own["y_pred"] - own["y_true"]).abs().sort_values(ascending=False, kind="stable").index[:n_largest]

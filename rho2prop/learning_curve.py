@@ -8,7 +8,7 @@ import pandas as pd
 
 from rho2prop.atomic import atomic
 from rho2prop.blocks import BlockData
-from rho2prop.regression import collect_metrics, run
+from rho2prop.regression import collect_metrics, is_trained, run
 from rho2prop.splits import derived_seed
 
 ALL = "all"
@@ -88,5 +88,6 @@ def collect(learned: list[Path | str], whole: list[Path | str]) -> pd.DataFrame:
     """
     parts = [(path.name, path) for folder in learned for path in sorted(Path(folder).iterdir()) if path.is_dir()]
     parts += [(ALL, Path(folder)) for folder in whole]
+    parts = [(size, path) for size, path in parts if is_trained(path)]
     frames = [collect_metrics([path]).assign(size=size) for size, path in parts]
     return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)

@@ -176,6 +176,11 @@ def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=METRIC_COLUMNS)
 
 
+def is_trained(folder: Path | str) -> bool:
+    """Whether the regression of a folder has models, or was left out: too few labels for it."""
+    return bool(json.loads((Path(folder) / "targets.json").read_text())["targets"])
+
+
 def read_predictions(path: Path | str) -> pd.DataFrame:
     """Read ``predictions.csv`` or ``predictions_from_kg.csv`` of a regression."""
     text = dict.fromkeys(("fold", "material_id", "target"), str)

@@ -17,7 +17,7 @@ from rho2prop.description import describe
 from rho2prop.encoding import encode_averaged
 from rho2prop.errors import InputError
 from rho2prop.models.autoencoder import Autoencoder
-from rho2prop.regression import predict_fold
+from rho2prop.regression import is_trained, predict_fold
 from rho2prop.splits import FINAL_FOLD, derived_seed
 from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 
@@ -73,7 +73,7 @@ def evaluate(
     Parameters
     ----------
     regressions
-        Folders ``<model>/<features>/all`` of the final models.
+        Folders ``<model>/<features>/all`` of the final models; those that could not be trained are left out.
     autoencoder
         Folder of the autoencoder whose latents they were trained on.
     densities
@@ -91,8 +91,8 @@ def evaluate(
     """
     torch.set_num_threads(threads)
     model, record = load_autoencoder(autoencoder)
-    chosen = [_Choice(Path(folder)) for folder in regressions]
-    frames = []
+    chosen = [_Choice(Path(folder)) for folder in regressions if is_trained(folder)]
+    frames = [pd.DataFrame(columns=COLUMNS)]
     with tqdm(total=len(densities) * _count(), desc="robustness", unit="description") as progress:
         for material_id, path in densities.items():
             described = []
@@ -100,7 +100,7 @@ def evaluate(
                 described.append(_Description(one, model, record["grid"], {b for c in chosen for b in c.blocks}))
                 progress.update()
             frames += [_predicted(material_id, choice, described, record["grid"]["kind"]) for choice in chosen]
-    return pd.concat(frames, ignore_index=True)[COLUMNS]
+    return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)[COLUMNS]
 
 
 def _count() -> int:

@@ -145,15 +145,16 @@ rule evaluate_regressions:
 
 
 rule list_largest_errors:
-    """What the first of the models that predict is most wrong about, on the last split."""
+    """What the first of the trained models that predict is most wrong about, on the last split."""
     input:
         materials="results/materials.csv",
         structures=lambda wildcards: [
             materials()[name].structure for name in names("train")
         ],
-        chosen="results/regression/{model}/{features}/{split}".format(
-            **config["predict"][0], split=SPLITS[-1]
-        ),
+        chosen=[
+            f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}"
+            for choice in config["predict"]
+        ],
         regressions=regression_folders(SPLITS[-1:]),
     output:
         errors="results/largest_errors.csv",

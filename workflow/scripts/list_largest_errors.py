@@ -1,4 +1,4 @@
-"""The largest errors of the first predicting model, with remarks."""
+"""The largest errors of the first of the models that predict, with remarks."""
 
 from rho2prop.collection import read_materials, write_table
 from rho2prop.largest_errors import largest_errors
@@ -6,5 +6,5 @@ from rho2prop.script_log import logged
 
 with logged(snakemake.log[0]):
     materials = read_materials(snakemake.input.materials)
-    table = largest_errors(snakemake.input.chosen, list(snakemake.input.regressions), materials)
+    table = largest_errors(list(snakemake.input.chosen), list(snakemake.input.regressions), materials)
     write_table(table, snakemake.output.errors)

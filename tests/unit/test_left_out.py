@@ -1,0 +1,90 @@
+"""A model with too few labels is left out with its reason, and what reads regressions copes with it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rho2prop import learning_curve
+from rho2prop.blocks import BlockData
+from rho2prop.elasticity import BULK, SHEAR
+from rho2prop.importance import COLUMNS, block_importance
+from rho2prop.intervals import calibrations
+from rho2prop.regression import _trainable_targets, collect_metrics, is_trained, read_predictions, run
+from rho2prop.splits import draw_splits
+from rho2prop.targets import TARGETS
+
+SETTINGS = {
+    "mean": {},
+    "attention_cnn": dict(n_trials=1, max_epochs=2, patience=2, batch_size=4, channels=[4]),
+}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Twelve materials: folds of which one validates, too few for a network; splits and one block."""
+    ids = [f"m{i:02d}" for i in range(12)]
+    rng = np.random.default_rng(5)
+    materials = pd.DataFrame({"material_id": ids, "role": "train", "formula": ids, "chemical_system": ids})
+    materials = materials.assign(volume_per_atom_ang3=10.0, **dict.fromkeys(TARGETS, np.nan))
+    materials[BULK] = np.linspace(50, 160, 12)
+    materials.loc[:5, SHEAR] = 30.0
+    block = pd.DataFrame(rng.normal(size=(12, 3)), columns=list("abc"), index=ids)
+    return materials, draw_splits(materials, ["random"], 5, 0.15, 1), BlockData({"magpie": block})
+
+
+def fitted(folder, model, features, small):
+    materials, splits, blocks = small
+    run(model, features, "random", materials, splits, blocks, SETTINGS[model], 4, folder, seed=1, threads=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, small):
+    """The network, left out, and the mean, fitted."""
+    path = tmp_path_factory.mktemp("left_out")
+    return fitted(path / "cnn", "attention_cnn", "magpie", small), fitted(path / "mean", "mean", "none", small)
+
+
+def test_it_is_recorded_with_the_reason(folders, capsys):
+    network, mean = folders
+    record = json.loads((network / "targets.json").read_text())
+    assert record["targets"] == []
+    assert set(record["left_out"]) == set(TARGETS)
+    assert "1 validation materials, 5 and 2 are needed" in record["left_out"][BULK]
+    assert record["left_out"][SHEAR].startswith("6 labelled materials, at least 10")
+    assert (is_trained(network), is_trained(mean)) == (False, True)
+
+
+def test_what_reads_regressions_copes(folders, small):
+    network, mean = folders
+    assert set(collect_metrics([network, mean])["model"]) == {"mean"}
+    assert read_predictions(network / "predictions.csv").empty
+    assert calibrations(network, 0.9) == {}
+    importance = block_importance(network, small[1], small[2], seed=1)
+    assert importance.empty
+    assert list(importance.columns) == COLUMNS
+
+
+def test_a_point_of_a_learning_curve_is_left_out_like_it(tmp_path, small, folders):
+    materials, splits, blocks = small
+    arguments = (materials, splits, blocks, SETTINGS["attention_cnn"], 4)
+    learning_curve.learn("attention_cnn", "magpie", "random", [8], *arguments, tmp_path / "curve", seed=1, threads=1)
+    assert not is_trained(tmp_path / "curve" / "8")
+    curve = learning_curve.collect([tmp_path / "curve"], list(folders))
+    assert set(curve["size"]) == {"all"}
+    assert set(curve["model"]) == {"mean"}
+
+
+def test_a_joint_network_validates_on_rows_with_any_label():
+    """Ten training rows with both labels; K is known of one validation row, G of the other."""
+    ids = [f"m{i:02d}" for i in range(12)]
+    labels = pd.DataFrame({BULK: 50.0, SHEAR: 30.0}, index=ids)
+    labels.loc["m10", SHEAR] = labels.loc["m11", BULK] = np.nan
+    folds = {"0": {"train": ids[:10], "validation": ids[10:], "test": []}}
+    assert _trainable_targets("attention_cnn", labels, folds) == ([BULK, SHEAR], {})
+    assert _trainable_targets("lightgbm", labels, folds) == ([BULK, SHEAR], {})
+    targets, reasons = _trainable_targets("multiscale_cnn_single", labels, folds)  # a network for each
+    assert targets == []
+    assert set(reasons) == {BULK, SHEAR}
