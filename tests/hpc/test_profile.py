@@ -1,5 +1,6 @@
 """What `profiles/slurm` asks of a cluster: submissions, GPUs, comments."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import yaml
 from cluster import ROOT
 from standins.tables import write_table
 
+from rho2prop.choices import GRAPH, LATENT, MODELS, TABLE
 from rho2prop.slurm import growing, rank_resources
 
 PROFILE = ROOT / "profiles" / "slurm" / "profile.v9+.yaml"
@@ -27,6 +29,55 @@ def test_six_thousand_materials_are_few_jobs_and_fewer_submissions(tmp_path):
     assert jobs.count("run_dft") == 6059
     assert len(jobs) <= 12_000
     assert len(groups) + sum(name not in grouped and name != "all" for name in jobs) <= 700
+
+
+@pytest.fixture(scope="module")
+def resources(tmp_path_factory):
+    """Resources of each job of a run of all models, as the profile and the rules give them: (rule, model) to text."""
+    folder = tmp_path_factory.mktemp("resources")
+    features = {TABLE: "magpie", LATENT: "latent", GRAPH: "graph"}
+    sets = {name: [features[model.reads[0]]] for name, model in MODELS.items() if model.reads}
+    learned = [{"model": name, "features": sets[name][0]} for name in sets]
+    predict = [{"model": "lightgbm", "features": "magpie"}]
+    config = {
+        "materials": str(write_table(folder, 60)),
+        "evaluation": {"splits": ["random"], "regressions": sets},
+        "learning_curve": {"sizes": [50], "models": learned},
+        "predict": predict,
+        "robustness": {"models": predict},
+    }
+    (folder / "all.yaml").write_text(yaml.safe_dump(config))
+    (folder / "alignn").mkdir()  # a dry run asks only whether the package is there
+    (folder / "alignn/__init__.py").touch()
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--nocolor", "--dry-run"]
+    command += ["--directory", str(folder / "run"), "--configfile", str(folder / "all.yaml"), "--quiet", "host"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(folder)}, text=True, capture_output=True
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    found = {}
+    for job in re.split(r"^ *(?:local)?(?:rule|checkpoint) ", result.stdout, flags=re.MULTILINE)[1:]:
+        model = re.search(r"wildcards: model=(\w+)", job)
+        given = re.search(r"^ *resources: (.*)$", job, flags=re.MULTILINE)
+        found[job.split(":")[0], model and model[1]] = dict(pair.split("=", 1) for pair in given[1].split(", "))
+    return found
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].reads])
+@pytest.mark.parametrize("rules", [("fit_regression", "fit_network"), ("learn_from_fewer", "learn_network")])
+def test_networks_and_nothing_else_run_on_a_gpu(resources, model, rules):
+    rule = rules[MODELS[model].is_network]
+    assert (rule, model) in resources
+    assert (rules[not MODELS[model].is_network], model) not in resources
+    given = resources[rule, model]
+    wanted = ("1", "gpu") if MODELS[model].is_network else ("0", "cpu")
+    assert (given.get("gpu", "0"), given["slurm_partition"]) == wanted
+
+
+def test_every_job_with_a_gpu_goes_where_gpus_are_and_no_other(resources):
+    on_gpu = {rule for (rule, _), given in resources.items() if given.get("slurm_partition") == "gpu"}
+    assert on_gpu == {rule for (rule, _), given in resources.items() if given.get("gpu", "0") != "0"}
+    assert on_gpu == {"train_autoencoder", "encode_latents", "fit_network", "learn_network"}
 
 
 def test_every_key_of_the_profile_has_a_comment():

@@ -19,6 +19,7 @@ from rho2prop.density import Density, write_npz
 # The same threads in both runs: sums over threads are rounded in another order with another number.
 OPTIONS = ("--set-threads", "train_autoencoder=1", "encode_latents=1", "write_fingerprints=1")
 CONFIG = "tests/hpc/chain.yaml"
+LEARNED = "results/learning/attention_cnn/magpie+latent/random"  # one point of a network's learning curve
 
 
 def smooth_density(edge_ang, anion):
@@ -50,7 +51,7 @@ def chain(cluster, table, tmp_path_factory):
     """A finished run through Slurm, up to the metrics."""
     options = ("--config", f"materials={table}", "--configfile", CONFIG, *OPTIONS)
     run = Run(cluster, tmp_path_factory.mktemp("chain"), *options)
-    run.submit("--", "results/metrics.csv").wait()
+    run.submit("--", "results/metrics.csv", LEARNED).wait()
     yield run
     run.close()
 
@@ -72,7 +73,11 @@ def test_every_job_ran_once_in_its_partition_and_many_materials_shared_one(chain
     partitions = {name: job["Partition"] for name, job in zip(names, jobs, strict=True)}
     assert partitions["group_dft_run_dft"] == "dft"
     assert partitions["rule_train_autoencoder"] == partitions["rule_encode_latents"] == "gpu"
-    assert partitions["rule_write_splits"] == "cpu"
+    assert partitions["rule_fit_network"] == partitions["rule_learn_network"] == "gpu"
+    assert partitions["rule_write_splits"] == partitions["rule_fit_regression"] == "cpu"
+    on_gpu = {job["JobId"] for job in jobs if "gpu" in job.get("TresPerJob", "") + job.get("TresPerNode", "")}
+    assert on_gpu == {job["JobId"] for job in jobs if job["Partition"] == "gpu"}
+    assert names.count("rule_fit_network") == 2
     n_materials = len(pd.read_csv(chain.folder / "results/dft_outcomes.csv"))
     assert names.count("group_dft_run_dft") == -(-n_materials // 10)
 
