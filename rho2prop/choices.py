@@ -175,22 +175,24 @@ def _is_enough(n_remaining: int, validation_fraction: float, least_validation: i
     return n_validation >= least_validation and n_remaining - n_validation >= LEAST_TRAIN_LABELS
 
 
-def problems(config: dict, has_own_software: bool = True) -> list[InputError]:
+def problems(config: dict, environment: str | None = None) -> list[InputError]:
     """All that is wrong with a configuration that its schema accepts: choices that could only fail later.
 
     Parameters
     ----------
     config
         The whole configuration.
-    has_own_software
-        Whether jobs run in the environment of this process, so that its packages tell what they can import.
+    environment
+        Text of the conda file that jobs get their software from; None where they run with that of this process.
     """
     found = [*_regressions(config), *_chosen(config), *_densities(config), *_sizes(config), *_ranges(config)]
     used = {model for model, sets in config["evaluation"]["regressions"].items() if sets}
     for model in sorted(used & set(MODELS)):
         package = MODELS[model].package
-        if package and has_own_software and find_spec(package) is None:
-            mend = "Install them: pip install -r requirements-graph.txt; or take the model out"
+        is_there = not package or (f"{package}==" in environment if environment else find_spec(package) is not None)
+        if not is_there:
+            how = "list them in envs/rho2prop.yaml" if environment else "pip install -r requirements-graph.txt"
+            mend = f"Add those of requirements-graph.txt ({how}), or take the model out"
             found.append(InputError(f"evaluation.regressions.{model}", f"its package {package} is not installed", mend))
     return found
 

@@ -33,7 +33,7 @@ MATERIALS_PROJECT = "materials_project"
 
 validate(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-if PROBLEMS := problems(config, has_own_software=not HAS_CONDA):
+if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
     raise WorkflowError(
         f"the configuration cannot work ({len(PROBLEMS)} problems):",
         *map(str, PROBLEMS),
@@ -47,6 +47,17 @@ REGRESSIONS = [
     for model, sets in config["evaluation"]["regressions"].items()
     for features in sets
 ]
+# what of the configuration results come from: where programs run is no reason to make anything again
+PROTOCOL = config | {
+    "dft": {
+        name: (
+            {key: value for key, value in section.items() if key != "machine"}
+            if isinstance(section, dict)
+            else section
+        )
+        for name, section in config["dft"].items()
+    }
+}
 
 
 wildcard_constraints:

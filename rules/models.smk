@@ -44,7 +44,7 @@ rule write_bundle:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        config=config,
+        config=PROTOCOL,
         code=code_digest(
             "bundle.py",
             "bundle_check.py",

@@ -97,7 +97,7 @@ rule plot_figures:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        config=config,
+        config=PROTOCOL,
         inputs=REPORTED,
         code=code_digest("report"),
     script:
@@ -117,7 +117,7 @@ rule render_report:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        config=config,
+        config=PROTOCOL,
         table=table_as_read,
         inputs=REPORTED,
         code=code_digest("report", "../workflow/report"),

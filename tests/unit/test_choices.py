@@ -41,7 +41,7 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
     )
     study = merged(bench, yaml.safe_load((ROOT / "config/study.yaml").read_text(encoding="utf-8")))
     assert problems(bench) == []
-    assert problems(study, has_own_software=False) == []
+    assert problems(study, "alignn==1") == []
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,8 @@ def test_a_network_without_its_package_is_told(monkeypatch):
     monkeypatch.setattr(choices, "find_spec", lambda name: None)
     graph = regressions(graph_network=["graph"])
     assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].mend
-    assert not places(graph, has_own_software=False)  # conda brings the software of the jobs
+    assert "envs/rho2prop.yaml" in places(graph, environment="- torch==2")["evaluation.regressions.graph_network"].mend
+    assert not places(graph, environment="- torch==2\n- alignn==1")
     assert not places({})
 
 

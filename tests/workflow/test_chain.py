@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from chain import ROOT, Run
 from standins.tables import write_table
 
@@ -96,6 +97,15 @@ def test_report_is_self_contained_and_shows_the_numbers_of_the_metrics(elements_
 def test_a_second_run_has_nothing_to_do(elements_run):
     result = elements_run.snakemake()
     assert result.returncode == 0
+    assert "Nothing to be done" in result.stdout
+
+
+def test_another_machine_redoes_nothing(elements_run, tmp_path):
+    machine = {name: {"machine": {"polling_s": 1.0, "ranks": 7} if name == "vasp" else {"retries": 9}}
+               for name in ("vasp", "materials_project")}  # fmt: skip
+    (tmp_path / "machine.yaml").write_text(yaml.safe_dump({"dft": machine}))
+    result = Run(elements_run.folder, (*elements_run.options, str(tmp_path / "machine.yaml"))).snakemake("--dry-run")
+    assert result.returncode == 0, result.stdout[-3000:]
     assert "Nothing to be done" in result.stdout
 
 
