@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rho2prop.latent_database import LatentDatabase
 from rho2prop.latent_record import LatentRecord, make_record
 
 NEW = "new"  # part of a material that no autoencoder was trained, validated or tested with
+CRYSTAL_KEYS = ("lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine")
 COLUMNS = [
     "material_id", "formula", "part", "grid_points", "bytes_database", "bytes_chgcar", "relative_l1_error",
     "relative_l1_window", "electron_factor", "reason"
@@ -34,8 +36,8 @@ def write_database(
     Parameters
     ----------
     path
-        Database. If it is there already, materials whose latent is the same are kept as they are (their densities
-        are not read), those that are no longer in ``latents`` are removed.
+        Database. If it is there already, materials whose latent and crystal are the same are kept as they are (of their
+        density files all but the density is read), those that are no longer in ``latents`` are removed.
     latents
         Files of ``write_latents``, all from ``autoencoder``.
     densities
@@ -56,7 +58,7 @@ def write_database(
             shutil.copyfile(path, temporary)
         with LatentDatabase(temporary, writable=True) as database:
             database.remove(set(database.material_ids()) - set(given))
-            changed = [name for name in given if not _is_kept(database, name, given[name], decoder)]
+            changed = [name for name in given if not _is_kept(database, name, given[name], densities[name], decoder)]
             database.append(_records(changed, given, densities, decoder))
 
 
@@ -69,12 +71,26 @@ def _is_usable(path: Path | str) -> bool:
         return False
 
 
-def _is_kept(database: LatentDatabase, name: str, latent: np.ndarray, decoder: Decoder) -> bool:
+def _is_kept(database: LatentDatabase, name: str, latent: np.ndarray, density: Path, decoder: Decoder) -> bool:
     if name not in database:
         return False
     record = database.get(name)
     same_network = record.autoencoder_sha256 == decoder.sha256 and record.grid == _grid_of(decoder)
-    return same_network and np.array_equal(record.latent, latent.astype(np.float16))
+    return same_network and np.array_equal(record.latent, latent.astype(np.float16)) and _describes(record, density)
+
+
+def _describes(record: LatentRecord, path: Path) -> bool:
+    """Whether the crystal, grid and origin of a record are still those of its density file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:  # members are decompressed one by one, when asked for
+            arrays = {name: archive[name] for name in CRYSTAL_KEYS}
+            with archive.zip.open("density.npy") as member:
+                np.lib.format.read_magic(member)
+                shape, _, _ = np.lib.format.read_array_header_1_0(member)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False  # reading it whole will say why
+    same = (np.array_equal(getattr(record, name), arrays[name]) for name in CRYSTAL_KEYS)
+    return tuple(shape) == tuple(record.shape) and all(same)
 
 
 def _grid_of(decoder: Decoder) -> dict:

@@ -175,13 +175,15 @@ def run(density, tmp_path):
 
 
 def test_the_workflows_database_is_brought_up_to_date(run):
-    """Kept rows are not read again: their densities may be gone; a changed latent, a new and a dropped material."""
+    """Densities of kept rows are not read again and may be damaged; a changed latent, a new and a dropped material."""
     autoencoder = run.folder / "autoencoder"
     write_database(run.path, [run.folder / "all.npz"], run.densities, autoencoder)
     with LatentDatabase(run.path) as database:
         assert database.material_ids() == ["m0", "m1", "m2", "m3", "m4"]
         np.testing.assert_array_equal(database.get("m3").latent, run.latents[3])
-    run.densities["m0"].unlink()
+    with np.load(run.densities["m0"]) as archive:
+        arrays = dict(archive)
+    np.savez(run.densities["m0"], **arrays | {"density": np.nan * arrays["density"]})
     changed = run.latents[:4].copy()
     changed[3] += 1
     write_latents(run.folder / "all.npz", ["m0", "m1", "m2", "m3"], changed, changed)
@@ -192,6 +194,20 @@ def test_the_workflows_database_is_brought_up_to_date(run):
         assert database.material_ids() == ["m0", "m1", "m2", "m3", "n1"]
         np.testing.assert_array_equal(database.get("m3").latent, changed[3])
         np.testing.assert_array_equal(database.get("n1").latent, run.latents[4])
+
+
+def test_a_row_whose_crystal_or_grid_changed_is_written_again_though_its_latent_is_the_same(run, density):
+    autoencoder = run.folder / "autoencoder"
+    write_database(run.path, [run.folder / "all.npz"], run.densities, autoencoder)
+    shear = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # of the same volume
+    write_npz(replace(density, lattice=density.lattice @ shear), run.densities["m1"])
+    write_npz(replace(density, values=density.values.repeat(2, axis=0)), run.densities["m2"])
+    write_npz(replace(density, engine="other 2.0"), run.densities["m3"])
+    write_database(run.path, [run.folder / "all.npz"], run.densities, autoencoder)
+    with LatentDatabase(run.path) as database:
+        np.testing.assert_array_equal(database.get("m1").lattice, density.lattice @ shear)
+        assert database.get("m2").shape == (2 * density.values.shape[0], *density.values.shape[1:])
+        assert database.get("m3").engine == "other 2.0"
 
 
 def test_a_failed_update_leaves_the_old_database(run):
