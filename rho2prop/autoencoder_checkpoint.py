@@ -47,6 +47,8 @@ def only_training(work_dir: Path | str) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
             file.flush()
+            for cut in path.parent.glob(f".partial-*-{CHECKPOINT}"):  # of a killed training, perhaps of another machine
+                cut.unlink()
             try:
                 yield
                 return

@@ -15,6 +15,7 @@ from rho2prop.atomic import atomic
 from rho2prop.autoencoder_training import load_autoencoder
 from rho2prop.centres import centres
 from rho2prop.density import Density, read_npz
+from rho2prop.errors import InputError
 from rho2prop.fields import TOTAL, take_field
 from rho2prop.grids import to_grid
 from rho2prop.models.autoencoder import LATENT_CHANNELS, Autoencoder
@@ -76,15 +77,39 @@ def _encoded(model: Autoencoder, windows: list[np.ndarray]) -> np.ndarray:
 def encode_files(
     folder: Path | str, paths: list[tuple[str, Path]], grid: dict, threads: int, field: str = TOTAL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latents of a field of densities as their cells describe them, and averaged: float16, each (N, 16, s, s, s)."""
+    """Latents of a field of densities as their cells describe them, and averaged: float16, each (N, 16, s, s, s).
+
+    Parameters
+    ----------
+    folder
+        Trained autoencoder.
+    paths
+        Material ids and density files.
+    grid, field
+        What the autoencoder must have been trained on.
+    threads
+        CPU threads; the last digits depend on them.
+
+    Raises
+    ------
+    InputError
+        The autoencoder belongs to another grid or field, or a latent does not fit into float16.
+    """
     torch.set_num_threads(threads)
-    model, _ = load_autoencoder(folder)
+    model, record = load_autoencoder(folder)
+    if (record["grid"], record["field"]) != (grid, field):
+        problem = f"was trained on field {record['field']!r} with grid {record['grid']}, expected {field!r} with {grid}"
+        raise InputError(folder, problem, "Train the autoencoder again")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     size = model.config.latent_size
     latents, averaged = np.empty((2, len(paths), LATENT_CHANNELS, size, size, size), dtype=np.float16)
     for row, (_, path) in enumerate(tqdm(paths, desc="latents", unit="density")):
         density = take_field(read_npz(path), field, str(path))
-        latents[row], averaged[row] = encode(model, density, grid), encode_averaged(model, density, grid)
+        with np.errstate(over="ignore"):  # checked in the next line
+            latents[row], averaged[row] = encode(model, density, grid), encode_averaged(model, density, grid)
+        if not (np.isfinite(latents[row]).all() and np.isfinite(averaged[row]).all()):
+            problem = f"its latent in {folder} holds values beyond those of float16 (65504)"
+            raise InputError(path, problem, "Check this density, or train the autoencoder again")
     return latents, averaged
 
 

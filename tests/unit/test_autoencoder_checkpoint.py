@@ -153,3 +153,10 @@ def test_two_trainings_never_share_a_folder(paths, tmp_path):
         other.kill()
         other.communicate()
     assert train(paths, tmp_path, "out")
+
+
+def test_what_a_kill_of_another_machine_left_of_a_checkpoint_is_removed(paths, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / f".partial-elsewhere-1-{training.CHECKPOINT}").write_bytes(b"cut")
+    train(paths, tmp_path, "out")
+    assert not (tmp_path / "work").exists()

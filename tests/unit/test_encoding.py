@@ -1,0 +1,51 @@
+"""Latents of many densities: of the autoencoder that they belong to, and finite."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rho2prop.autoencoder_training import train
+from rho2prop.density import write_npz
+from rho2prop.encoding import encode_files
+from rho2prop.errors import InputError
+
+GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
+SETTINGS = {
+    "network": "fast", "latent_size": 4, "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
+    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32", "grid_precision": "fp32",
+    "devices": 1, "nodes": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(density, tmp_path):
+    """Paths of one density under two names, and an autoencoder trained on it in ``autoencoder``."""
+    write_npz(density, tmp_path / "a.npz")
+    paths = [("a", tmp_path / "a.npz"), ("b", tmp_path / "a.npz")]
+    train(paths, {"a": "train", "b": "validation"}, SETTINGS, GRID, tmp_path / "autoencoder", tmp_path / "work", seed=0)
+    return paths, tmp_path / "autoencoder"
+
+
+@pytest.mark.parametrize("wanted", [(GRID | {"voxel_ang": 0.4}, "total"), (GRID, "difference")])
+def test_an_autoencoder_of_another_grid_or_field_is_refused(run, wanted):
+    paths, folder = run
+    grid, field = wanted
+    with pytest.raises(InputError, match="was trained on field 'total'"):
+        encode_files(folder, paths, grid, 1, field)
+
+
+def test_a_latent_beyond_float16_is_refused_by_the_name_of_its_density(run):
+    paths, folder = run
+    weights = load_file(folder / "model.safetensors")
+    last = [name for name in weights if name.startswith("encoder") and name.endswith("bias")][-1]
+    weights[last] = torch.full_like(weights[last], 1e6)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"a\.npz: .*float16"):
+        encode_files(folder, paths, GRID, 1)
+
+
+def test_model_json_holds_grid_and_field(run):
+    record = json.loads((run[1] / "model.json").read_text())
+    assert (record["grid"], record["field"]) == (GRID, "total")
