@@ -131,6 +131,8 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
     Rejected
         The material does not pass the filters.
     """
+    if "problem" in record:
+        raise Rejected("a row that cannot be read", record["problem"])
     summary, elasticity = record["summary"], record["elasticity"]
     if summary is None:
         raise Rejected("no summary document (deprecated or withdrawn)")
@@ -155,7 +157,7 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
         raise Rejected("it has no label")
     energy_ev = _number(summary.get("formation_energy_per_atom"))
     if cohesive_ev is not None and energy_ev is not None:
-        composition = Structure.from_dict(summary["structure"]).composition
+        composition = _structure(record).composition
         if all(element.symbol in cohesive_ev for element in composition.elements):
             mean = sum(cohesive_ev[element.symbol] * count for element, count in composition.items())
             found[FORMATION_ENERGY] = energy_ev - mean / composition.num_atoms
@@ -174,7 +176,11 @@ def _check_material(summary: dict, settings: dict) -> None:
         raise Rejected("deprecated")
     if not summary.get("structure"):
         raise Rejected("no structure")
-    symbols = {s["element"].rstrip("0123456789+-") for site in summary["structure"]["sites"] for s in site["species"]}
+    try:
+        sites = summary["structure"]["sites"]
+        symbols = {s["element"].rstrip("0123456789+-") for site in sites for s in site["species"]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Rejected("a structure that cannot be read", f"{type(error).__name__}: {error}") from None
     if settings["elements"] and not symbols <= set(settings["elements"]):
         raise Rejected("other elements", ", ".join(sorted(symbols - set(settings["elements"]))))
     if symbols & set(settings["exclude_elements"]):
@@ -182,9 +188,8 @@ def _check_material(summary: dict, settings: dict) -> None:
     fewest, most = settings["n_elements"]
     if not fewest <= len(symbols) <= most:
         raise Rejected("number of elements", str(len(symbols)))
-    n_sites = len(summary["structure"]["sites"])
-    if n_sites > settings["max_sites"]:
-        raise Rejected("too many sites", str(n_sites))
+    if len(sites) > settings["max_sites"]:
+        raise Rejected("too many sites", str(len(sites)))
     limit = settings["max_energy_above_hull_ev_per_atom"]
     above_hull = _number(summary.get("energy_above_hull"))
     if limit is not None and (above_hull is None or above_hull > limit):
@@ -195,34 +200,60 @@ def _check_tensor(elasticity: dict, settings: dict) -> None:
     if elasticity.get("state") == "failed":
         raise Rejected("the fit of its elastic tensor failed")
     if settings["reject_warnings"] and elasticity.get("warnings"):
-        raise Rejected("its elastic tensor is flagged", "; ".join(elasticity["warnings"])[:200])
+        flags = elasticity["warnings"]
+        text = "; ".join(map(str, flags)) if isinstance(flags, list) else str(flags)
+        raise Rejected("its elastic tensor is flagged", text[:200])
     if settings["reuss_at_most_voigt"]:
         for name in ("bulk_modulus", "shear_modulus"):
-            average = elasticity.get(name) or {}
+            average = _averages(elasticity, name)
             reuss, voigt = _number(average.get("reuss")), _number(average.get("voigt"))
             if None not in (reuss, voigt) and reuss > voigt + REUSS_TOLERANCE * max(1.0, abs(voigt)):
                 raise Rejected("Reuss above Voigt", f"{name} {reuss:g} > {voigt:g} GPa")
 
 
 def _modulus(elasticity: dict, name: str, bounds: list[float]) -> float | None:
-    value = _number((elasticity.get(name) or {}).get("vrh"))
+    value = _number(_averages(elasticity, name).get("vrh"))
     if value is not None and not bounds[0] <= value <= bounds[1]:
         raise Rejected(f"{name} outside {bounds[0]:g} to {bounds[1]:g} GPa", f"{value:g}")
     return value
 
 
+def _averages(elasticity: dict, name: str) -> dict:
+    """The averages of a modulus by name (vrh, voigt, reuss); empty where the document has none."""
+    averages = elasticity.get(name)
+    if averages is not None and not isinstance(averages, dict):
+        raise Rejected("a document that cannot be read", f"{name} is a {type(averages).__name__}, expected an object")
+    return averages or {}
+
+
 def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # JSON's integers have no bounds
+        return None
 
 
 def _structure(record: dict) -> Structure:
+    content = record["summary"]["structure"]
     try:
-        return checked_structure(Structure.from_dict(record["summary"]["structure"]), record["material_id"])
+        # numbers and element names only: pymatgen's decoder would import any module that a property names
+        sites = [
+            {
+                "species": [{"element": str(s["element"]), "occu": float(s["occu"])} for s in site["species"]],
+                "abc": [float(x) for x in site["abc"]],
+            }
+            for site in content["sites"]
+        ]
+        structure = Structure.from_dict({"lattice": {"matrix": content["lattice"]["matrix"]}, "sites": sites})
+        return checked_structure(structure, record["material_id"])
     except InputError as error:
         raise Rejected("a structure that cannot be computed", error.problem) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise Rejected("a structure that cannot be read", f"{type(error).__name__}: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # pymatgen raises whatever a malformed value happens to trigger
+        raise Rejected("a structure that cannot be read", f"{type(error).__name__}: {error}"[:200]) from None
 
 
 def _sample(snapshot: Path | str, settings: dict, cohesive_ev: dict[str, float] | None) -> set[str] | None:
@@ -243,11 +274,11 @@ def _sample(snapshot: Path | str, settings: dict, cohesive_ev: dict[str, float] 
 
 def _properties(record: dict) -> dict:
     summary = record["summary"]
-    symmetry = summary.get("symmetry") or {}
+    symmetry = summary.get("symmetry")
     values = (
         record["material_id"],
         summary.get("formula_pretty"),
-        symmetry.get("number"),
+        symmetry.get("number") if isinstance(symmetry, dict) else None,
         len(summary["structure"]["sites"]),
         summary.get("energy_above_hull"),
         summary.get("formation_energy_per_atom"),
@@ -255,7 +286,8 @@ def _properties(record: dict) -> dict:
         summary.get("total_magnetization"),
         summary.get("theoretical"),
     )
-    return dict(zip(PROPERTIES, values, strict=True))
+    known = [value if isinstance(value, str | bool) or _number(value) is not None else None for value in values]
+    return dict(zip(PROPERTIES, known, strict=True))
 
 
 def _relative(path: Path, table: Path) -> str:

@@ -10,6 +10,7 @@ changing them needs no network.
 
 import gzip
 import json
+import re
 import shutil
 import time
 import zlib
@@ -27,6 +28,7 @@ from rho2prop.mp_client import Patience, ServiceError, connect, database_version
 
 FORMAT = "rho2prop snapshot of the Materials Project"
 SCHEMA = 1
+MATERIAL_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # it names files, too
 MEND_SNAPSHOT = "Delete it and let the workflow fetch it anew, or name another one as materials_project.snapshot"
 
 
@@ -134,11 +136,14 @@ def read_header(path: Path | str) -> dict:
     InputError
         There is no such file, it is no snapshot, or one of another schema.
     """
-    return next(_lines(Path(path)))
+    return _header(next(_lines(Path(path))), Path(path))
 
 
 def read_records(path: Path | str) -> Iterator[dict]:
     """The materials of a snapshot: ``material_id``, ``elasticity`` and ``summary`` (each a document or None).
+
+    A line that is not such a material has ``problem`` instead, which says why, and "line 12" as its id. Of an id that
+    comes more than once the first line counts.
 
     Raises
     ------
@@ -146,39 +151,69 @@ def read_records(path: Path | str) -> Iterator[dict]:
         As ``read_header``, or the file is cut off.
     """
     lines = _lines(Path(path))
-    n_expected = next(lines)["n_materials"]
-    n_found = 0
-    for n_found, record in enumerate(lines, start=1):  # noqa: B007
+    n_expected = _header(next(lines), Path(path))["n_materials"]
+    n_found, first_lines = 0, {}
+    for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
+        n_found += 1
+        record = _record(line, number)
+        first = first_lines.setdefault(record["material_id"], number)
+        if first != number:
+            record["problem"] = f"its id came before, on line {first}, which counts"
         yield record
     if n_found != n_expected:
         problem = f"holds {n_found} materials, its first line promises {n_expected}"
         raise InputError(path, problem, MEND_SNAPSHOT)
 
 
-def _lines(path: Path) -> Iterator[dict]:
+def _lines(path: Path) -> Iterator[bytes]:
     if not path.is_file():
         mend = "Check materials_project.snapshot, or let the workflow fetch it"
         raise InputError(path, "there is no such snapshot", mend)
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            header = json.loads(file.readline())
-            _check_header(header, path)
-            yield header
-            for line in file:
-                yield json.loads(line)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
+        with gzip.open(path, "rb") as file:
+            yield file.readline()
+            yield from file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(path, f"is not a whole snapshot ({error})", MEND_SNAPSHOT) from error
 
 
-def _check_header(header: object, path: Path) -> None:
+def _record(line: bytes, number: int) -> dict:
+    """One material, or why its line is none."""
+    name = f"line {number}"
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, nested without end
+        return {"material_id": name, "problem": f"its line cannot be read ({type(error).__name__}: {error})"}
+    if not isinstance(content, dict):
+        return {"material_id": name, "problem": f"its line is a {type(content).__name__}, expected a JSON object"}
+    found = content.get("material_id")
+    if not isinstance(found, str) or not re.fullmatch(MATERIAL_ID, found):
+        return {"material_id": name, "problem": f"material_id is {str(found)[:40]!r}, expected an id like mp-149"}
+    for route in ("elasticity", "summary"):
+        document = content.setdefault(route, None)
+        if document is not None and not isinstance(document, dict):
+            problem = f"{route} is a {type(document).__name__}, expected a JSON object or null"
+            return {"material_id": found, "problem": problem}
+    return content
+
+
+def _header(line: bytes, path: Path) -> dict:
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        problem = f"is not a whole snapshot (its first line cannot be read: {error})"
+        raise InputError(path, problem, MEND_SNAPSHOT) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(path, "is no snapshot of the Materials Project", MEND_SNAPSHOT)
     if header.get("schema") != SCHEMA:
         problem = f"has schema {header.get('schema')!r}, this version of rho2prop reads schema {SCHEMA}"
         raise InputError(path, problem, MEND_SNAPSHOT)
-    for key in ("database_version", "fetched_utc", "n_materials"):
-        if key not in header:
+    for key, kind in (("database_version", str), ("fetched_utc", str), ("n_materials", int)):
+        if not isinstance(header.get(key), kind):
             raise InputError(path, f"lacks {key} in its first line", MEND_SNAPSHOT)
+    return header
 
 
 def _prepare_parts(parts: Path, database: str, page_size: int) -> None:
@@ -204,7 +239,7 @@ def _fetch_pages(
 ) -> tuple[int, int]:
     """Fetch all pages of a query that are not there yet; the number of its documents, and of ids that came twice."""
     rester = getattr(client.materials, query.route)
-    ids, total, page, n_documents = set(), None, 0, 0
+    ids, total, page, n_documents, n_nameless = set(), None, 0, 0, 0
     with tqdm(desc=query.route, unit="material") as bar:
         while total is None or n_documents < total:
             page += 1
@@ -220,13 +255,24 @@ def _fetch_pages(
             if total not in (None, answer["total"]) or (answer["total"] and not answer["documents"]):
                 raise _changed(parts)
             total = bar.total = answer["total"]
-            ids |= {material_id(document["material_id"]) for document in answer["documents"]}
-            n_documents += len(answer["documents"])
+            found = [_id(document) for document in answer["documents"]]
+            ids |= set(found) - {None}
+            n_documents += len(found)
+            n_nameless += found.count(None)
             # where the interface sorts, an id that comes twice means that the pages moved and that another is lost
-            if "_sort_fields" in query.filters and len(ids) < n_documents:
+            if "_sort_fields" in query.filters and len(ids) < n_documents - n_nameless:
                 raise _changed(parts)
             bar.update(len(answer["documents"]))
-    return n_documents, n_documents - len(ids)
+    if n_nameless:
+        print(f"{query.route}: {n_nameless} documents without a readable id are left out")
+    return n_documents, n_documents - n_nameless - len(ids)
+
+
+def _id(document: object) -> str | None:
+    try:
+        return material_id(document["material_id"])
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 def _ask(rester, query: Query, page: int, page_size: int, patience: Patience) -> dict:
@@ -238,15 +284,26 @@ def _ask(rester, query: Query, page: int, page_size: int, patience: Patience) ->
         chunk_size=page_size,
         timeout=patience.timeout_s,
     )
-    return {"total": answer["meta"]["total_doc"], "documents": answer["data"]}
+    try:
+        total, documents = answer["meta"]["total_doc"], answer["data"]
+    except (KeyError, TypeError):
+        total, documents = None, None
+    if not isinstance(total, int) or not isinstance(documents, list):
+        problem = f"its answer to {query.route} has no documents or does not say how many there are"
+        raise ServiceError("Materials Project", problem, "Start again later, or report this")
+    return {"total": total, "documents": documents}
 
 
 def _read_part(path: Path) -> dict | None:
-    """A page that was fetched before, or None."""
+    """A page that was fetched before, or None; also where it is damaged."""
     if not path.is_file():
         return None
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return json.load(file)
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return json.load(file)
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        print(f"{path}: is damaged ({error}) and is fetched again")
+        return None
 
 
 def _changed(parts: Path) -> ServiceError:
@@ -258,13 +315,12 @@ def _changed(parts: Path) -> ServiceError:
 def _write_snapshot(path: Path, header: dict, parts: Path) -> int:
     """Join both answers on the id; a material that only one of them has is kept, with null for the other."""
     elasticity = {}
-    for document in _documents(parts, "elasticity"):
-        elasticity.setdefault(material_id(document["material_id"]), document)
+    for name, document in _documents(parts, "elasticity"):
+        elasticity.setdefault(name, document)
     body = parts / "body.jsonl"  # the materials, before the first line can count them
     n_materials = 0
     with body.open("w", encoding="utf-8") as file:
-        for summary in tqdm(_documents(parts, "summary"), desc="join", unit="material"):
-            name = material_id(summary["material_id"])
+        for name, summary in tqdm(_documents(parts, "summary"), desc="join", unit="material"):
             file.write(_record_line(name, elasticity.pop(name, None), summary))
             n_materials += 1
         for name, document in elasticity.items():
@@ -282,6 +338,9 @@ def _record_line(name: str, elasticity: dict | None, summary: dict | None) -> st
     return json.dumps(record, separators=(",", ":")) + "\n"
 
 
-def _documents(parts: Path, route: str) -> Iterator[dict]:
+def _documents(parts: Path, route: str) -> Iterator[tuple[str, dict]]:
+    """Ids and documents of all pages; those without a readable id are left out."""
     for path in sorted(parts.glob(f"{route}-*.json.gz")):
-        yield from _read_part(path)["documents"]
+        for document in _read_part(path)["documents"]:
+            if (name := _id(document)) is not None:
+                yield name, document

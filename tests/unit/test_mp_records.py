@@ -169,6 +169,86 @@ def test_bad_rows_are_left_out_with_their_reason(tmp_path, elasticity, summary, 
     assert not (written.folder / "structures" / "mp-149.vasp").exists()
 
 
+WRONG = [None, True, -1, 10**400, float("nan"), "", "x", [], [None], {}, {"x": [1]}]
+
+
+def damaged_documents(document, path=()):
+    """Copies of a document: each value, at any depth, missing or of each of the wrong kinds."""
+    items = list(document.items() if isinstance(document, dict) else enumerate(document))
+    for key, value in items:
+        for replacement in [KeyError, *WRONG]:
+            copy = document.copy()
+            if replacement is not KeyError:
+                copy[key] = replacement
+            elif isinstance(copy, dict):
+                del copy[key]
+            else:
+                continue
+            yield (*path, key), copy
+        if isinstance(value, dict | list):
+            for place, changed in damaged_documents(value, (*path, key)):
+                copy = document.copy()
+                copy[key] = changed
+                yield place, copy
+
+
+def test_a_value_that_is_missing_or_of_another_kind_costs_one_row_at_most(tmp_path):
+    sound = record("mp-149")
+    damaged = [copy for place, copy in damaged_documents(sound) if place != ("material_id",)]
+    damaged = [copy | {"material_id": f"mp-{10_000 + i}"} for i, copy in enumerate(damaged)]
+    written = Written(tmp_path, [*damaged, sound], formation_energy="free_atoms")
+    names = {copy["material_id"] for copy in damaged}
+    assert len(names) > 400
+    assert set(written.materials) | set(written.rejected) == names | {"mp-149"}
+    assert not set(written.materials) & set(written.rejected)
+    expected = written.materials["mp-149"]
+    for name, material in written.materials.items():  # what is in the table is as sound as the sound one
+        assert read_structure(material.structure).composition.reduced_formula == "Si"
+        assert material.labels["bulk_modulus_gpa"] == expected.labels["bulk_modulus_gpa"], name
+
+
+def test_lines_that_are_no_material_are_left_out_with_line_and_reason(tmp_path):
+    sound = [json.dumps(record(name)).encode() for name in ("mp-149", "mp-66", "mp-134")]
+    lines = [
+        sound[0],
+        sound[1][:200],  # cut
+        sound[1]
+        .replace(b"Carbon", b"")
+        .replace(b'"formula_pretty": "C"', b'"formula_pretty": "\xff\xfe"'),  # not UTF-8
+        b"[1, 2]",
+        b"null",
+        b"[" * 100_000,
+        json.dumps(record("mp-66") | {"material_id": "../../escape"}).encode(),
+        json.dumps(record("mp-66") | {"material_id": 66}).encode(),
+        json.dumps(record("mp-66") | {"summary": "x"}).encode(),  # mp-66 by name: the first line of an id counts
+        sound[2],
+        sound[0],
+    ]
+    header = {"format": FORMAT, "schema": SCHEMA, "database_version": "2026.11.1", "n_materials": len(lines)}
+    header |= {"fetched_utc": "2026-11-21T12:00:00+00:00"}
+    snapshot = tmp_path / "snapshot.jsonl.gz"
+    snapshot.write_bytes(gzip.compress(b"\n".join([json.dumps(header).encode(), *lines, b""])))
+    paths = [tmp_path / name for name in ("materials.csv", "rejected.csv", "properties.csv", "structures")]
+    for most in (None, 2):
+        write_materials_project(snapshot, FILTERS | {"max_materials": most}, *paths)
+        assert set(read_table(paths[0])) == {"mp-149", "mp-134"}
+        rejected = pd.read_csv(paths[1], dtype=str)
+        assert list(rejected["material_id"]) == [*(f"line {n}" for n in range(3, 10)), "mp-66", "mp-149"]
+        assert "came before, on line 2" in rejected["reason"].iloc[-1]
+        assert sorted(path.name for path in tmp_path.rglob("*.vasp")) == ["mp-134.vasp", "mp-149.vasp"]
+
+
+def test_a_species_with_a_charge_in_its_name_costs_its_row_only(tmp_path):
+    """As in the interface's older documents: 'Fe2+' is no element."""
+    structure = crystal("mp-1265").as_dict()
+    structure["sites"][0]["species"][0]["element"] = "Mg2+"
+    records = [record("mp-1265", summary={"structure": structure}), record("mp-66")]
+    for formation_energy in ("none", "free_atoms"):
+        written = Written(tmp_path, records, formation_energy=formation_energy)
+        assert set(written.materials) == {"mp-66"}
+        assert "Mg2+" in written.rejected["mp-1265"]
+
+
 def test_materials_of_one_answer_only_are_left_out(tmp_path):
     records = [record("mp-149") | {"elasticity": None}, record("mp-134") | {"summary": None}, record("mp-66")]
     written = Written(tmp_path, records)
