@@ -230,3 +230,26 @@ def test_a_cut_snapshot_is_noticed(server, path):
     path.write_bytes(gzip.compress(b"".join(lines[:-1])))
     with pytest.raises(InputError, match="holds 9 materials, its first line promises 10"):
         list(read_records(path))
+
+
+def test_a_document_without_a_readable_id_costs_nothing_else(server, path):
+    for name in (None, "no id"):
+        server.elasticity.insert(3, server.elasticity[0] | {"material_id": name})
+    fetch_snapshot(path, SETTINGS)
+    assert {record["material_id"] for record in read_records(path)} == set(CRYSTALS)
+    assert [query["documents"] for query in read_header(path)["queries"]] == [12, 10]
+    assert [query["repeated_ids"] for query in read_header(path)["queries"]] == [0, 0]
+
+
+def test_a_damaged_page_of_an_earlier_attempt_is_fetched_again(server, path, tmp_path):
+    fetch_snapshot(tmp_path / "straight.jsonl.gz", SETTINGS)
+    server.faults["materials/summary"] = Fault(504, times=None, after=2)
+    with pytest.raises(ServiceError):
+        fetch_snapshot(path, SETTINGS)
+    page = path.parent / f"{path.name}.parts" / "elasticity-00002.json.gz"
+    page.write_bytes(page.read_bytes()[:-20])
+    server.faults.clear()
+    server.requests.clear()
+    fetch_snapshot(path, SETTINGS)
+    assert server.pages("materials/elasticity") == [2]
+    assert list(read_records(path)) == list(read_records(tmp_path / "straight.jsonl.gz"))
