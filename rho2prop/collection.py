@@ -10,8 +10,9 @@ from rho2prop.blocks import GRAPH, BlockData, read_blocks
 from rho2prop.density import Density, read_npz
 from rho2prop.descriptors import crystal_system, space_group_number
 from rho2prop.dft.outcome import collect, require_fraction
+from rho2prop.engine_versions import require_one_engine
 from rho2prop.errors import InputError
-from rho2prop.formation import formation_energy_ev_per_atom, read_atoms
+from rho2prop.formation import formation_energy_ev_per_atom, read_atoms, require_one_zero
 from rho2prop.structures import structure_from_density
 from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
@@ -68,6 +69,8 @@ def collect_materials(
     outcomes = collect({name: Path(dft_folder) / name for name in labels})
     atom_outcomes, atoms_ev = read_atoms(atoms or [])
     write_table(atom_outcomes, atoms_path)
+    if atoms is not None:
+        require_one_zero(outcomes, atom_outcomes)
     converged = list(outcomes.loc[outcomes["status"] == "converged", "material_id"])
     energies_ev = outcomes.set_index("material_id")["energy_ev"]
     formation, rows = {}, []
@@ -127,20 +130,19 @@ def density_paths(materials: pd.DataFrame, dft_folder: Path | str = "results/dft
 def require_one_kind(materials: pd.DataFrame) -> None:
     """Stop if kinds or engines are mixed in a table of materials: their densities do not mean the same.
 
+    Patch levels of one release of a program are one engine (``rho2prop.engine_versions``).
+
     Raises
     ------
     InputError
         Naming the first material that differs.
     """
-    found = list(zip(materials["density_kind"], materials["density_engine"], strict=True))
-    names = list(materials["material_id"])
-    for name, kind_and_engine in zip(names, found, strict=True):
-        if kind_and_engine != found[0]:
-            raise InputError(
-                f"density of {name}",
-                f"kind and engine are {kind_and_engine}, but those of {names[0]} are {found[0]}",
-                "Use densities of one kind and one engine for training and prediction",
-            )
+    mend = "Use densities of one kind and one engine for training and prediction"
+    names, kinds = list(materials["material_id"]), list(materials["density_kind"])
+    for name, kind in zip(names, kinds, strict=True):
+        if kind != kinds[0]:
+            raise InputError(f"density of {name}", f"is of kind {kind!r}, that of {names[0]} of {kinds[0]!r}", mend)
+    require_one_engine(dict(zip(names, materials["density_engine"], strict=True)), "density", mend)
 
 
 def load(material_id: str, dft_folder: Path | str = "results/dft") -> Density:

@@ -1,6 +1,7 @@
 """Formation energy per atom relative to free atoms, from energies of one engine and one set of settings."""
 
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ from tqdm import tqdm
 
 from rho2prop import element_tables
 from rho2prop.dft.outcome import collect
+from rho2prop.engine_versions import require_one_engine
 from rho2prop.errors import InputError
 from rho2prop.structures import read_structure
 
@@ -45,13 +47,35 @@ def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
         The atoms come of different engines or versions: their energies have no common zero.
     """
     outcomes = collect({Path(folder).name: folder for folder in folders}, needs_density=False)
-    versions = set(zip(outcomes["engine"], outcomes["engine_version"], strict=True))
     converged = outcomes[outcomes["status"] == "converged"]
-    if len(versions) > 1:
-        names = ", ".join(sorted(" ".join(version) for version in versions))
-        mend = "Delete results/atoms and let the workflow compute them with one engine"
-        raise InputError("results/atoms", f"holds atoms of different engines ({names})", mend)
+    mend = "Delete results/atoms and let the workflow compute them with one engine"
+    require_one_engine(_engines(converged), "free atom", mend)
     return outcomes, dict(zip(converged["material_id"], converged["energy_ev"], strict=True))
+
+
+def require_one_zero(crystals: pd.DataFrame, atoms: pd.DataFrame) -> None:
+    """Stop where crystals and free atoms, tables of outcomes, come of different engines or versions.
+
+    Raises
+    ------
+    InputError
+        Their energies have no common zero.
+    """
+    engines = _engines(crystals[crystals["status"] == "converged"])
+    engines |= {
+        f"the atom {symbol}": engine for symbol, engine in _engines(atoms[atoms["status"] == "converged"]).items()
+    }
+    mend = "Delete the older of results/dft and results/atoms and let the workflow compute it with one engine"
+    require_one_engine(engines, "energy", mend)
+
+
+def _engines(outcomes: pd.DataFrame) -> dict[str, str]:
+    """Program and version that each outcome states, by id; one that failed may not have known its version."""
+    names = [
+        version if re.match(r"[A-Za-z]", version) else f"{engine} {version}"
+        for engine, version in zip(outcomes["engine"], outcomes["engine_version"], strict=True)
+    ]
+    return dict(zip(outcomes["material_id"], names, strict=True))
 
 
 def elements_of(structure_paths: list[str]) -> list[str]:

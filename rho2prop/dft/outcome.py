@@ -146,6 +146,10 @@ def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) 
 
 def require_fraction(frame: "pd.DataFrame", min_fraction: float) -> None:
     """Raise InputError, with the first failures, unless at least ``min_fraction`` of the runs converged."""
+    if frame.empty:
+        problem = "no material of the table has a label, so there is nothing to learn from"
+        mend = "Fill in a label column (bulk_modulus_gpa, ...) of at least some rows of the materials table"
+        raise InputError("materials", problem, mend)
     failures = frame[frame["status"] != "converged"]
     n_converged = len(frame) - len(failures)
     if n_converged > 0 and n_converged >= min_fraction * len(frame):
@@ -156,5 +160,5 @@ def require_fraction(frame: "pd.DataFrame", min_fraction: float) -> None:
         f"only {n_converged} of {len(frame)} materials converged, dft.min_converged_fraction asks for "
         f"{min_fraction:.0%} ({shown}{more})"
     )
-    mend = "Mend or remove these materials, or lower dft.min_converged_fraction"
+    mend = "Fix or remove these materials, or lower dft.min_converged_fraction"
     raise InputError("results/dft_outcomes.csv", problem, mend)

@@ -11,13 +11,13 @@ from rho2prop.errors import InputError
 from rho2prop.script_log import logged
 
 
-def outcome_folder(folder, name, density, status="converged", reason="", energy_ev=None):
+def outcome_folder(folder, name, density, status="converged", reason="", energy_ev=None, version="1"):
     (folder / name).mkdir(parents=True)
     if density is not None:
         write_npz(density, folder / name / "density.npz")
     outcome = Outcome(
         material_id=name, status=status, reason=reason, corrections=[], energy_ev=energy_ev, n_electrons=8.0,
-        grid=(20, 24, 27), wall_time_s=1.0, core_hours=0.001, engine="test", engine_version="1", code_version="0",
+        grid=(20, 24, 27), wall_time_s=1.0, core_hours=0.001, engine="test", engine_version=version, code_version="0",
     )  # fmt: skip
     (folder / name / "outcome.json").write_text(outcome.to_json())
 
@@ -53,6 +53,63 @@ def test_densities_of_two_engines_or_kinds_are_refused(density, tmp_path):
         collect(tmp_path, ["a", "b"])
     assert "vasp 6" in str(error.value)
     assert not (tmp_path / "materials.csv").exists()
+
+
+def test_patch_levels_of_one_release_are_one_engine_and_both_are_recorded(density, tmp_path, capsys):
+    for name, engine in (("a", "vasp 6.4.2"), ("b", "vasp 6.4.3"), ("c", "VASP 6.4.2")):
+        outcome_folder(tmp_path / "dft", name, replace(density, engine=engine))
+    materials_path, _ = collect(tmp_path, ["a", "b", "c"])
+    assert list(read_materials(materials_path)["density_engine"]) == ["vasp 6.4.2", "vasp 6.4.3", "VASP 6.4.2"]
+    said = capsys.readouterr().out
+    assert "vasp 6.4.2" in said
+    assert "vasp 6.4.3" in said
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("vasp 6.4.2", "vasp 6.3.2"),
+        ("gpaw 25.7.0", "gpaw 25.1.0"),
+        ("vasp 6.4.2", "gpaw 6.4.2"),
+        ("vasp 6.4.2", "vasp"),  # may be any
+        ("vasp", "vasp (Materials Project)"),
+    ],
+)
+def test_other_releases_and_programs_are_not_mixed(density, tmp_path, first, second):
+    outcome_folder(tmp_path / "dft", "a", replace(density, engine=first))
+    outcome_folder(tmp_path / "dft", "b", replace(density, engine=second))
+    with pytest.raises(InputError, match="density of b"):
+        collect(tmp_path, ["a", "b"])
+
+
+def test_kinds_are_not_mixed(density, tmp_path):
+    outcome_folder(tmp_path / "dft", "a", density)
+    outcome_folder(tmp_path / "dft", "b", replace(density, kind="superposition"))
+    with pytest.raises(InputError, match=r"density of b.*superposition"):
+        collect(tmp_path, ["a", "b"])
+
+
+def test_a_table_without_any_label_is_told_so(tmp_path):
+    with pytest.raises(InputError, match=r"no material of the table has a label.*bulk_modulus_gpa"):
+        collect(tmp_path, [])
+
+
+@pytest.mark.parametrize(("version", "refused"), [("6.4.3", False), ("6.3.0", True)])
+def test_energies_of_crystals_and_atoms_have_one_zero(density, tmp_path, version, refused):
+    outcome_folder(tmp_path / "dft", "a", density, energy_ev=-10.0, version="VASP 6.4.2")
+    for symbol, energy_ev in (("Li", -1.0), ("B", -3.0)):
+        outcome_folder(tmp_path / "atoms", symbol, None, energy_ev=energy_ev, version=f"VASP {version}")
+    # one that failed never learned the program's own version
+    outcome_folder(tmp_path / "atoms", "Be", None, "failed", "not converged", version="VASP under custodian 2026.10")
+    outputs = [tmp_path / f"{table}.csv" for table in ("materials", "dft_outcomes", "atoms")]
+    atoms = [str(tmp_path / "atoms" / symbol) for symbol in ("Li", "B", "Be")]
+    arguments = {"a": {"bulk_modulus_gpa": 9.0}}, {"a": "a.cif"}, 1.0, atoms, *outputs, tmp_path / "dft"
+    if refused:
+        with pytest.raises(InputError, match=r"energy of the atom .*6\.3\.0"):
+            collect_materials(*arguments)
+    else:
+        collect_materials(*arguments)
+        assert list(read_materials(outputs[0])["formation_energy_ev_per_atom"]) == [-3.0]
 
 
 def test_computed_formation_energies_replace_the_labels_and_lack_where_an_atom_does(density, tmp_path):
