@@ -9,6 +9,7 @@ from pymatgen.core import Structure
 from tqdm import tqdm
 
 from rho2prop import element_tables
+from rho2prop.dft.failures import job_failure
 from rho2prop.dft.outcome import collect
 from rho2prop.engine_versions import require_one_engine
 from rho2prop.errors import InputError
@@ -85,6 +86,8 @@ def elements_of(structure_paths: list[str]) -> list[str]:
         try:
             symbols |= {site.specie.symbol for site in read_structure(path)}
         except InputError as error:
+            if failure := job_failure(error, path):
+                raise failure from error
             print(f"left out: {error}")
     return sorted(symbols)
 

@@ -58,7 +58,7 @@ class StepResult:
 
 def was_stopped(folder: Path) -> bool:
     """Whether a STOPCAR ended the run before convergence; pymatgen takes such a run for converged."""
-    return _outcar_says(folder, "stop encountered") and not _outcar_says(folder, REACHED)
+    return _says(folder / "OUTCAR", "stop encountered") and not _says(folder / "OUTCAR", REACHED)
 
 
 def has_ended(folder: Path) -> bool:
@@ -66,8 +66,7 @@ def has_ended(folder: Path) -> bool:
     return ACCOUNT in tail(folder / "OUTCAR", 20_000)
 
 
-def _outcar_says(folder: Path, text: str) -> bool:
-    path = folder / "OUTCAR"
+def _says(path: Path, text: str) -> bool:
     if not path.exists():
         return False
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -91,15 +90,20 @@ def read_step(folder: Path, step: str) -> StepResult:
             warnings.simplefilter("ignore")  # about POTCARs and DOS, which are not read
             run = Vasprun(folder / "vasprun.xml", parse_dos=False, parse_eigen=False, parse_potcar_file=False)
     except Exception as error:  # whatever a cut file triggers in the parser
+        if tail(folder / "vasprun.xml").rstrip().endswith("</modeling>") and not _says(
+            folder / "vasprun.xml", "<scstep>"
+        ):
+            raise _no_ground_state(folder, step) from error
         raise Crashed(f"{step}: vasprun.xml cannot be read ({type(error).__name__}: {error})") from error
-    _require_ground_state(run, step)
+    if not run.ionic_steps or not run.ionic_steps[-1].get("electronic_steps"):
+        raise _no_ground_state(folder, step)
     if not run.converged_electronic:
         n_steps = len(run.ionic_steps[-1]["electronic_steps"])
         raise EngineError(f"{step}: SCF not converged in {n_steps} steps. {ADVICE['Unconverged']}")
     if not run.converged_ionic:
         problem = f"forces not converged in {len(run.ionic_steps)} ionic steps"
         raise EngineError(f"{step}: {problem}. Start from a better geometry or raise NSW in a preset of your own")
-    if step == "relax" and not _outcar_says(folder, REACHED):  # pymatgen only counts the steps
+    if step == "relax" and not _says(folder / "OUTCAR", REACHED):  # pymatgen only counts the steps
         if not has_ended(folder):
             raise Crashed(f"{step}: OUTCAR is cut off (it lacks VASP's account of time and memory)")
         problem = f"VASP ended after {len(run.ionic_steps)} ionic steps and did not reach EDIFFG"
@@ -118,18 +122,15 @@ def read_step(folder: Path, step: str) -> StepResult:
     return StepResult(structure, energy_ev, moment, n_electrons, str(run.vasp_version).split()[0], tags)
 
 
-def _require_ground_state(run: Vasprun, step: str) -> None:
-    """Stop where VASP was asked for something else (BSE, GW, optics): there is no SCF cycle to judge."""
-    steps = run.ionic_steps
-    if steps and steps[-1].get("electronic_steps"):
-        return
-    tags = {tag: run.incar.get(tag) for tag in ("ALGO", "LOPTICS", "NSW") if run.incar.get(tag) is not None}
-    asked = ", ".join(f"{tag} = {value}" for tag, value in tags.items()) or "ALGO and LOPTICS not set"
-    problem = f"{step}: vasprun.xml holds no self-consistency cycle ({asked})"
+def _no_ground_state(folder: Path, step: str) -> SetupError:
+    """VASP was asked for something else (BSE, GW, optics alone): there is no SCF cycle to judge."""
+    incar = Incar.from_file(folder / "INCAR")
+    asked = ", ".join(f"{tag} = {incar[tag]}" for tag in ("ALGO", "LOPTICS", "NELM") if tag in incar)
+    problem = f"{step}: vasprun.xml holds no self-consistency cycle (INCAR: {asked or 'no ALGO'})"
     mend = (
         "Use a preset whose INCAR asks for a ground state (ALGO Normal, Fast or All; no BSE, GW, CHI or optics alone)"
     )
-    raise SetupError("dft.vasp.preset", problem, mend)
+    return SetupError("dft.vasp.preset", problem, mend)
 
 
 def valence_electrons(folder: Path) -> float:

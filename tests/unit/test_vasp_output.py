@@ -13,7 +13,7 @@ from pymatgen.io.vasp.outputs import Chgcar
 from standins.densities import gaussian_density
 
 from rho2prop.dft import vasp_causes
-from rho2prop.dft.failures import EngineError
+from rho2prop.dft.failures import EngineError, SetupError
 from rho2prop.dft.vasp_causes import Crashed
 from rho2prop.dft.vasp_inputs import incar_tags, load_preset
 from rho2prop.dft.vasp_output import (
@@ -114,6 +114,29 @@ def test_a_run_that_is_not_as_it_must_be_is_refused(folder, changes, reason):
     (folder / "vasprun.xml").write_text(vasprun(**changes))
     with pytest.raises(EngineError, match=reason):
         read_step(folder, "static")
+
+
+@pytest.mark.parametrize("algorithm", ["BSE", "CHI", "Exact", "GW0"])
+@pytest.mark.parametrize("shape", [{"n_scf": 0}, {"n_ionic": 0}])  # as BSE, response and optics runs leave it
+def test_a_run_without_a_self_consistency_cycle_is_a_fault_of_the_preset(folder, algorithm, shape):
+    (folder / "INCAR").write_text(f"ALGO = {algorithm}\nLOPTICS = .TRUE.\n")
+    text = vasprun(**shape).replace("<incar>", f'<incar><i type="string" name="ALGO">{algorithm}</i>')
+    (folder / "vasprun.xml").write_text(text)
+    with pytest.raises(SetupError, match=rf"(?i)ALGO = {algorithm}.*preset") as caught:
+        read_step(folder, "static")
+    assert "IndexError" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 0.9, 0.999])
+def test_outputs_cut_anywhere_are_crashes_and_no_verdict_on_the_material(folder, share):
+    whole = {name: (folder / name).read_bytes() for name in ("vasprun.xml", "OSZICAR")}
+    (folder / "vasprun.xml").write_bytes(whole["vasprun.xml"][: int(share * len(whole["vasprun.xml"]))])
+    with pytest.raises(Crashed):
+        read_step(folder, "static")
+    (folder / "vasprun.xml").write_bytes(whole["vasprun.xml"])
+    for n_bytes in range(len(whole["OSZICAR"])):
+        (folder / "OSZICAR").write_bytes(whole["OSZICAR"][:n_bytes])
+        assert read_step(folder, "static").magnetic_moment_mub in (None, 1.0, -2.5)  # never half a number
 
 
 def test_a_relaxation_must_have_reached_its_accuracy(folder):
