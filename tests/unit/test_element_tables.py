@@ -99,7 +99,7 @@ def test_an_element_without_a_radius_is_named():
 
 
 def test_units_are_those_of_the_names():
-    """Iron: 170 GPa, 82 GPa, 7.09 cm³/mol, 55.845 u, 1.83, 1.42 Å (half of low spin, half of high) and 4.28 eV by the books."""
+    """Iron by the books; its radius is the mean of both spin states."""
     values = {"bulk_modulus_gpa": 170, "shear_modulus_gpa": 82, "molar_volume_cm3": 7.09, "atomic_mass_u": 55.845}
     values |= {"electronegativity": 1.83, "covalent_radius_ang": 1.42, "cohesive_energy_ev_per_atom": 4.28}
     for name, value in values.items():
