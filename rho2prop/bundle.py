@@ -20,15 +20,16 @@ from rho2prop.bundle_check import (
     ENCODER,
     FORMAT,
     INTERVALS,
-    MAGPIE,
     MANIFEST,
+    REFERENCE,
     TRAINING_SPACE,
     VERSION,
-    fingerprint_definition,
 )
+from rho2prop.bundle_reading import Bundle
+from rho2prop.bundle_reference import library_versions, reference_arrays
 from rho2prop.choices import BUNDLE_BLOCKS, block_names
 from rho2prop.collection import block_data, read_materials, require_one_kind, write_table
-from rho2prop.element_tables import magpie_table
+from rho2prop.element_tables import table_digests
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
 from rho2prop.metrics import summarise
@@ -103,8 +104,6 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
         intervals = _write_intervals(run.folds, regressors, config["intervals"]["coverage"], temporary)
         calibrated = {record["target"] for record in intervals["calibrations"]}
         elements = _write_training(materials, blocks, temporary)
-        properties, table = magpie_table()
-        np.savez_compressed(temporary / MAGPIE, properties=np.array(properties), table=table)
         write_table(summarise(collect_metrics(run.folds)), temporary / METRICS)
         shutil.copyfile(run.intervals, temporary / COVERAGE)
         manifest = {
@@ -125,11 +124,8 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
                 if name in calibrated
             },
             "features": {
-                "magpie": {"file": MAGPIE, "columns": list(blocks.tables["magpie"].columns)},
-                "fingerprint": {
-                    "definition": fingerprint_definition(),
-                    "columns": list(blocks.tables["fingerprint"].columns),
-                },
+                "element_tables": table_digests(),
+                "reference": {"file": REFERENCE, "versions": library_versions()},
                 "latent": {"file": ENCODER, "shape": autoencoder["latent_shape"]},
             },
             "autoencoder": autoencoder,
@@ -137,8 +133,9 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
             "intervals": intervals | {"checked": COVERAGE},
             "training": {"file": TRAINING, "n_materials": len(materials), "elements": elements},
             "metrics": METRICS,
-            "files": _checksums(temporary),
         }
+        np.savez_compressed(temporary / REFERENCE, **reference_arrays(Bundle(temporary, manifest)))
+        manifest["files"] = _checksums(temporary)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
 

@@ -1,10 +1,6 @@
 """Model bundles: read, check, predict. Nothing in a bundle can run code: JSON, CSV, arrays, safetensors, tree text."""
 
-import json
 import threading
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +8,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
 
 from rho2prop.blocks import COHESION, LATENT, LATENT_PCA, BlockData, Latents, block_names, load_design
-from rho2prop.bundle_check import DECODER, ENCODER, INTERVALS, MAGPIE, MEND_WHOLE, TRAINING_SPACE, read_manifest
+from rho2prop.bundle_check import (
+    DECODER,
+    ENCODER,
+    INTERVALS,
+    REFERENCE,
+    TRAINING_SPACE,
+    read_manifest,
+)
+from rho2prop.bundle_parts import (
+    check_regressor,
+    check_weights,
+    read_arrays,
+    read_calibrations,
+    read_training_space,
+    readable,
+)
+from rho2prop.bundle_reference import check_reference, reference_arrays
 from rho2prop.density import Density
 from rho2prop.description import describe, needs_atoms
 from rho2prop.elasticity import derive_from_kg
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
 
 FROM_KG = "_from_kg"
 _CALCULATING = threading.Lock()  # GPAW is not made for several threads
+_CHECKING = threading.Lock()  # the reference once, whatever number of threads predict
 COLUMNS = [
     "name",
     "formula",
@@ -128,6 +140,8 @@ class Bundle:
             If the density is of another kind or engine than the training densities.
         """
         warnings = self.check_density(density, name, allow_other_engine)
+        with _CHECKING:
+            self._checked_reference  # noqa: B018
         coverage = self.coverage if coverage is None else coverage
         material = _material_row(name, density)
         density = self._with_atoms(density, warnings)
@@ -142,21 +156,35 @@ class Bundle:
         ]
         blocks = self._blocks(density, name, usable)
         warnings += _without_zero(blocks)
+        table = self._table(blocks, material, usable, coverage)
+        warnings += _nonsense(table)
+        return Prediction(name, material["formula"][0], table, self._novelty(density, blocks, name), warnings)
+
+    def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Novelty]:
+        """Features, table of predictions and novelty of a density with its superposition, without any check."""
+        blocks = self._blocks(density, name, self._regressors)
+        table = self._table(blocks, _material_row(name, density), self._regressors, self.coverage)
+        return blocks, table, self._novelty(density, blocks, name)
+
+    def _table(
+        self, blocks: BlockData, material: pd.DataFrame, regressors: list["_Regressor"], coverage: float
+    ) -> pd.DataFrame:
+        name, formula = material["material_id"][0], material["formula"][0]
         frames = []
-        for regressor in usable:
+        for regressor in regressors:
             predicted = regressor.predict(blocks, name)
             derived = derive_from_kg(predicted, material)
             frames.append(self._rows(predicted, regressor.model, regressor.features, coverage))
             if len(derived.columns):
                 frames.append(self._rows(derived, regressor.model + FROM_KG, regressor.features, coverage))
-        table = pd.concat(frames, ignore_index=True).assign(name=name, formula=material["formula"][0])[COLUMNS]
-        warnings += _nonsense(table)
-        return Prediction(name, material["formula"][0], table, self._novelty(density, blocks, name), warnings)
+        return pd.concat(frames, ignore_index=True).assign(name=name, formula=formula)[COLUMNS]
 
     def load(self) -> None:
         """Read all parts now instead of when they are first needed."""
-        for part in ("_magpie", "_training_space", "_calibrations", "autoencoder", "_regressors"):
+        for part in ("_training_space", "_calibrations", "autoencoder", "_regressors"):
             getattr(self, part)
+        with _CHECKING:
+            self._checked_reference  # noqa: B018
 
     def check_density(self, density: Density, name: str, allow_other_engine: bool = False) -> list[str]:
         """Warnings about a density, or InputError if the models cannot be used with it."""
@@ -205,42 +233,41 @@ class Bundle:
     @cached_property
     def autoencoder(self) -> "Autoencoder":
         """The trained network in evaluation mode."""
+        import torch
         from safetensors.torch import load_file
 
         from rho2prop.models.autoencoder import AutoencoderConfig, build_autoencoder
 
-        with _readable(self.folder / "autoencoder"):
-            model = build_autoencoder(AutoencoderConfig(**self.manifest["autoencoder"]["network"]))
+        with readable(self.folder / "autoencoder"):
+            config = AutoencoderConfig(**self.manifest["autoencoder"]["network"])
+            with torch.device("meta"):  # its shapes only: those of the files must be the same
+                shapes = build_autoencoder(config)
+            check_weights(self.folder / ENCODER, shapes.encoder)
+            check_weights(self.folder / DECODER, shapes.decoder)
+            model = build_autoencoder(config)
             model.encoder.load_state_dict(load_file(self.folder / ENCODER))
             model.decoder.load_state_dict(load_file(self.folder / DECODER))
         return model.eval()
 
     @cached_property
     def _regressors(self) -> list["_Regressor"]:
-        folders = [self.folder / record["folder"] for record in self.manifest["regressors"]]
-        with _readable(self.folder / "regressors"):
-            return [_Regressor(folder) for folder in folders]
+        latent_shape = self.manifest["autoencoder"]["latent_shape"]
+        return [_Regressor(self.folder / one["folder"], one, latent_shape) for one in self.manifest["regressors"]]
+
+    @cached_property
+    def _checked_reference(self) -> None:
+        """Compared once, before the first prediction: features and predictions of two built-in crystals."""
+        path = self.folder / REFERENCE
+        versions = self.manifest["features"]["reference"]["versions"]
+        check_reference(read_arrays(path), reference_arrays(self), versions, path)
 
     @cached_property
     def _calibrations(self) -> dict[tuple[str, str, str], Calibration]:
-        records = self.manifest["intervals"]["calibrations"]
-        with _readable(self.folder / INTERVALS), np.load(self.folder / INTERVALS) as scores:
-            return {
-                (one["model"], one["features"], one["target"]): Calibration(
-                    one["power"], one["offset"], scores[one["scores"]], one["is_positive"]
-                )
-                for one in records
-            }
+        return read_calibrations(self.folder / INTERVALS, self.manifest["intervals"]["calibrations"])
 
     @cached_property
     def _training_space(self) -> TrainingSpace:
-        with _readable(self.folder / TRAINING_SPACE), np.load(self.folder / TRAINING_SPACE) as arrays:
-            return TrainingSpace(**{name: arrays[name] for name in arrays.files})
-
-    @cached_property
-    def _magpie(self) -> tuple[list[str], np.ndarray]:
-        with _readable(self.folder / MAGPIE), np.load(self.folder / MAGPIE) as arrays:
-            return arrays["properties"].tolist(), arrays["table"]
+        return read_training_space(self.folder / TRAINING_SPACE, self.manifest["training"])
 
     def _blocks(self, density: Density, name: str, regressors: list["_Regressor"]) -> BlockData:
         """Every feature block that a regressor or the distance to the training set needs."""
@@ -289,30 +316,20 @@ class Bundle:
 class _Regressor:
     """A fitted model and the preparation of its features, held in memory."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, listed: dict, latent_shape: list[int]):
         from rho2prop import families
 
-        record = json.loads((folder / "fold.json").read_text())
+        record = check_regressor(folder, listed, latent_shape)
         self.model, self.features, self.targets = record["model"], record["features"], record["targets"]
         self.blocks = block_names(self.features)
         self.needs_atoms = any(map(needs_atoms, self.blocks))
-        self._design, self._predictor = load_design(folder), families.load(folder, record)
+        with readable(folder):
+            families.check(self.model, self.blocks)
+            self._design, self._predictor = load_design(folder), families.load(folder, record)
 
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
         matrix = self._design.apply(blocks, FINAL_SPLIT, FINAL_FOLD, [name])
         return pd.DataFrame(self._predictor(matrix), index=pd.Index([name], name="material_id"))[self.targets]
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Name the part of the bundle that cannot be read."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, zipfile.BadZipFile) as error:
-        problem = f"cannot be read ({type(error).__name__}: {str(error)[:200]})"
-        raise InputError(path, problem, MEND_WHOLE) from error
 
 
 def _material_row(name: str, density: Density) -> pd.DataFrame:

@@ -112,13 +112,14 @@ def load_network(folder: Path) -> TrainedNetwork:
     """Read what ``TrainedNetwork.save`` wrote."""
     record = json.loads((folder / "model.json").read_text())
     architecture = record.pop("architecture")
-    network = _build(architecture, record.pop("network")).eval()
+    network = build_network(architecture, record.pop("network")).eval()
     network.load_state_dict(load_file(folder / "model.safetensors"))
     arrays = {name: np.array(record.pop(name)) for name in ("minimum", "span", "is_log")}
     return TrainedNetwork(architecture, network, record.pop("targets"), **arrays, record=record)
 
 
-def _build(architecture: str, shape: dict) -> torch.nn.Module:
+def build_network(architecture: str, shape: dict) -> torch.nn.Module:
+    """A network of an architecture, its weights drawn from torch's current generator; ``shape``: its configuration."""
     if architecture == GRAPH_NETWORK:
         from rho2prop.models.graph_network import GraphNetwork, GraphNetworkConfig
 
@@ -248,7 +249,7 @@ def _train(
         }
     with torch.random.fork_rng():
         torch.manual_seed(trial["seed"])
-        network = _build(architecture, shape)
+        network = build_network(architecture, shape)
         optimiser = getattr(torch.optim, trial["optimiser"])(
             network.parameters(), lr=trial["learning_rate"], weight_decay=trial["weight_decay"]
         )

@@ -1,0 +1,341 @@
+"""Bundles that were tampered with and signed again, or mixed from two: an error that names the part, never a crash."""
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundle_run import edit_manifest, finished_run, made_density
+from safetensors.numpy import load_file, save
+from tree_text_fuzz import booster_text
+
+from rho2prop import bundle_parts, fingerprint, springs
+from rho2prop.bundle_check import MANIFEST_FIELDS, REGRESSOR_FIELDS
+from rho2prop.bundle_reading import load_bundle
+from rho2prop.bundle_reference import library_versions, reference_densities
+from rho2prop.density import check
+from rho2prop.errors import InputError
+
+LIGHTGBM, NETWORK = "regressors/lightgbm/magpie+fingerprint", "regressors/attention_cnn/magpie+latent"
+TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return finished_run(tmp_path_factory)[1]
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "bundle")
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def replace_file(folder, name, content: bytes):
+    """Another content with the right checksum."""
+    (folder / name).write_bytes(content)
+    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    edit_manifest(folder, files=manifest_of(folder)["files"] | {name: record})
+
+
+def replace_arrays(folder, name, change):
+    with np.load(folder / name) as arrays:
+        content = {key: arrays[key] for key in arrays.files}
+    change(content)
+    stream = io.BytesIO()
+    np.savez(stream, **content)
+    replace_file(folder, name, stream.getvalue())
+
+
+def replace_json(folder, name, change):
+    content = json.loads((folder / name).read_text())
+    change(content)
+    replace_file(folder, name, json.dumps(content).encode())
+
+
+def replace_weights(folder, name, change):
+    content = load_file(folder / name)
+    change(content)
+    replace_file(folder, name, save(content))
+
+
+def refusal(folder) -> str:
+    with pytest.raises(InputError) as error:
+        load_bundle(folder).predict(made_density(), "x")
+    return str(error.value)
+
+
+def set_key(content, key, value):
+    *path, last = key.split(".")
+    for part in path:
+        content = content[int(part) if isinstance(content, list) else part]
+    if value is None:
+        del content[last]
+    else:
+        content[int(last) if isinstance(content, list) else last] = value
+
+
+@pytest.mark.parametrize("key", [*MANIFEST_FIELDS, *(f"regressors.0.{key}" for key in REGRESSOR_FIELDS)])
+def test_a_key_of_another_form_is_refused(folder, key):
+    """Whatever stands there instead: missing, another type, an empty list."""
+    original = (folder / "manifest.json").read_text()
+    for value in (None, 5, "x", [], {}, [{"x": 1}], -1e308, True):
+        manifest = json.loads(original)
+        set_key(manifest, key, value)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        if (key, value) != ("code_version", "x"):  # the one that is as good as any
+            assert refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [
+        ("files", {"x": 5}, "files"),
+        ("files.training.csv", 5, "sha256"),
+        ("format_version", "5", "format_version"),
+        ("features", "x", "features.element_tables"),
+        ("intervals.coverage", 7, "coverage"),
+        ("intervals.coverage", 0.0, "coverage"),
+        ("intervals.calibrations.0.offset", -1.0, "offset"),
+        ("intervals.calibrations.0.offset", float("nan"), "NaN"),
+        ("intervals.calibrations.0.power", 1e9, "power"),
+        ("intervals.calibrations.0.n", 0, "calibrations[0].n"),
+        ("intervals.calibrations.0.target", "colour", "target"),
+        ("regressors.0.folder", "../elsewhere", "folder inside the bundle"),
+        ("regressors.0.folder", "/tmp", "folder inside the bundle"),
+        ("regressors.0.folder", "regressors", "does not list"),
+        ("regressors.0.targets", ["colour"], "expected its targets"),
+        ("regressors.0.model", "oracle", "manifest says"),
+        ("grid.size", 10**9, "grid.size"),
+        ("grid.size", 32, "32"),
+        ("autoencoder.network.latent_size", 10**9, "latent_size"),
+        ("autoencoder.network.network", "huge", "paper or fast"),
+        ("autoencoder.latent_shape", [16, 4, 4, 10**9], "latent_shape"),
+        ("training.n_materials", 3, "training_space.npz"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named(folder, key, value, word):
+    manifest = manifest_of(folder)
+    if key == "files.training.csv":
+        manifest["files"]["training.csv"] = value
+    else:
+        set_key(manifest, key, value)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert word in refusal(folder)
+
+
+def test_two_models_of_one_name_and_deep_json_are_refused(folder):
+    edit_manifest(folder, regressors=manifest_of(folder)["regressors"][:1] * 2)
+    assert "twice" in refusal(folder)
+    (folder / "manifest.json").write_text("[" * 100_000)
+    assert "manifest.json" in refusal(folder)
+
+
+def first_scores(content):
+    return content[min(content)]
+
+
+def with_first(content, values):
+    content[min(content)] = values
+
+
+FAULTS = {
+    "scores unsorted": ("intervals.npz", lambda c: with_first(c, first_scores(c)[::-1].copy())),
+    "scores negative": ("intervals.npz", lambda c: with_first(c, first_scores(c) - 1e6)),
+    "scores NaN": ("intervals.npz", lambda c: with_first(c, first_scores(c) * np.nan)),
+    "scores too few": ("intervals.npz", lambda c: with_first(c, first_scores(c)[1:])),
+    "scores of whole numbers": ("intervals.npz", lambda c: with_first(c, np.arange(len(first_scores(c))))),
+    "scores missing": ("intervals.npz", lambda c: c.pop(min(c))),
+    "space of other columns": ("training_space.npz", lambda c: c.update(columns=c["columns"][1:])),
+    "space without a field": ("training_space.npz", lambda c: c.pop("formulas")),
+    "space of NaN": ("training_space.npz", lambda c: c.update(points=c["points"] * np.nan)),
+    "space of other elements": ("training_space.npz", lambda c: c.update(elements=c["elements"][1:])),
+    "design without a column": (f"{LIGHTGBM}/design.npz", lambda c: c.update({"magpie.mean": c["magpie.mean"][1:]})),
+    "design with scale 0": (f"{LIGHTGBM}/design.npz", lambda c: c.update({"magpie.scale": c["magpie.scale"] * 0})),
+    "design with another array": (f"{LIGHTGBM}/design.npz", lambda c: c.update({"latent.mean": np.zeros(3)})),
+    "latent of other channels": (f"{NETWORK}/design.npz", lambda c: c.update({"latent.mean": c["latent.mean"][1:]})),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_arrays_that_do_not_fit_are_named(folder, fault):
+    name, change = FAULTS[fault]
+    replace_arrays(folder, name, change)
+    assert name.rsplit("/", 1)[-1] in refusal(folder)
+
+
+def test_an_array_that_claims_or_unpacks_to_too_much_is_refused(folder, monkeypatch):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(80))
+    replace_file(folder, "intervals.npz", stream.getvalue())
+    assert "(1000000000000,)" in refusal(folder)
+    monkeypatch.setattr(bundle_parts, "MOST_BYTES", 2**20)
+    np.savez_compressed(stream := io.BytesIO(), x=np.zeros(2**18))
+    assert len(stream.getvalue()) < 2**14
+    replace_file(folder, "intervals.npz", stream.getvalue())
+    assert "expected at most 1048576 bytes" in refusal(folder)
+
+
+def huge_tensor(folder, name):
+    header = json.dumps({"x": {"dtype": "F32", "shape": [10**9, 10**9, 10**9], "data_offsets": [0, 4]}}).encode()
+    replace_file(folder, name, len(header).to_bytes(8, "little") + header + bytes(4))
+
+
+@pytest.mark.parametrize("name", ["autoencoder/encoder.safetensors", f"{NETWORK}/model.safetensors"])
+def test_weights_that_are_no_numbers_or_of_other_shapes_are_named(folder, name):
+    def first_nan(content):
+        content[min(content)] = content[min(content)] * np.nan
+
+    original = (folder / name).read_bytes()
+    replace_weights(folder, name, first_nan)
+    assert "no finite numbers" in refusal(folder)
+    replace_file(folder, name, original)
+    replace_weights(folder, name, lambda content: content.pop(min(content)))
+    assert "does not hold the weights" in refusal(folder)
+    huge_tensor(folder, name)
+    assert Path(name).name in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network.channels", [10**9]),
+        ("network.channels", [4] * 1000),
+        ("network.channels", "4"),
+        ("network.head_depth", 10**9),
+        ("network.head_width", 10**9),
+        ("network.n_tabular", 3),
+        ("network.latent_size", 2),
+        ("network.n_outputs", 1),
+        ("network.surprise", 1),
+        ("network", []),
+        ("architecture", "graph"),
+        ("targets", []),
+        ("minimum", None),
+        ("span", [0.0] * 5),
+        ("is_log", [1] * 5),
+    ],
+)
+def test_sizes_of_networks_are_bounded_by_their_files(folder, key, value):
+    replace_json(folder, f"{NETWORK}/model.json", lambda content: set_key(content, key, value))
+    message = refusal(folder)
+    assert "attention_cnn" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        (f"{LIGHTGBM}/fold.json", "targets", ["bulk_modulus_gpa"]),
+        (f"{LIGHTGBM}/fold.json", "features", "magpie"),
+        (f"{LIGHTGBM}/design.json", "features", "magpie"),
+        (f"{LIGHTGBM}/design.json", "columns", {"magpie": 5}),
+        (f"{LIGHTGBM}/design.json", "columns.magpie", []),
+    ],
+)
+def test_records_that_contradict_the_manifest_are_named(folder, name, key, value):
+    replace_json(folder, name, lambda content: set_key(content, key, value))
+    assert "lightgbm" in refusal(folder)
+
+
+@pytest.mark.parametrize("fault", ["split_feature", "left_child", "features"])
+def test_trees_that_would_end_the_process_are_refused(folder, fault):
+    text = (folder / TREES).read_text()
+    if fault == "features":
+        text = booster_text()
+    else:
+        line = next(line for line in text.split("\n") if line.startswith(f"{fault}=") and " " in line)
+        words = line.removeprefix(f"{fault}=").split(" ")
+        digits = "9" * len(words[0]) if fault == "split_feature" else "0" * len(words[0])
+        text = text.replace(line, f"{fault}=" + " ".join([digits, *words[1:]]), 1)
+    replace_file(folder, TREES, text.encode())
+    assert "bulk_modulus_gpa.txt" in refusal(folder)
+
+
+def test_only_listed_files_are_opened(folder, tmp_path):
+    files = manifest_of(folder)["files"]
+    edit_manifest(folder, files={name: record for name, record in files.items() if name != TREES})
+    assert "is not listed" in refusal(folder)
+    edit_manifest(folder, files=files)
+    (folder / LIGHTGBM / "other.txt").write_text("x")
+    assert "other.txt" in refusal(folder)
+    (folder / LIGHTGBM / "other.txt").unlink()
+    (folder / "notes.md").write_text("beside the models: nobody opens it")
+    load_bundle(folder)
+    moved = (folder / TREES).rename(tmp_path / "trees.txt")
+    (folder / TREES).symlink_to(moved)
+    assert "symbolic link" in refusal(folder)
+    (folder / TREES).unlink()
+    moved.rename(folder / TREES)
+    (folder / "autoencoder").rename(tmp_path / "autoencoder")
+    (folder / "autoencoder").symlink_to(tmp_path / "autoencoder")
+    assert "symbolic link" in refusal(folder)
+
+
+def rolled(content, key):
+    content[key] = np.roll(content[key], 1, axis=0)
+
+
+MIXED = {
+    "design of another fit": lambda f: replace_arrays(f, f"{LIGHTGBM}/design.npz", lambda c: rolled(c, "magpie.mean")),
+    "trees of another target": lambda f: replace_file(f, TREES, (f / LIGHTGBM / "shear_modulus_gpa.txt").read_bytes()),
+    "scores of another run": lambda f: replace_arrays(f, "intervals.npz", lambda c: with_first(c, 2 * first_scores(c))),
+    "another training set": lambda f: replace_arrays(f, "training_space.npz", lambda c: rolled(c, "mean")),
+    "another encoder": lambda f: replace_weights(
+        f, "autoencoder/encoder.safetensors", lambda c: c.update({key: 1.1 * c[key] for key in c if "weight" in key})
+    ),
+}
+
+
+@pytest.mark.parametrize("part", MIXED)
+def test_parts_of_two_bundles_are_told_apart(folder, part):
+    """All have the right form and checksum; only what they predict of the built-in crystals is not the bundle's."""
+    MIXED[part](folder)
+    bundle = load_bundle(folder)
+    with pytest.raises(InputError, match=r"reference\.npz"):
+        bundle.predict(made_density(), "x")
+
+
+def test_another_definition_of_a_feature_is_named_with_block_column_and_versions(folder, monkeypatch):
+    quantiles = fingerprint.quantiles
+    monkeypatch.setattr(
+        fingerprint, "quantiles", lambda *args: {name: 1.0001 * value for name, value in quantiles(*args).items()}
+    )
+    manifest = manifest_of(folder)
+    set_key(manifest, "features.reference.versions.numpy", "1.0")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    message = refusal(folder)
+    assert "fingerprint, column 'log_rho_vq" in message
+    assert f"numpy 1.0 / {library_versions()['numpy']}" in message
+    monkeypatch.undo()
+    monkeypatch.setattr(springs, "DECAY", 7.0)  # of a block that no model of this bundle reads
+    assert len(load_bundle(folder).predict(made_density(), "x").table)
+
+
+def test_another_table_of_elements_is_named(folder):
+    manifest = manifest_of(folder)
+    manifest["features"]["element_tables"]["tables.atomic_mass_u"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    message = refusal(folder)
+    assert "tables.atomic_mass_u" in message
+    assert "pymatgen" in message
+
+
+def test_built_in_crystals_are_sound_and_have_what_features_look_at():
+    densities = reference_densities("valence", "gpaw 25.7.0")
+    for name, density in densities.items():
+        check(density, name)
+        assert min(density.values.min(), density.superposition.min()) > 0
+        assert np.abs(density.values - density.superposition).max() > 0.01
+    lattice = densities["triclinic MgAlSiO2"].lattice
+    assert np.abs(lattice - np.diag(np.diag(lattice))).min(initial=1, where=~np.eye(3, dtype=bool)) >= 0.1
+    assert len({int(z) for density in densities.values() for z in density.numbers}) == 6
