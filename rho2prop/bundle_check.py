@@ -90,6 +90,10 @@ CALIBRATION_FIELDS = {
     "offset": (lambda value: is_number(value, 1e-300), "a positive number"),
     "is_positive": (lambda value: isinstance(value, bool), "true or false"),
 }
+GPAW_FIELDS = {
+    "ecut_ev": (lambda value: is_number(value, 1, 1e5), "a cut-off in eV"),
+    "xc": (is_text, "a functional"),
+}
 FILE_FIELDS = {
     "sha256": (lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)), "64 hex digits"),
     "bytes": (lambda value: is_whole(value, 0, 2**33), "a number of bytes"),
@@ -166,6 +170,8 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     if version != VERSION:
         raise InputError(path, f"its key 'format_version' is {str(version)[:20]!r}, expected {VERSION}", MEND_WHOLE)
     check_fields(manifest, MANIFEST_FIELDS, "", path)
+    if "gpaw" in manifest["config"]["dft"]:
+        check_fields(manifest["config"]["dft"]["gpaw"], GPAW_FIELDS, "config.dft.gpaw.", path)
     unknown = [target for target in manifest["targets"] if target not in TARGETS]
     if unknown:
         raise InputError(path, f"predicts {unknown[0]!r}, which this program does not know", MEND_WHOLE)

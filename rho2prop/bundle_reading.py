@@ -286,14 +286,15 @@ class Bundle:
         settings = self.manifest["config"]["dft"].get("gpaw")
         if not wanted or settings is None or _program(density.engine) != "gpaw":
             return density
-        from rho2prop.dft.base import EngineError
-        from rho2prop.dft.gpaw import with_superposition
+        from rho2prop.dft.base import load_engine
 
         try:
             with _CALCULATING:
-                return with_superposition(density, settings["ecut_ev"], settings["xc"])
-        except EngineError as error:  # models that need no atoms still predict
-            warnings.append(f"its superposition of atoms could not be made: {error}")
+                return load_engine("gpaw").with_superposition(density, settings["ecut_ev"], settings["xc"])
+        except MemoryError:
+            raise
+        except Exception as error:  # no GPAW here, a dataset missing, another grid: models without atoms still predict
+            warnings.append(f"its superposition of atoms could not be made: {' '.join(str(error).split())}")
             return density
 
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:

@@ -48,8 +48,10 @@ rule write_bundle:
         code=code_digest(
             "bundle.py",
             "bundle_check.py",
+            "bundle_reading.py",
+            "bundle_reference.py",
             "intervals.py",
-            "magpie_table.py",
+            "data/element_tables.json",
             "novelty.py",
         ),
     script:

@@ -295,10 +295,10 @@ def test_bundles_are_found_by_option_variable_and_place(folder, tmp_path, monkey
 
 def test_a_damaged_bundle_is_one_line(capsys, folder, files, tmp_path):
     broken = shutil.copytree(folder, tmp_path / "bundle")
-    (broken / "magpie.npz").unlink()
+    (broken / "reference.npz").unlink()
     code, out, errors = run(capsys, "predict", files / "MgO.npz", "--bundle", broken)
     assert (code, out, len(errors)) == (1, "", 1)
-    assert str(broken / "magpie.npz") in errors[0]
+    assert str(broken / "reference.npz") in errors[0]
 
 
 def test_the_app_is_started_on_this_machine_only_unless_told(monkeypatch, tmp_path, folder):

@@ -1,6 +1,8 @@
 """The models of the repository: small, complete, and with the same numbers as on the machine that trained them."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from standins.densities import gaussian_density
 
 from rho2prop.bundle_reading import load_bundle
+from rho2prop.density import write_npz
 from rho2prop.prediction_output import as_json, as_table
 from rho2prop.targets import FORMATION_ENERGY, TARGETS
 from rho2prop.transformations import ROTATIONS, rotated, supercell
@@ -63,6 +66,41 @@ def test_atoms_that_do_not_fit_the_grid_leave_the_other_models(bundle, density):
     found = bundle.predict(foreign, "made")
     assert any("could not be made: its grid is" in warning for warning in found.warnings)
     assert "lightgbm" in set(found.table["model"])
+    assert not found.table["model"].str.startswith("blend").any()
+
+
+WITHOUT_GPAW = """
+import sys
+sys.modules["gpaw"] = None  # as where it is not installed
+from rho2prop.cli import main
+sys.exit(main(["predict", *sys.argv[1:]]))
+"""
+
+
+def test_without_gpaw_the_models_that_need_no_atoms_predict(bundle, density, tmp_path):
+    """On the command line, in a process that cannot import it: the first rows are the best of the usable models."""
+    write_npz(replace(density, superposition=None, engine=bundle.engine), tmp_path / "made.npz")
+    arguments = [tmp_path / "made.npz", "--bundle", FOLDER, "--format", "json", "--threads", "1"]
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GPAW, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert child.returncode == 0, child.stderr
+    found = json.loads(child.stdout)[0]
+    usable = [one["model"] for one in bundle.manifest["regressors"] if one["model"] != "blend"]
+    models = [row["model"] for row in found["predictions"]]
+    assert models[0] == usable[0]
+    assert {model.removesuffix("_from_kg") for model in models} == set(usable)
+    assert any("gpaw cannot be imported" in warning and "Install" in warning for warning in found["warnings"])
+    assert any(warning.startswith("blend (") for warning in found["warnings"])
+
+
+def test_a_dataset_that_is_missing_leaves_the_other_models(bundle, density, monkeypatch):
+    import gpaw
+
+    monkeypatch.setattr(gpaw, "setup_paths", [])
+    found = bundle.predict(replace(density, superposition=None, engine=bundle.engine), "made")
+    assert any("dataset" in warning and "Li" in warning for warning in found.warnings)
+    assert found.table["model"].iloc[0] == "lightgbm"
     assert not found.table["model"].str.startswith("blend").any()
 
 
