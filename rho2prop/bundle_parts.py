@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rho2prop.blocks import COHESION, LATENT, LATENT_PCA, block_names
 from rho2prop.bundle_check import MEND_WHOLE, check_fields, is_number, is_text, read_json
-from rho2prop.description import TABLE_BLOCKS
+from rho2prop.choices import BUNDLE_BLOCKS, COHESION, LATENT, LATENT_PCA, TABLE_BLOCKS, block_names
 from rho2prop.errors import InputError
 from rho2prop.intervals import Calibration
 from rho2prop.novelty import TrainingSpace
@@ -30,7 +29,6 @@ MOST_ARRAYS, MOST_BYTES = 10_000, 2**30  # of one .npz, unpacked
 MOST_LAYERS, MOST_WIDTH = 64, 2**14
 WIDEST_LOGARITHM = 100.0
 DESIGN, FOLD = "design", "fold.json"
-LATENT_BLOCKS = (LATENT, LATENT_PCA)  # of the one autoencoder that a bundle has
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def _check_design(folder: Path, features: str, latent_shape: list[int]) -> Desig
         raise InputError(path, f"is not the design of a model on {features}", MEND_WHOLE)
     n_columns, channels, wanted = 0, 0, set()
     for block in blocks:
-        if block not in (*TABLE_BLOCKS, *LATENT_BLOCKS):
+        if block not in BUNDLE_BLOCKS:
             raise InputError(path, f"reads the block {block!r}, which no density alone gives", MEND_WHOLE)
         if block in TABLE_BLOCKS and block not in columns:
             raise InputError(path, f"has no columns of the block {block!r}", MEND_WHOLE)

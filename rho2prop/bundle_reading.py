@@ -318,14 +318,14 @@ class _Regressor:
     """A fitted model and the preparation of its features, held in memory."""
 
     def __init__(self, folder: Path, listed: dict, latent_shape: list[int]):
-        from rho2prop import families
+        from rho2prop import choices, families
 
         record = check_regressor(folder, listed, latent_shape)
         self.model, self.features, self.targets = record["model"], record["features"], record["targets"]
         self.blocks = block_names(self.features)
         self.needs_atoms = any(map(needs_atoms, self.blocks))
         with readable(folder):
-            families.check(self.model, self.blocks)
+            choices.check(self.model, self.blocks)
             self._design, self._predictor = load_design(folder), families.load(folder, record)
 
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
