@@ -9,7 +9,7 @@ import pandas as pd
 from rho2prop.blocks import BlockData
 from rho2prop.elasticity import BULK, POISSON, SHEAR, derive_from_kg, poisson_ratio
 from rho2prop.errors import InputError
-from rho2prop.regression import FROM_KG, predict_fold
+from rho2prop.regression import FROM_KG, is_trained, predict_fold
 from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
@@ -49,6 +49,8 @@ def predict(
     final_dir, cv_dir = Path(final_dir), Path(cv_dir)
     for folder in (final_dir, cv_dir):
         _check(folder, model, features)
+    if not (is_trained(final_dir) and is_trained(cv_dir)):  # too few labels: left out with a note
+        return pd.DataFrame(columns=COLUMNS)
     ids = materials["material_id"].astype(str).tolist()
     formulas = materials.set_index("material_id")["formula"]
     final = predict_fold(final_dir / "folds" / FINAL_FOLD, blocks, ids)

@@ -1,5 +1,6 @@
 """Reading what a run left behind, checked, and the summaries that figures and tables share."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,6 +291,19 @@ def pooled_predictions(run: Run, model: str, features: str, split: str) -> pd.Da
         return None
     direct = tables[0]
     return pd.concat([direct, *(table[~table["target"].isin(direct["target"])] for table in tables[1:])])
+
+
+def left_out(run: Run) -> dict[tuple[str, str, str], dict[str, str]]:
+    """Model, features and split of the regressions that could not be trained, with the reasons by target."""
+    found = {}
+    for model, sets in run.config["evaluation"]["regressions"].items():
+        for features in sets if run.predictions_dir else ():
+            for split in run.config["evaluation"]["splits"]:
+                path = run.predictions_dir / model / features / split / "targets.json"
+                record = json.loads(path.read_text()) if path.is_file() else {"targets": [model]}
+                if not record["targets"]:
+                    found[model, features, split] = record["left_out"]
+    return found
 
 
 def density_gain(run: Run) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from rho2prop.report.data import (
     density_gain,
     hybrid_features,
     is_derived,
+    left_out,
     pooled_predictions,
     summarise,
 )
@@ -45,7 +46,7 @@ def properties(run: Run) -> Section:
         section.blocks.append(Text("No property model was evaluated: too few labelled materials.", "missing"))
         return section
     summary = summarise(run.metrics)
-    section.blocks += _untrained(run)
+    section.blocks += [*_untrained(run), *_left_out(run)]
     section.blocks.append(
         Text(
             "Scores are means ± sample standard deviations over the test folds. The test parts were never "
@@ -91,6 +92,16 @@ def properties(run: Run) -> Section:
     section.blocks.append(Heading("All scores"))
     section.blocks += [_score_table(direct, run.targets, split) for split in run.split_names]
     return section
+
+
+def _left_out(run: Run) -> list[Text]:
+    """Models on feature sets that had too few labels where others had enough."""
+    blocks = []
+    for (model, features, split), reasons in left_out(run).items():
+        reason = next((reasons[target] for target in run.targets if target in reasons), next(iter(reasons.values())))
+        name = f"{model_name(model)} on {blocks_text(features)}, {split_name(split)}"
+        blocks.append(Text(f"{name}: left out, {reason}.", "missing"))
+    return blocks
 
 
 def _untrained(run: Run) -> list:

@@ -115,6 +115,45 @@ def test_snakemake_report(elements_run, tmp_path):
     assert "target_distributions" in (tmp_path / "report.html").read_text()
 
 
+def test_twelve_materials_get_a_report_in_which_the_network_is_left_out(elements_run, tmp_path):
+    """Of the ten that remain beside a test part one validates: too few for a network, which is the first to predict."""
+    shutil.copytree(elements_run.folder, tmp_path / "run")
+    blend = "magpie+composition+cohesion+elements+structure+springs+fingerprint+occupancy_fingerprint"
+    unused = ("gaussian_process", "multiscale_cnn", "multiscale_cnn_single", "graph_network")
+    regressions = {"lightgbm": ["magpie+fingerprint"], "blend": [blend], "attention_cnn": ["magpie+latent"]}
+    chosen = [{"model": model, "features": sets[0]} for model, sets in regressions.items()]
+    config = {
+        "elements": {"max_atomic_number": 19},
+        "autoencoder": {"compared_fields": []},
+        "evaluation": {
+            "splits": ["chemical_system"],
+            "n_folds": 5,
+            "validation_fraction": 0.15,
+            "regressions": regressions | {model: [] for model in unused},
+        },
+        "learning_curve": {"sizes": [9], "models": [chosen[0]]},
+        "predict": chosen[::-1],
+        "robustness": {"models": chosen},
+    }
+    (tmp_path / "twelve.yaml").write_text(yaml.safe_dump(config))
+    result = Run(tmp_path / "run", (*elements_run.options, str(tmp_path / "twelve.yaml"))).snakemake()
+    assert result.returncode == 0, result.stdout[-6000:]
+    results = tmp_path / "run/results"
+    assert len(pd.read_csv(results / "materials.csv")) == 12
+    record = json.loads((results / "regression/attention_cnn/magpie+latent/chemical_system/targets.json").read_text())
+    assert record["targets"] == []
+    assert "1 validation materials" in record["left_out"]["bulk_modulus_gpa"]
+    trained = {"mean", "lightgbm", "blend"}
+    assert set(pd.read_csv(results / "metrics.csv")["model"]) == trained
+    manifest = json.loads((results / "models/manifest.json").read_text())
+    assert {entry["model"] for entry in manifest["regressors"]} <= trained - {"mean"}
+    assert {entry["model"] for entry in manifest["regressors"]}
+    assert "attention_cnn" not in set(pd.read_csv(results / "intervals.csv")["model"])
+    page = _Links()
+    page.feed((results / "report.html").read_text())
+    assert any("left out, fold" in text and "1 validation materials" in text for text in page.text)
+
+
 @pytest.fixture(scope="session")
 def table_run(elements_run, tmp_path_factory) -> Run:
     """A materials table with the densities of the first run as files, the bad files that users have, one new row."""
