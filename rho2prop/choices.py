@@ -113,9 +113,9 @@ def block_names(features: str) -> list[str]:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What to choose instead of an unknown name: the closest of the known ones, then all of them."""
-    known = tuple(known)
-    close = difflib.get_close_matches(name, known, 1)
-    return (f"Did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known)}"
+    known = {choice.lower(): choice for choice in known}
+    close = difflib.get_close_matches(name.lower(), known, 1)
+    return (f"Did you mean {known[close[0]]!r}? " if close else "") + f"Known: {', '.join(known.values())}"
 
 
 def check(model: str, blocks: list[str], place: str = "evaluation.regressions") -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from rho2prop.choices import suggestion
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
 
@@ -84,7 +85,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
         material_id = str(record.get("material_id", ""))
         if not row_errors and material_id in materials:
             row_errors = [
-                f"line {line}, column material_id: {material_id!r} stands already in line {lines[material_id]}; "
+                f"line {line}, column material_id: {material_id!r} already appears on line {lines[material_id]}; "
                 "give each material its own id or delete one row"
             ]
         errors += row_errors
@@ -114,7 +115,7 @@ def _check_header(path: Path, header: list[str] | None, schema: dict) -> None:
         if column not in known:
             raise InputError(f"{path}: line 1", f"unknown column {column!r}", f"Use the columns {', '.join(known)}")
         if header.count(column) > 1:
-            raise InputError(f"{path}: line 1", f"column {column!r} stands there twice", "Delete one of them")
+            raise InputError(f"{path}: line 1", f"column {column!r} appears twice", "Delete one of them")
     for column in schema["required"]:
         if column not in header:
             raise InputError(f"{path}: line 1", f"column {column!r} is missing", "Add it; every material needs it")
@@ -151,10 +152,18 @@ def element_materials(
     """Elemental crystals of ASE's DeltaCodes collection with WIEN2k (PBE, all-electron) bulk moduli.
 
     Source: K. Lejaeghere et al., Science 351, aad3000 (2016); ``ase.collections.dcdft``.
+
+    Raises
+    ------
+    InputError
+        What to leave out is not the symbol of an element.
     """
     from ase.collections import dcdft
     from ase.data import atomic_numbers
 
+    for symbol in exclude:
+        if symbol not in atomic_numbers:
+            raise InputError("elements.exclude", f"unknown element {symbol!r}", suggestion(symbol, dcdft.names))
     materials = {}
     for symbol in sorted(dcdft.names, key=atomic_numbers.get):
         atoms = dcdft[symbol]

@@ -47,7 +47,7 @@ def test_a_bad_cell_is_named_by_line_column_and_value(tmp_path, row, column, val
 
 
 def test_duplicate_ids_name_both_lines(tmp_path):
-    with pytest.raises(ValueError, match=r"line 4, column material_id: 'm' stands already in line 2"):
+    with pytest.raises(ValueError, match=r"line 4, column material_id: 'm' already appears on line 2"):
         read_table(table(tmp_path, "m,a.cif,,1,", "n,a.cif,,1,", "m,a.cif,,2,"))
 
 
@@ -83,6 +83,11 @@ def test_missing_and_empty_tables(tmp_path):
         read_table(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="no rows"):
         read_table(table(tmp_path))
+
+
+def test_an_unknown_element_to_leave_out_is_told():
+    with pytest.raises(ValueError, match=r"elements\.exclude: unknown element 'tc'. Did you mean 'Tc'"):
+        element_materials(max_atoms=4, max_atomic_number=48, magnetic=False, exclude=["tc"])
 
 
 def test_embedded_elements(tmp_path):

@@ -273,7 +273,7 @@ def job_table(output: str) -> list[str]:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("Be,data/Be.vasp,data/Be.npz,3", "stands already in line"),
+        ("Be,data/Be.vasp,data/Be.npz,3", "already appears on line"),
         ("x,data/Be.vasp,data/Be.npz,hard", "column bulk_modulus_gpa: 'hard'"),
         ("x,data/none.cif,data/Be.npz,3", "there is no file"),
     ],
