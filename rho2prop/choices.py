@@ -68,6 +68,11 @@ class Model:
         """Labelled rows that the validation part of each fold must have."""
         return LEAST_NETWORK_ROWS if self.is_network else 1
 
+    @property
+    def tells_blocks_apart(self) -> bool:
+        """Whether the importance of each block can be told; blocks of densities alone share their channels."""
+        return TABLE in self.reads
+
 
 MODELS = {
     MEAN: Model(()),

@@ -14,8 +14,7 @@ FIGURE_FORMAT = {"density_slices": "png"}  # all others: svg
 IMPORTANCE = [
     f"results/importance/{model}/{features}/{SPLITS[-1]}.csv"
     for model, features in REGRESSIONS
-    if "+" in features
-    and not model.startswith("multiscale")  # its blocks have channels in common
+    if "+" in features and MODELS[model].tells_blocks_apart
 ]
 REPORTED = dict(
     materials="results/materials.csv",
