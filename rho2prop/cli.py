@@ -5,36 +5,69 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rho2prop import __version__
+from rho2prop.atomic import STANDARD_OUTPUT, atomic, check_output
 from rho2prop.errors import InputError
+from rho2prop.processes import available_cores, ends_on_signals, set_library_threads
 
 if TYPE_CHECKING:
     from rho2prop.bundle_reading import Bundle, Prediction
 
 FORMATS = ("table", "json", "csv")
 VARIABLE = "RHO2PROP_BUNDLE"
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell has it
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
+    Parameters
+    ----------
+    arguments
+        Command and options. None: this process is the program; it takes its own arguments, and ends on signals.
+
     Returns
     -------
     int
-        0: all went well; 1: something could not be done, one line on stderr says what and what to do.
+        0: all went well; 1: something could not be done, one line on stderr says what and what to do; 2: wrong usage;
+        130, 143: ended by Ctrl-C, SIGTERM; 141: nobody reads the output any more.
     """
-    options = _parser().parse_args(arguments)
+    with ends_on_signals() if arguments is None else contextlib.nullcontext():
+        try:
+            return _run(arguments)
+        except BrokenPipeError:
+            _silence()
+            return BROKEN_PIPE
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
-        return options.run(options)
+        options = _parser().parse_args(arguments)
+        if arguments is None:
+            set_library_threads(_threads_each(options))
+        code = options.run(options)
+    except BrokenPipeError:
+        raise
     except (InputError, OSError) as error:
-        _complain(str(error))
-        return 1
+        _complain(_message(error))
+        code = 1
     except KeyboardInterrupt:
-        _complain("interrupted")
-        return 1
+        code = 130
+    except SystemExit as end:  # of argparse: help, version, wrong usage
+        code = end.code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk behind it
+        _complain(f"standard output: {error.strerror}")
+        _silence()
+        code = 1
+    return code
 
 
 def find_bundle(given: str | None = None) -> Path:
@@ -50,7 +83,11 @@ def find_bundle(given: str | None = None) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rho2prop", description="Material properties from charge densities.")
+    parser = argparse.ArgumentParser(
+        prog="rho2prop",
+        description="Material properties from charge densities.",
+        epilog="A file whose name begins with a dash is given as ./-NAME.",
+    )
     parser.add_argument("--version", action="version", version=f"rho2prop {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -62,31 +99,39 @@ def _parser() -> argparse.ArgumentParser:
         help="CHGCAR (also .gz, .bz2, .xz), .cube, .npz; or CIF, POSCAR, JSON: the density is then computed first",
     )
     predict.add_argument("--format", choices=FORMATS, help="default: by the ending of OUTPUT, else a table")
-    predict.add_argument("-o", "--output", help="file to write; default: print")
-    predict.add_argument("--coverage", type=float, help="of the intervals; default: that of the bundle")
-    predict.add_argument("--work", help="keep the folders of DFT calculations here")
+    predict.add_argument("-o", "--output", type=_output, help="file to write; default: print")
+    predict.add_argument(
+        "--coverage", type=_coverage, help="of the intervals, between 0 and 1; default: that of the bundle"
+    )
+    predict.add_argument("--work", metavar="DIR", help="keep DFT calculations here and use them again")
     predict.set_defaults(run=_predict)
 
     encode = commands.add_parser("encode", help="a density (or structure) to a latent")
     encode.add_argument("file", metavar="FILE")
-    encode.add_argument("-o", "--output", required=True, metavar="LATENT.npz")
-    encode.add_argument("--work", help="keep the folder of a DFT calculation here")
+    encode.add_argument("-o", "--output", type=_output, required=True, metavar="LATENT.npz", help="-: print")
+    encode.add_argument("--work", metavar="DIR", help="keep the DFT calculation here and use it again")
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help="a latent back to a density")
     decode.add_argument("latent", metavar="LATENT", help="file of `rho2prop encode`, or a latent database with --id")
     decode.add_argument("--id", help="material in the latent database")
-    decode.add_argument("-o", "--output", required=True, help="CHGCAR (.gz, .bz2, .xz compress it) or a name in .npz")
+    decode.add_argument(
+        "-o",
+        "--output",
+        type=_output,
+        required=True,
+        help="CHGCAR (.gz, .bz2, .xz compress it) or a name in .npz; -: print a CHGCAR",
+    )
     decode.set_defaults(run=_decode)
 
     app = commands.add_parser("app", help="the web app, on this machine only unless --host says otherwise")
     app.add_argument("--database", default="results/latents.sqlite", help="latent database")
     app.add_argument("--report", default="results/report.html", help="report of a run")
     app.add_argument("--host", default="127.0.0.1")
-    app.add_argument("--port", type=int, default=8080)
+    app.add_argument("--port", type=_port, default=8080)
     app.add_argument("--base-path", default="", help="path in front of all pages, behind a proxy")
     app.add_argument("--root", default=".", help="folder whose files may be named in the app")
-    app.add_argument("--max-upload-mb", type=float, default=500)
+    app.add_argument("--max-upload-mb", type=_megabytes, default=500)
     app.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="host name of a proxy in front of it"
     )
@@ -96,34 +141,80 @@ def _parser() -> argparse.ArgumentParser:
         where = f"{VARIABLE}, results/models, or the shipped one"
         command.add_argument("--bundle", help=f"folder of the model bundle; default: {where}")
     for command in (predict, encode):
-        command.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
+        command.add_argument(
+            "--threads",
+            type=_threads,
+            default=available_cores(),
+            help="cores for densities and networks, a DFT calculation takes one; default: all",
+        )
         command.add_argument("--allow-other-engine", action="store_true", help="predict with a warning instead")
     return parser
 
 
+def _threads(text: str) -> int:
+    return _number(text, int, lambda n: n >= 1, "a whole number from 1 on")
+
+
+def _port(text: str) -> int:
+    return _number(text, int, lambda n: 0 <= n <= 65535, "a port between 0 and 65535")
+
+
+def _megabytes(text: str) -> float:
+    return _number(text, float, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def _coverage(text: str) -> float:
+    return _number(text, float, lambda x: 0 < x < 1, "a probability between 0 and 1, for example 0.9")
+
+
+def _number(text: str, kind: Callable[[str], float], is_allowed: Callable[[float], bool], expected: str):
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not is_allowed(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return number
+
+
+def _output(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file, found an empty text")
+    return STANDARD_OUTPUT if text == "-" else text
+
+
+def _refuse_folder(path: str) -> None:
+    if Path(path).is_dir():
+        raise InputError(path or "''", "is a folder, expected a file", "Give the files in it, for example DIR/*.cif")
+
+
+def _threads_each(options: argparse.Namespace) -> int:
+    """Threads of the networks: the cores, shared among the densities that are read beside each other."""
+    threads = getattr(options, "threads", available_cores())
+    return max(1, threads // len(getattr(options, "files", [None])))
+
+
 def _predict(options: argparse.Namespace) -> int:
     bundle = _open_bundle(options.bundle)
-    if options.coverage is not None and not 0 < options.coverage < 1:
-        raise InputError("--coverage", f"{options.coverage} is no probability between 0 and 1", "Give for example 0.9")
+    if options.output:
+        check_output(options.output, tuple(options.files))
     loading = threading.Thread(target=_load, args=[bundle])  # beside reading and fingerprint of the first file
     loading.start()
     from rho2prop.prediction_output import WRITERS
 
-    found = _predict_files(bundle, options)
+    results = _predict_files(bundle, options)
     loading.join()
-    predictions = [prediction for prediction in found if prediction is not None]
+    predictions = [prediction for prediction in results if prediction is not None]
     ending = Path(options.output or "").suffix[1:]
     text = WRITERS[options.format or (ending if ending in FORMATS else "table")](predictions)
     if not options.output:
         sys.stdout.write(text)
     elif predictions:
-        from rho2prop.atomic import atomic
-
         with atomic(options.output) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    n_failed = len(found) - len(predictions)
-    if n_failed and len(found) > 1:
-        _complain(f"{n_failed} of {len(found)} files could not be used, see above")
+    n_failed = len(results) - len(predictions)
+    if n_failed and len(results) > 1:
+        _complain(f"{n_failed} of {len(results)} files could not be used, see above")
     return 1 if n_failed else 0
 
 
@@ -139,8 +230,9 @@ def _predict_files(bundle: "Bundle", options: argparse.Namespace) -> "list[Predi
 
     def predict(path: str) -> "Prediction | None":
         try:
+            _refuse_folder(path)
             with reading:
-                density = read_input(path, bundle, options.work, options.threads)
+                density = read_input(path, bundle, options.work, _complain)
             return bundle.predict(density, path, options.allow_other_engine, options.coverage)
         except InputError as error:
             _complain(str(error))
@@ -148,20 +240,22 @@ def _predict_files(bundle: "Bundle", options: argparse.Namespace) -> "list[Predi
             _complain(f"{path}: cannot be used ({type(error).__name__}: {error})")
         return None
 
-    # A calculation takes all threads itself; fingerprints of densities run beside each other.
-    at_once = 1 if any(map(is_structure, map(Path, options.files))) else max(1, options.threads)
+    total = len(options.files)
+    # Densities are read and described beside each other. Calculations, which write files, stay in the main thread.
+    at_once = 1 if any(map(is_structure, map(Path, options.files))) else min(options.threads, total)
     with ThreadPoolExecutor(at_once) as pool:
-        predictions = pool.map(predict, options.files)
-        total = len(options.files)
+        predictions = (map if at_once == 1 else pool.map)(predict, options.files)
         return list(tqdm(predictions, total=total, desc="predictions", unit="file", disable=total == 1))
 
 
 def _encode(options: argparse.Namespace) -> int:
     bundle = _open_bundle(options.bundle)
+    check_output(options.output, (options.file,))
     from rho2prop.latent_file import write_latent
     from rho2prop.prediction_input import read_input
 
-    density = read_input(options.file, bundle, options.work, options.threads)
+    _refuse_folder(options.file)
+    density = read_input(options.file, bundle, options.work, _complain)
     for warning in bundle.check_density(density, options.file, options.allow_other_engine):
         _complain(f"{options.file}: {warning}")
     write_latent(bundle.encode_record(density, Path(options.file).name.split(".")[0]), options.output)
@@ -170,6 +264,7 @@ def _encode(options: argparse.Namespace) -> int:
 
 def _decode(options: argparse.Namespace) -> int:
     bundle = _open_bundle(options.bundle)
+    check_output(options.output, (options.latent,))
     from rho2prop.chgcar import write_chgcar
     from rho2prop.decoding import decode_record
     from rho2prop.density import write_npz
@@ -214,6 +309,21 @@ def _open_bundle(given: str | None) -> "Bundle":
 def _load(bundle: "Bundle") -> None:
     with contextlib.suppress(Exception):  # what is wrong with the bundle is said where it is used
         bundle.load()
+
+
+def _message(error: Exception) -> str:
+    """An error in one line; of the operating system's the file and the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _silence() -> None:
+    """Nobody reads the output: what is still buffered must not raise when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def _complain(message: str) -> None:

@@ -1,24 +1,36 @@
 """Files that a user gives for prediction: densities are read, structures are computed first."""
 
+import hashlib
+import json
 import re
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rho2prop import __version__
+from rho2prop.atomic import check_folder, temporary_folder
 from rho2prop.density import Density, read_npz
 from rho2prop.errors import InputError
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from rho2prop.bundle_reading import Bundle
 
 STRUCTURE_SUFFIXES = (".cif", ".json", ".poscar")
 CHARACTERS_LOOKED_AT = 1_000_000
 COMPUTING = ("gpaw",)
+SAME_ANG = 1e-6  # lattice vectors in Å, fractional coordinates
 GRID_LINE = re.compile(r"\n[ \t]*\r?\n[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*\r?\n")  # CHGCAR: a blank line, then the grid
 NOT_VALENCE = ("aeccar0", "aeccar1")  # core charge; superposition of atoms
 
 
-def read_input(path: Path | str, bundle: "Bundle", work: Path | str | None = None, threads: int = 1) -> Density:
+def read_input(
+    path: Path | str,
+    bundle: "Bundle",
+    work: Path | str | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Density:
     """The density that a file holds, or that its structure has.
 
     Parameters
@@ -29,9 +41,10 @@ def read_input(path: Path | str, bundle: "Bundle", work: Path | str | None = Non
     bundle
         Tells kind, engine and settings.
     work
-        Where the folder of a calculation is kept, named as the file; a temporary folder if not given.
-    threads
-        Cores for a calculation.
+        Where the folder of a calculation is kept, named by the file and a digest of structure and settings; a
+        temporary folder if not given. A calculation of the same structure and settings that is there is used again.
+    say
+        Is told when a kept calculation is used, or cannot be.
 
     Raises
     ------
@@ -42,7 +55,7 @@ def read_input(path: Path | str, bundle: "Bundle", work: Path | str | None = Non
     if not path.is_file():
         raise InputError(path, "there is no such file", "Check the path")
     if is_structure(path):
-        return _compute(path, bundle, work, threads)
+        return _compute(path, bundle, work, say)
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     if bundle.kind == "valence" and path.name.lower().startswith(NOT_VALENCE):
@@ -66,19 +79,64 @@ def is_structure(path: Path) -> bool:
     return False
 
 
-def _compute(path: Path, bundle: "Bundle", work: Path | str | None, threads: int) -> Density:
-    from rho2prop.dft.base import run_material
+def _compute(path: Path, bundle: "Bundle", work: Path | str | None, say: Callable[[str], None]) -> Density:
+    from rho2prop.dft.base import load_engine, run_material
+    from rho2prop.structures import read_structure
 
     engine = bundle.engine.split()[0].lower()
     settings = bundle.manifest["config"]["dft"].get(engine)
     if engine not in COMPUTING or settings is None:  # VASP needs POTCARs, a launcher, hours: the workflow's work
         problem = f"is a structure, and the bundle's engine {bundle.engine!r} cannot compute its density here"
         raise InputError(path, problem, f"Compute the density with {engine} and give that")
-    with tempfile.TemporaryDirectory(prefix="rho2prop-") as temporary:
-        folder = Path(work or temporary) / path.name
-        outcome = run_material(path.stem, path, None, engine, settings, folder, threads)
+    structure = read_structure(path)
+    with temporary_folder() as temporary:
+        version = load_engine(engine).version(settings)
+        folder = Path(work or temporary) / f"{path.name}-{_digest(structure, engine, version, settings)}"
+        if work:
+            density = _kept(folder, structure, lambda message: say(f"{path}: {message}"))
+            if density is not None:
+                return density
+        outcome = run_material(path.stem, path, None, engine, settings, folder)
         if outcome.status != "converged":
             kept = f"its log is in {folder}" if work else "keep its log with --work DIR to see more"
             problem = f"its density could not be computed with {engine}: {outcome.reason}"
-            raise InputError(path, problem, f"Mend the structure; {kept}")
+            raise InputError(path, problem, f"Fix the structure; {kept}")
         return read_npz(folder / "density.npz")
+
+
+def _digest(structure: "Structure", engine: str, version: str, settings: dict) -> str:
+    """Changes with whatever a calculation depends on."""
+    recipe = json.dumps([engine, version, settings, __version__], sort_keys=True)
+    lattice, coordinates = structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes()
+    atoms = json.dumps(list(structure.atomic_numbers))
+    return hashlib.sha256(b"".join([recipe.encode(), atoms.encode(), lattice, coordinates])).hexdigest()[:12]
+
+
+def _kept(folder: Path, structure: "Structure", say: Callable[[str], None]) -> Density | None:
+    """The density of an earlier calculation in this folder, or None: it has to be computed (anew)."""
+    from rho2prop.dft.outcome import read_outcome
+
+    check_folder(folder)
+    if not folder.exists():
+        return None
+    if not (folder / "outcome.json").is_file():
+        raise InputError(folder, "is not the folder of a calculation and would be replaced", "Choose another --work")
+    try:
+        outcome = read_outcome(folder)
+        if outcome.status != "converged":
+            say(f"the calculation kept in {folder} failed ({outcome.reason}), it is computed anew")
+            return None
+        density = read_npz(folder / "density.npz")
+    except InputError as error:
+        say(f"the calculation kept in {folder} cannot be used ({error}), it is computed anew")
+        return None
+    atoms_agree = (
+        density.numbers.tolist() == list(structure.atomic_numbers)
+        and abs(density.lattice - structure.lattice.matrix).max() < SAME_ANG
+        and abs(density.frac_coords - structure.frac_coords).max() < SAME_ANG
+    )
+    if not atoms_agree:
+        say(f"the calculation kept in {folder} is of another structure, it is computed anew")
+        return None
+    say(f"the calculation kept in {folder} is of the same structure and settings and is used again")
+    return density

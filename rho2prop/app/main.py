@@ -1,14 +1,13 @@
 """Start the app: ``run`` serves it until it is interrupted."""
 
-import contextlib
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from rho2prop.app.settings import Settings, check_settings
+from rho2prop.atomic import temporary_folder
 from rho2prop.errors import InputError
 
 N_WORKERS = 2
@@ -28,7 +27,7 @@ def run(
     max_upload_mb: float = 500,
     allowed_hosts: Iterable[str] = (),
 ) -> None:
-    """Serve the app until SIGINT, SIGTERM or SIGHUP; then remove everything it wrote.
+    """Serve the app until SIGINT, SIGTERM or SIGHUP; then remove everything it wrote and end with 128 + the signal.
 
     Parameters
     ----------
@@ -54,22 +53,22 @@ def run(
     """
     settings = check_settings(bundle, database, report, host, port, base_path, root, max_upload_mb, allowed_hosts)
     listener = _listen(settings)
-    with tempfile.TemporaryDirectory(prefix="rho2prop-nicegui-") as storage:
+    with temporary_folder() as storage:
         # NiceGUI looks for its storage when it is imported: by default in the working directory
-        os.environ["NICEGUI_STORAGE_PATH"] = storage
+        os.environ["NICEGUI_STORAGE_PATH"] = str(storage)
         from rho2prop.app.server import serve
 
         address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}{settings.base_path}/"
         # uvicorn raises the signal that ended it once more: without a handler the process would end on the spot,
         # and its files and workers would stay
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGTERM, _end)
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
-        with contextlib.suppress(KeyboardInterrupt):
-            serve(settings, listener, lambda: print(f"rho2prop app: {address}", flush=True))
+        serve(settings, listener, lambda: print(f"rho2prop app: {address}", flush=True))
 
 
-def _interrupt(*_) -> None:
-    raise KeyboardInterrupt
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _listen(settings: Settings) -> socket.socket:

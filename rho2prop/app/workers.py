@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rho2prop.errors import InputError
+from rho2prop.processes import available_cores
 
 SPAWN = get_context("spawn")  # a fork would copy the server's threads and sockets
 MEMORY_SHARE = 0.6  # of the machine's memory that one worker may take
@@ -85,7 +86,7 @@ class WorkerPool:
     """
 
     def __init__(self, bundle: Path, n_workers: int, queue_length: int, time_limit_s: float):
-        threads = max(1, len(os.sched_getaffinity(0)) // n_workers)
+        threads = max(1, available_cores() // n_workers)
         self._workers = [Worker(bundle, threads) for _ in range(n_workers)]
         self._idle = list(self._workers)
         self._freed = asyncio.Condition()

@@ -12,6 +12,7 @@ from gpaw import fftw
 from gpaw.calculator import GPAW as LegacyGPAW  # the density below is read from this class's arrays
 from gpaw.lfc import BasisFunctions
 from pymatgen.core import Structure
+from threadpoolctl import threadpool_limits
 
 from rho2prop.density import Density
 from rho2prop.dft import gpaw_atom
@@ -191,9 +192,10 @@ def with_superposition(density: Density, ecut_ev: float, xc: str) -> Density:
     atoms = Atoms(numbers=density.numbers, cell=density.lattice, scaled_positions=density.frac_coords, pbc=True)
     require_datasets(atoms.symbols, xc)
     calculator = LegacyGPAW(mode=gpaw.PW(ecut_ev), xc=xc, spinpol=False, txt=None)
-    calculator.initialize(atoms)
-    calculator.initialize_positions(atoms)
-    values = superposed_density(calculator)
+    with threadpool_limits(limits=1):  # as in a calculation: threads only wait for each other on small matrices
+        calculator.initialize(atoms)
+        calculator.initialize_positions(atoms)
+        values = superposed_density(calculator)
     if values.shape != density.values.shape:
         problem = f"its grid is {density.values.shape}, a cut-off of {ecut_ev:g} eV gives {values.shape}"
         raise EngineError(f"{problem}: set dft.gpaw.ecut_ev to that of the densities")

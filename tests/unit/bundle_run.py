@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 
 from rho2prop import autoencoder_training, encoding
 from rho2prop.bundle import FinishedRun, write_bundle
+from rho2prop.cli import main
 from rho2prop.collection import block_data, material_row, write_block, write_table
 from rho2prop.density import Density, write_npz
 from rho2prop.descriptors import magpie_features
@@ -169,3 +170,11 @@ def edit_manifest(folder: Path, **changes) -> None:
 def of_engine(density: Density, engine: str) -> Density:
     """The same density with another signature."""
     return replace(density, engine=engine)
+
+
+def run_command(capsys, *arguments):
+    """Exit code, stdout and the lines of stderr that are not a progress bar."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.replace("\r", "\n").split("\n") if line.strip()]
+    return code, captured.out, [line for line in lines if not line.startswith("predictions:")]

@@ -15,8 +15,8 @@ import pytest
 from ase import Atoms
 from ase.io.cube import write_cube
 from ase.units import Bohr
-from bundle_run import CONFIG, edit_manifest, finished_run, made_density
-from pymatgen.core import Lattice, Structure
+from bundle_run import finished_run, made_density
+from bundle_run import run_command as run
 
 from rho2prop.bundle_reading import load_bundle
 from rho2prop.chgcar import write_chgcar
@@ -54,14 +54,6 @@ def files(tmp_path_factory):
         write_cube(file, atoms, density.values.astype(float) * Bohr**3)
     structure_from_density(density).to(str(place / "POSCAR"), fmt="poscar")
     return place
-
-
-def run(capsys, *arguments):
-    """Exit code, stdout and the lines of stderr that are not a progress bar."""
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    lines = [line for line in captured.err.replace("\r", "\n").split("\n") if line.strip()]
-    return code, captured.out, [line for line in lines if not line.startswith("predictions:")]
 
 
 def test_the_table_holds_values_intervals_units_and_distance(capsys, files, folder):
@@ -169,7 +161,7 @@ BAD = {
     "overlap.vasp": "overlapping atoms",
     "cut.cube": "cannot be read as a Gaussian cube",
     "AECCAR0": "not the valence density",
-    "a_folder": "no such file",
+    "a_folder": "is a folder",
     "nowhere.cif": "no such file",
 }
 
@@ -209,11 +201,60 @@ def test_density_of_another_engine_needs_a_word(capsys, files):
     assert "valence" in errors[0]
 
 
-@pytest.mark.parametrize("coverage", ["0", "1", "90"])
-def test_a_coverage_must_be_a_probability(capsys, files, coverage):
-    code, _, errors = run(capsys, "predict", files / "MgO.npz", "--coverage", coverage)
-    assert code == 1
-    assert "no probability" in errors[0]
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("predict", "x.npz", "--coverage", "90"), ("--coverage", "'90'", "between 0 and 1")),
+        (("predict", "x.npz", "--coverage", "0"), ("--coverage", "'0'")),
+        (("predict", "x.npz", "--coverage", "nan"), ("--coverage", "'nan'")),
+        (("predict", "x.npz", "--threads", "0"), ("--threads", "'0'", "from 1 on")),
+        (("encode", "x.npz", "-o", "y.npz", "--threads", "2.5"), ("--threads", "'2.5'")),
+        (("predict", "x.npz", "--format", "xml"), ("--format", "'xml'", "json")),
+        (("predict", "x.npz", "-o", ""), ("-o/--output", "empty")),
+        (("predict",), ("FILE",)),
+        (("app", "--port", "65536"), ("--port", "'65536'")),
+        (("app", "--max-upload-mb", "inf"), ("--max-upload-mb", "'inf'")),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(capsys, arguments, named):
+    code, out, errors = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert all(word in errors[-1] for word in named)
+
+
+def test_a_file_named_like_an_option_is_read(capsys, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(files / "MgO.npz", "-v.npz")
+    for arguments in (("./-v.npz",), ("--", "-v.npz")):
+        code, out, errors = run(capsys, "predict", *arguments)
+        assert (code, errors) == (0, [])
+        assert "(MgO)" in out
+
+
+def test_a_dash_prints_and_links_are_followed(capfd, files, folder, tmp_path):
+    expected = run(capfd, "predict", files / "MgO.npz", "--format", "csv")[1]
+    for output in ("-", "/dev/stdout"):
+        assert run(capfd, "predict", files / "MgO.npz", "--format", "csv", "-o", output) == (0, expected, [])
+    (tmp_path / "link.csv").symlink_to("target.csv")
+    assert run(capfd, "predict", files / "MgO.npz", "-o", tmp_path / "link.csv") == (0, "", [])
+    assert (tmp_path / "target.csv").read_text() == expected
+    run(capfd, "encode", files / "MgO.npz", "-o", tmp_path / "latent.npz")
+    code, out, errors = run(capfd, "decode", tmp_path / "latent.npz", "-o", "-")
+    assert (code, errors) == (0, [])
+    (tmp_path / "CHGCAR").write_text(out)
+    assert read_density(tmp_path / "CHGCAR").n_electrons == 8
+
+
+@pytest.mark.parametrize("command", ["predict", "encode", "decode"])
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_read(capsys, files, tmp_path, command):
+    (tmp_path / "folder").mkdir()
+    source = shutil.copy(files / "MgO.npz", tmp_path / "MgO.npz")
+    for output, reason in ((tmp_path / "folder", "is a folder"), (source / "x", "not a folder"), (source, "an input")):
+        code, out, errors = run(capsys, command, source, "-o", output)
+        assert (code, out, len(errors)) == (1, "", 1)
+        assert errors[0].startswith(f"rho2prop: {output}: ")
+        assert reason in errors[0]
+    assert source.read_bytes() == (files / "MgO.npz").read_bytes()
 
 
 def test_encode_and_decode_give_the_density_of_the_bundle_back(capsys, files, folder, tmp_path):
@@ -245,38 +286,6 @@ def test_what_is_no_latent_is_refused(capsys, files, tmp_path, name, reason):
     assert name in errors[0]
     assert reason in errors[0]
     assert not (tmp_path / "CHGCAR").exists()
-
-
-def test_a_structure_is_computed_with_the_bundles_engine_first(capsys, folder, tmp_path):
-    quick = shutil.copytree(folder, tmp_path / "bundle")
-    coarse = {"ecut_ev": 150, "k_spacing_per_ang": 2.0, "max_iterations": 60}
-    edit_manifest(quick, config=CONFIG | {"dft": CONFIG["dft"] | {"gpaw": CONFIG["dft"]["gpaw"] | coarse}})
-    lithium = Structure(Lattice.cubic(3.44).get_niggli_reduced_lattice(), ["Li"], [[0, 0, 0]])
-    lithium.to(str(tmp_path / "Li.cif"))
-    work = tmp_path / "work"
-    arguments = ["--bundle", quick, "--format", "json", "--work", work]
-    code, out, errors = run(capsys, "predict", tmp_path / "Li.cif", *arguments)
-    assert (code, errors) == (0, [])
-    (one,) = json.loads(out)
-    assert one["formula"] == "Li"
-    computed = read_npz(work / "Li.cif" / "density.npz")
-    assert computed.integral() == pytest.approx(1, rel=1e-5)
-    table = load_bundle(quick).predict(computed, "Li").table
-    assert [row["value"] for row in one["predictions"]] == pytest.approx(table["value"].tolist(), rel=1e-5)
-
-
-def test_a_calculation_that_fails_says_why(capsys, folder, tmp_path):
-    quick = shutil.copytree(folder, tmp_path / "bundle")
-    edit_manifest(quick, density={"kind": "valence", "engine": "abinit 9"})
-    Structure(Lattice.cubic(3.4), ["Li"], [[0, 0, 0]]).to(str(tmp_path / "Li.cif"))
-    code, _, errors = run(capsys, "predict", tmp_path / "Li.cif", "--bundle", quick)
-    assert (code, len(errors)) == (1, 1)
-    assert "abinit" in errors[0]
-    # GPAW has no dataset for polonium.
-    Structure(Lattice.cubic(3.4), ["Po"], [[0, 0, 0]]).to(str(tmp_path / "Po.cif"))
-    code, _, errors = run(capsys, "predict", tmp_path / "Po.cif")
-    assert (code, len(errors)) == (1, 1)
-    assert "no PBE dataset for Po" in errors[0]
 
 
 def test_bundles_are_found_by_option_variable_and_place(folder, tmp_path, monkeypatch):
