@@ -24,6 +24,9 @@ include: "rules/models.smk"
 include: "rules/report.smk"
 
 
+look_at_results()
+
+
 onstart:
     stop_while_jobs_run()
 

@@ -21,7 +21,7 @@ COLUMNS = ["material_id", "method", "part", "bytes", "mse", "mae", "relative_l1"
 BYTES_PER_COEFFICIENT = 4  # complex number of two float16
 
 
-def evaluate(folder: Path | str, paths: list[tuple[str, Path]], grid: dict, threads: int = 1) -> pd.DataFrame:
+def evaluate(folder: Path | str, paths: dict[str, Path], grid: dict, threads: int = 1) -> pd.DataFrame:
     """Errors of reconstruction on the validation and test densities of an autoencoder.
 
     Parameters
@@ -50,10 +50,11 @@ def evaluate(folder: Path | str, paths: list[tuple[str, Path]], grid: dict, thre
     field = record["field"]
     prefix = "" if field == TOTAL else f"{field}_"
     parts = read_parts(folder)
-    kept = [(name, path) for name, path in paths if parts[name] != "train"]
+    kept = [name for name in paths if parts[name] != "train"]
     budget_bytes = 2 * 16 * model.config.latent_size**3
     rows = []
-    for name, path in tqdm(kept, desc="reconstruction", unit="density"):
+    for name in tqdm(kept, desc="reconstruction", unit="density"):
+        path = paths[name]
         total = read_npz(path)
         density = take_field(total, field, str(path))
         original = to_grid(density, **grid)
@@ -134,7 +135,7 @@ def _on_grid(density: Density, grid: dict, n_bytes: int, values: np.ndarray) -> 
 
 def write_test_slices(
     folder: Path | str,
-    paths: list[tuple[str, Path]],
+    paths: dict[str, Path],
     formulas: dict[str, str],
     grid: dict,
     outputs: list[str],
@@ -155,9 +156,9 @@ def write_test_slices(
     """
     model, _ = load_autoencoder(folder)
     parts = read_parts(folder)
-    held_out = [pair for part in ("test", "validation", "train") for pair in paths if parts[pair[0]] == part]
-    for output, (name, path) in zip(outputs, held_out, strict=False):
-        density = read_npz(path)
+    held_out = [name for part in ("test", "validation", "train") for name in paths if parts[name] == part]
+    for output, name in zip(outputs, held_out, strict=False):
+        density = read_npz(paths[name])
         original = to_grid(density, **grid)
         rebuilt, mask = reconstruct(model, original), cell_mask(density, **grid)
         middle = grid["size"] // 2 if grid["kind"] == "window" else density.values.shape[2] // 2

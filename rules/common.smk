@@ -1,8 +1,10 @@
 # Checks of config and materials table, wildcard constraints and the lists that the rules expand over.
 import hashlib
+import sys
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 from rho2prop.choices import (
@@ -23,6 +25,7 @@ from rho2prop.label_check import (
 )
 from rho2prop.materials import load_materials
 from rho2prop.running_jobs import refuse_while_local_jobs_run
+from rho2prop.run_check import check_run
 from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
 from rho2prop.table_digest import record_table, table_digest
 from rho2prop.training_ranks import TRAINING_CODE
@@ -141,6 +144,13 @@ def table_with_enough_labels(wildcards):
     refusing(require_labels, labelled, config["materials"], config)
     refusing(require_groups, labelled, config["materials"], SPLITS, n_folds, group_of)
     return "results/materials.csv"
+
+
+def look_at_results():
+    """Before anything else: no result is damaged; those whose input was replaced by an older file are made anew."""
+    if workflow.is_main_process and "--unlock" not in sys.argv:
+        for path in refusing(check_run):
+            logger.info(f"{path} is made anew: an input was replaced by an older file")
 
 
 def stop_while_jobs_run():

@@ -67,6 +67,8 @@ rule collect_tables:
 
 rule plot_figures:
     input:
+        materials="results/materials.csv",
+        splits="results/splits.csv",
         regressions=regression_folders(SPLITS),
         tables=rules.collect_tables.output,
         atoms="results/atoms.csv",

@@ -1,10 +1,10 @@
 """Outcomes of the training materials and the table of those that converged."""
 
 from rho2prop.collection import collect_materials
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 from rho2prop.table_digest import require_same_table
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     require_same_table(*snakemake.params.table)
     collect_materials(
         snakemake.params.labels,

@@ -4,9 +4,9 @@ from rho2prop.collection import join_tables
 from rho2prop.dft.outcome import COLUMNS as OUTCOME_COLUMNS
 from rho2prop.importance import COLUMNS
 from rho2prop.reconstruction import COLUMNS as RECONSTRUCTION_COLUMNS
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     join_tables(list(snakemake.input.outcomes), OUTCOME_COLUMNS, snakemake.output.outcomes)
     join_tables(list(snakemake.input.get("importance", [])), COLUMNS, snakemake.output.importance)
     join_tables(list(snakemake.input.reconstruction), RECONSTRUCTION_COLUMNS, snakemake.output.reconstruction)

@@ -1,9 +1,9 @@
 """Feature blocks and latent of one new material."""
 
 from rho2prop.new_materials import describe_material
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     describe_material(
         snakemake.wildcards.material,
         snakemake.input.dft,

@@ -2,8 +2,8 @@
 
 from rho2prop.collection import write_table
 from rho2prop.intervals import evaluate_intervals
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     intervals = evaluate_intervals(list(snakemake.input.regressions), snakemake.params.coverage)
     write_table(intervals, snakemake.output.intervals)

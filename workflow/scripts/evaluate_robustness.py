@@ -1,12 +1,13 @@
 """Predictions of final models for rotated, shifted and repeated descriptions of a few crystals."""
 
 from rho2prop.collection import density_paths, read_materials, write_table
+from rho2prop.provenance import CheckedPaths
 from rho2prop.robustness import evaluate, sample
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake, later=["dft"]):
     params = snakemake.params
-    paths = dict(density_paths(read_materials(snakemake.input.materials)))
+    paths = CheckedPaths(density_paths(read_materials(snakemake.input.materials)))
     chosen = sample(list(paths), params.n_materials, params.seed)
     table = evaluate(
         list(snakemake.input.regressions),

@@ -2,10 +2,10 @@
 
 from rho2prop.collection import block_data, write_table
 from rho2prop.importance import block_importance
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 from rho2prop.splits import read_splits
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     importance = block_importance(
         snakemake.input.regression,
         read_splits(snakemake.input.splits),

@@ -2,10 +2,10 @@
 
 from rho2prop.collection import block_data, read_materials
 from rho2prop.learning_curve import learn
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 from rho2prop.splits import read_splits
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     learn(
         snakemake.wildcards.model,
         snakemake.wildcards.features,

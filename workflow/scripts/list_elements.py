@@ -2,7 +2,7 @@
 
 from rho2prop.atomic import atomic
 from rho2prop.formation import elements_of
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]), atomic(snakemake.output.elements) as temporary:
+with job(snakemake), atomic(snakemake.output.elements) as temporary:
     temporary.write_text("".join(f"{symbol}\n" for symbol in elements_of(list(snakemake.input.structures))))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rho2prop.report.render import save_figures
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     save_figures(snakemake.params.inputs, snakemake.params.config, Path(snakemake.output[0]).parent)

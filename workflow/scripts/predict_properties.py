@@ -1,9 +1,9 @@
 """Predictions for all new materials by the chosen models, and the outcomes of their calculations."""
 
 from rho2prop.new_materials import predict_all
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     predict_all(
         snakemake.params.choices,
         snakemake.input.materials,

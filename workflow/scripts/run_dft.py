@@ -2,9 +2,9 @@
 
 from rho2prop.dft.base import run_material
 from rho2prop.dft.deadline import job_deadline_s
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     outcome = run_material(
         snakemake.wildcards.material,
         snakemake.input.structure,

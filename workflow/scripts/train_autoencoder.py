@@ -5,10 +5,10 @@ import torch
 from rho2prop.autoencoder_training import scope_split, train
 from rho2prop.collection import density_paths, read_materials
 from rho2prop.fields import field_of
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 from rho2prop.training_ranks import launcher, train_ranks
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     settings, threads = snakemake.params.autoencoder, snakemake.params.threads
     paths = density_paths(read_materials(snakemake.input.materials))
     request = {

@@ -1,9 +1,9 @@
 """The model bundle: all that predicts new materials, in one folder that travels."""
 
 from rho2prop.bundle import FinishedRun, write_bundle
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     run = FinishedRun(
         materials=snakemake.input.materials,
         features=list(snakemake.input.features),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rho2prop.materials import write_element_structures
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_element_structures(snakemake.params.materials, Path(snakemake.output[0]).parent)

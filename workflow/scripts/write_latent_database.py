@@ -4,13 +4,14 @@ from pathlib import Path
 
 from rho2prop.collection import DENSITY_FILE, density_paths, read_materials, write_table
 from rho2prop.latent_writing import evaluate_database, write_database
-from rho2prop.script_log import logged
+from rho2prop.provenance import CheckedPaths
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake, updated=[snakemake.output.database], later=["dft"]):
     # A new material whose calculation failed has no latent.
     new = [folder for folder in map(Path, snakemake.input.get("new", [])) if (folder / "all.npz").is_file()]
-    densities = dict(density_paths(read_materials(snakemake.input.materials)))
-    densities |= {folder.name: Path("results/dft") / folder.name / DENSITY_FILE for folder in new}
+    densities = CheckedPaths(density_paths(read_materials(snakemake.input.materials)))
+    densities.update((folder.name, Path("results/dft") / folder.name / DENSITY_FILE) for folder in new)
     latents = [snakemake.input.latents, *(folder / "all.npz" for folder in new)]
     write_database(snakemake.output.database, latents, densities, snakemake.input.autoencoder)
     write_table(

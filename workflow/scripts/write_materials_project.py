@@ -1,9 +1,9 @@
 """Materials table, structures and what was left out, from a snapshot of the Materials Project."""
 
 from rho2prop.mp_records import write_materials_project
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_materials_project(
         snakemake.input.snapshot,
         snakemake.params.filters,

@@ -1,10 +1,10 @@
 """All folds, drawn once."""
 
 from rho2prop.collection import read_materials, write_table
-from rho2prop.script_log import logged
+from rho2prop.script_log import job
 from rho2prop.splits import draw_splits
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     params = snakemake.params
     materials = read_materials(snakemake.input.materials)
     splits = draw_splits(materials, params.kinds, params.n_folds, params.validation_fraction, params.seed)
