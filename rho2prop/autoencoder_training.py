@@ -43,7 +43,7 @@ def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) 
     if scope == "all":
         return split_80_10_10(ids, seed)
     split, fold = scope.split("-")
-    splits = read_splits(splits_path)
+    splits = read_splits(splits_path, ids)
     rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
     return dict(zip(rows["material_id"], rows["part"], strict=True))
 

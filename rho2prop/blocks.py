@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.choices import COHESION, COMPOSITION, GRAPH, LATENT, LATENT_PCA, TOTAL, block_names, field_of
+from rho2prop.description import may_be_blank
 from rho2prop.errors import InputError
 from rho2prop.graphs import CrystalGraph, read_graphs
 
@@ -65,8 +66,14 @@ class BlockData:
             raise InputError(
                 source,
                 f"{rows.index[row]}: {rows.columns[column]} is infinite",
-                "Correct the value or leave it blank",
+                "Correct the value",
             )
+        blank = rows.columns[rows.isna().any()]
+        lost = [column for column in blank if not may_be_blank(block, column)]
+        if lost:
+            name = rows.index[rows[lost[0]].isna()][0]
+            problem = f"{name}: {lost[0]} is blank, which this block knows of every crystal ({len(lost)} such columns)"
+            raise InputError(source, problem, "Compute the block again (delete the file)")
         return rows
 
     def latent(self, split: str, fold: str, material_ids: list[str], density_field: str = TOTAL) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -72,10 +73,13 @@ def collect_materials(
     if atoms is not None:
         require_one_zero(outcomes, atom_outcomes)
     converged = list(outcomes.loc[outcomes["status"] == "converged", "material_id"])
-    energies_ev = outcomes.set_index("material_id")["energy_ev"]
+    energies_ev, grids, n_electrons = (
+        outcomes.set_index("material_id")[column] for column in ("energy_ev", "grid", "n_electrons")
+    )
     formation, rows = {}, []
     for name in tqdm(converged, desc="densities", unit="material"):
         density = load(name, dft_folder)
+        _require_own_density(name, density, grids[name], n_electrons[name])
         known = dict(labels[name])
         if atoms is not None:
             structure = structure_from_density(density)
@@ -88,6 +92,18 @@ def collect_materials(
     materials = pd.DataFrame(rows)
     require_one_kind(materials)
     write_table(materials, materials_path)
+
+
+def _require_own_density(material_id: str, density: Density, grid: str, n_electrons: float) -> None:
+    """Refuse a density that is not the one which the outcome beside it tells of."""
+    found = "x".join(map(str, density.values.shape))
+    told = f"{grid} and {n_electrons:g}"
+    if found != grid or not np.isclose(density.n_electrons, n_electrons, rtol=1e-6):
+        raise InputError(
+            f"density of {material_id}",
+            f"has the grid {found} and {density.n_electrons:g} electrons, its outcome tells of {told}",
+            f"Delete the folder {material_id} and let the workflow compute it again",
+        )
 
 
 def write_table(frame: pd.DataFrame, path: Path | str, index: bool = False) -> None:

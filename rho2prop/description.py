@@ -23,6 +23,18 @@ __all__ = [
 ]  # fmt: skip
 NO_DENSITY, NO_DENSITY_NAME = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS]), "all without density"
 
+# Columns that the tables of the elements leave blank for some: those with one of these in their name, of these blocks.
+MAY_BE_BLANK = {
+    "magpie": ("MeltingT", "CovalentRadius", "Electronegativity", "SpaceGroupNumber"),
+    "cohesion": ("",),
+    "elements": ("",),
+}
+
+
+def may_be_blank(block: str, column: str) -> bool:
+    """Whether a feature is unknown for some elements; any other is known for every crystal."""
+    return any(part in column for part in MAY_BE_BLANK.get(block, ()))
+
 
 def blocks_text(features: str) -> str:
     """``magpie+latent_pca`` as ``MAGPIE + latent PCA``, all blocks without a density in one name."""

@@ -16,7 +16,7 @@ from rho2prop.errors import InputError
 from rho2prop.provenance import RESULTS, SUFFIX, Record, difference, digest, read_record, recorded_digest, stat
 
 SHOWN = 10
-KNOWN = Path(".snakemake/rho2prop/checked.json")  # files that were moved or touched since, and read once: size and time to digest
+KNOWN = Path(".snakemake/rho2prop/checked.json")  # of files that were touched or copied since: read once
 READERS = 4
 LONG_AGO_NS = 10**9  # time of a result that Snakemake shall make anew
 

@@ -1,6 +1,7 @@
 """Which material trains, validates and tests in which fold: drawn once, then only read."""
 
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from rho2prop.errors import InputError
 GROUP_COLUMNS = {"random": "material_id", "formula": "formula", "chemical_system": "chemical_system"}
 FINAL_SPLIT, FINAL_FOLD = "all", "final"
 SOURCE = "results/materials.csv"
+COLUMNS, PARTS = ["split", "fold", "material_id", "part"], {"train", "validation", "test"}
 
 
 def draw_splits(
@@ -65,9 +67,34 @@ def draw_splits(
     return pd.concat(parts, ignore_index=True)
 
 
-def read_splits(path: Path | str) -> pd.DataFrame:
-    """Read ``results/splits.csv``; all columns are text."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read ``results/splits.csv``; all columns are text.
+
+    Parameters
+    ----------
+    path
+        File of ``draw_splits``.
+    material_ids
+        Materials that it was drawn for; None: whatever it names.
+
+    Raises
+    ------
+    InputError
+        A fold lacks a material or has it twice, or a split does not test each material once.
+    """
+    splits = pd.read_csv(path, dtype=str, keep_default_na=False)
+    mend = "Delete it and give the same command again, which draws the same folds"
+    if list(splits.columns) != COLUMNS:
+        raise InputError(path, f"has the columns {', '.join(splits.columns)}, expected {', '.join(COLUMNS)}", mend)
+    everyone = sorted(splits["material_id"].unique() if material_ids is None else material_ids)
+    for (split, fold), rows in splits.groupby(["split", "fold"], sort=False):
+        if sorted(rows["material_id"]) != everyone or not set(rows["part"]) <= PARTS:
+            problem = f"fold {fold} of split {split} has {len(rows)} rows, not each of {len(everyone)} materials once"
+            raise InputError(path, problem, mend)
+    for split, rows in splits[splits["split"] != FINAL_SPLIT].groupby("split", sort=False):
+        if sorted(rows.loc[rows["part"] == "test", "material_id"]) != everyone:
+            raise InputError(path, f"split {split} does not test each of {len(everyone)} materials once", mend)
+    return splits
 
 
 def derived_seed(seed: int, *names: str) -> int:

@@ -105,6 +105,7 @@ def test_split_80_10_10_is_a_partition_and_does_not_depend_on_the_order():
 
 def test_scope_of_a_fold_takes_its_parts(tmp_path):
     rows = [("random", "0", "a", "train"), ("random", "0", "b", "test"), ("random", "1", "a", "test")]
+    rows += [("random", "1", "b", "train")]
     path = tmp_path / "splits.csv"
     pd.DataFrame(rows, columns=["split", "fold", "material_id", "part"]).to_csv(path, index=False)
     assert training.scope_split("random-0", ["a", "b"], path, 1) == {"a": "train", "b": "test"}

@@ -112,6 +112,17 @@ def test_energies_of_crystals_and_atoms_have_one_zero(density, tmp_path, version
         assert list(read_materials(outputs[0])["formation_energy_ev_per_atom"]) == [-3.0]
 
 
+@pytest.mark.parametrize("change", [{"n_electrons": 9.0}, {"values": np.full((20, 24, 26), 0.1)}])
+def test_a_density_that_its_outcome_does_not_tell_of_is_refused(density, tmp_path, change):
+    other = replace(density, **change)
+    scale = other.n_electrons / other.integral()
+    outcome_folder(tmp_path / "dft", "a", density)
+    outcome_folder(tmp_path / "dft", "b", replace(other, values=other.values * scale))
+    with pytest.raises(InputError, match="density of b") as error:
+        collect(tmp_path, ["a", "b"])
+    assert "20x24x27 and 8" in str(error.value)
+
+
 def test_computed_formation_energies_replace_the_labels_and_lack_where_an_atom_does(density, tmp_path):
     for name, energy_ev in (("a", -10.0), ("b", -12.0)):
         outcome_folder(tmp_path / "dft", name, density, energy_ev=energy_ev)

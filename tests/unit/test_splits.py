@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from rho2prop.errors import InputError
-from rho2prop.splits import draw_splits
+from rho2prop.splits import draw_splits, read_splits
 
 KINDS = ["random", "formula", "chemical_system"]
 
@@ -59,3 +59,24 @@ def test_too_few_groups_are_named(materials):
     few = materials[materials["chemical_system"].isin(["S0", "S1", "S2"])]
     with pytest.raises(InputError, match="3 labelled chemical systems are too few"):
         draw_splits(few, ["chemical_system"], 5, 0.15, seed=1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda rows: rows.iloc[:-1],
+        lambda rows: rows.drop(rows.index[rows["part"] == "test"][:1]),
+        lambda rows: pd.concat([rows, rows.iloc[:1]]),
+        lambda rows: rows.assign(part=rows["part"].replace("test", "train")),
+        lambda rows: rows[rows["material_id"] != rows["material_id"].iloc[0]],
+        lambda rows: rows.rename(columns={"part": "pa"}),
+    ],
+)
+def test_folds_that_lack_a_row_or_repeat_one_are_refused(tmp_path, materials, damage):
+    splits = draw_splits(materials, ["random"], 3, 0.2, seed=1)
+    splits.to_csv(tmp_path / "splits.csv", index=False)
+    ids = materials.loc[materials["role"] == "train", "material_id"]
+    pd.testing.assert_frame_equal(read_splits(tmp_path / "splits.csv", ids), splits)
+    damage(splits).to_csv(tmp_path / "splits.csv", index=False)
+    with pytest.raises(InputError, match=r"splits\.csv"):
+        read_splits(tmp_path / "splits.csv", ids)

@@ -6,12 +6,13 @@ from rho2prop.script_log import job
 from rho2prop.splits import read_splits
 
 with job(snakemake):
+    materials = read_materials(snakemake.input.materials)
     run(
         snakemake.wildcards.model,
         snakemake.wildcards.features,
         snakemake.wildcards.split,
-        read_materials(snakemake.input.materials),
-        read_splits(snakemake.input.splits),
+        materials,
+        read_splits(snakemake.input.splits, materials["material_id"]),
         block_data(snakemake.input.get("features", [])),
         snakemake.params.settings,
         snakemake.params.latent_pca_components,

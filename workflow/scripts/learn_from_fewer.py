@@ -6,13 +6,14 @@ from rho2prop.script_log import job
 from rho2prop.splits import read_splits
 
 with job(snakemake):
+    materials = read_materials(snakemake.input.materials)
     learn(
         snakemake.wildcards.model,
         snakemake.wildcards.features,
         snakemake.wildcards.split,
         snakemake.params.sizes,
-        read_materials(snakemake.input.materials),
-        read_splits(snakemake.input.splits),
+        materials,
+        read_splits(snakemake.input.splits, materials["material_id"]),
         block_data(snakemake.input.get("features", [])),
         snakemake.params.settings,
         snakemake.params.latent_pca_components,
