@@ -1,6 +1,9 @@
 """Single rules through the Snakemake command line, on input written by hand."""
 
+import contextlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,9 +19,11 @@ from safetensors.torch import load_file
 from standins.tables import write_metals
 
 from rho2prop.autoencoder_training import split_80_10_10, train
-from rho2prop.density import write_npz
+from rho2prop.density import read_npz, write_npz
 from rho2prop.encoding import encode_files, read_latents
 from rho2prop.fingerprint import fingerprint
+from rho2prop.provenance import seal
+from rho2prop.structures import structure_from_density
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = "material_id,role,formula,chemical_system,crystal_system,space_group_number,n_sites,volume_per_atom_ang3"
@@ -37,6 +42,12 @@ def configured(folder: Path, settings: dict) -> tuple[str, ...]:
     return "--configfile", str(path)
 
 
+def seal_in(folder: Path, results: list[str]) -> None:
+    """Write the records of results made by hand."""
+    with contextlib.chdir(folder):
+        seal(results, "made by hand")
+
+
 @pytest.fixture
 def table(tmp_path):
     """A materials table of twelve labelled rows and the materials.csv of their converged calculations."""
@@ -53,6 +64,7 @@ def table(tmp_path):
         for i, name in enumerate(names)
     ]
     (results / "materials.csv").write_text("\n".join(lines) + "\n")
+    seal_in(tmp_path / "run", ["results/materials.csv"])
     return tmp_path
 
 
@@ -74,6 +86,7 @@ def test_write_fingerprints_holds_the_statistics_of_each_density(table, density)
     folder = table / "run"
     for i in range(12):
         write_npz(density, folder / f"results/dft/m-{i:02d}/density.npz")
+    seal_in(folder, [f"results/dft/m-{i:02d}" for i in range(12)])
     target = ("--", "results/features/fingerprint.csv")
     result = snakemake(folder, "--allowed-rules", "write_fingerprints", *configured(table, {}), *target)
     assert result.returncode == 0, result.stdout
@@ -91,6 +104,7 @@ def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
         squeezed = replace(density, values=density.values / scale**3, lattice=density.lattice * scale)
         paths.append((name, folder / f"results/dft/{name}/density.npz"))
         write_npz(squeezed, paths[-1][1])
+    seal_in(folder, [f"results/dft/{name}" for name, _ in paths])
     settings = {"grid": {"size": 32, "voxel_ang": 0.2}, "autoencoder": {"max_epochs": 1, "precision": "fp32"}}
     target = ("--allowed-rules", "train_autoencoder", "encode_latents", "--", "results/latents/all.npz")
     result = snakemake(folder, *configured(table, settings), *target)
@@ -176,3 +190,37 @@ def test_one_chemical_system_for_five_folds_is_told_before_any_work(tmp_path):
     assert result.returncode != 0
     assert "1 labelled formulas are too few for 5 folds of 'formula'" in result.stdout
     assert not (tmp_path / "run" / "results").exists()
+
+
+def test_a_result_is_made_anew_when_its_input_is_replaced_by_an_older_file(tmp_path, density):
+    """Which Snakemake, comparing times, takes for nothing new."""
+    for name, values in (("now", density.values), ("old", density.values[::-1])):
+        write_npz(replace(density, values=np.ascontiguousarray(values)), tmp_path / f"{name}.npz")
+    os.utime(tmp_path / "old.npz", (10**9, 10**9))
+    structure_from_density(density).to(str(tmp_path / "a.vasp"), fmt="poscar")
+    (tmp_path / "materials.csv").write_text("material_id,structure,density,bulk_modulus_gpa\na,a.vasp,now.npz,77\n")
+    options = (*configured(tmp_path, {"dft": {"engine": "files"}}), "--", "results/dft/a")
+    run = tmp_path / "run"
+    assert snakemake(run, *options).returncode == 0
+    assert "Nothing to be done" in snakemake(run, *options).stdout
+    shutil.copy2(tmp_path / "old.npz", tmp_path / "now.npz")
+    result = snakemake(run, *options)
+    assert result.returncode == 0, result.stdout
+    found = read_npz(run / "results/dft/a/density.npz")
+    np.testing.assert_array_equal(found.values, read_npz(tmp_path / "old.npz").values)
+    assert "Nothing to be done" in snakemake(run, *options).stdout
+
+
+def test_a_job_refuses_a_result_whose_content_changed_though_size_and_time_did_not(table):
+    path = table / "run/results/materials.csv"
+    before = path.stat()
+    path.write_text(path.read_text().replace("Li-2", "Li-1", 1))
+    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    result = snakemake(
+        table / "run", "--allowed-rules", "write_splits", *configured(table, {}), "--", "results/splits.csv"
+    )
+    assert result.returncode != 0
+    assert "rho2prop: results/materials.csv: its content is not what was written" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (table / "run/results/splits.csv").exists()
