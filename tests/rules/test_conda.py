@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from packaging.requirements import Requirement
+from standins.records import seal_in
 from standins.tables import write_table
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,7 @@ def test_a_rule_runs_in_the_environment_that_snakemake_makes_of_a_copy(tmp_path)
     table = write_table(tmp_path, 16)
     rows = [f"m-{i},train,X{i % 8},X{i % 8}" for i in range(16)]
     (results / "materials.csv").write_text("material_id,role,formula,chemical_system\n" + "\n".join(rows) + "\n")
+    seal_in(tmp_path / "run", ["results/materials.csv"])
 
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "1", "--nocolor"]
     command += ["--directory", str(tmp_path / "run"), "--config", f"materials={table}", "--sdm", "conda"]

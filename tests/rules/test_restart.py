@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import psutil
 import pytest
+from standins.records import seal_in
 from test_rules import ROOT, configured, snakemake, table  # noqa: F401
 
 from rho2prop.density import write_npz
@@ -31,6 +32,7 @@ def test_a_second_run_waits_for_the_jobs_that_a_killed_one_left(table, density):
     folder = table / "run"
     for i in range(12):
         write_npz(density, folder / f"results/dft/m-{i:02d}/density.npz")
+    seal_in(folder, [f"results/dft/m-{i:02d}" for i in range(12)])
     endless = {"max_epochs": 10**9, "patience": 10**9, "latent_size": 4}
     grid = {"size": 16, "voxel_ang": 0.4}
     options = (*configured(table, {"grid": grid, "autoencoder": endless}), "--allowed-rules", "train_autoencoder")

@@ -1,6 +1,5 @@
 """Single rules through the Snakemake command line, on input written by hand."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,13 +15,13 @@ import torch
 import yaml
 from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file
+from standins.records import seal_in
 from standins.tables import write_metals
 
 from rho2prop.autoencoder_training import split_80_10_10, train
 from rho2prop.density import read_npz, write_npz
 from rho2prop.encoding import encode_files, read_latents
 from rho2prop.fingerprint import fingerprint
-from rho2prop.provenance import seal
 from rho2prop.structures import structure_from_density
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +39,6 @@ def configured(folder: Path, settings: dict) -> tuple[str, ...]:
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump({"materials": str(folder / "materials.csv")} | settings))
     return "--configfile", str(path)
-
-
-def seal_in(folder: Path, results: list[str]) -> None:
-    """Write the records of results made by hand."""
-    with contextlib.chdir(folder):
-        seal(results, "made by hand")
 
 
 @pytest.fixture
