@@ -210,9 +210,8 @@ def test_a_job_refuses_a_result_whose_content_changed_though_size_and_time_did_n
     path.write_text(path.read_text().replace("Li-2", "Li-1", 1))
     os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
-    result = snakemake(
-        table / "run", "--allowed-rules", "write_splits", *configured(table, {}), "--", "results/splits.csv"
-    )
+    options = configured(table, {"evaluation": {"n_folds": 3}})
+    result = snakemake(table / "run", "--allowed-rules", "write_splits", *options, "--", "results/splits.csv")
     assert result.returncode != 0
     assert "rho2prop: results/materials.csv: its content is not what was written" in result.stdout
     assert "Traceback" not in result.stdout
