@@ -83,7 +83,7 @@ def test_every_job_ran_once_in_its_partition_and_many_materials_shared_one(chain
 
 
 def test_training_on_two_gpus_of_two_nodes(chain, tmp_path):
-    several = {"autoencoder": {"devices": 2, "nodes": 2, "precision": "fp32"}}
+    several = {"autoencoder": {"devices": 2, "nodes": 2, "precision": "fp32", "threads": 1}}
     (tmp_path / "ranks.yaml").write_text(yaml.safe_dump(several))
     options = [*chain.options[:4], str(tmp_path / "ranks.yaml"), *OPTIONS]
     run = Run(chain.cluster, chain.folder, *options)
