@@ -178,7 +178,12 @@ def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
 
 def is_trained(folder: Path | str) -> bool:
     """Whether the regression of a folder has models, or was left out: too few labels for it."""
-    return bool(json.loads((Path(folder) / "targets.json").read_text())["targets"])
+    path = Path(folder) / "targets.json"
+    if not path.is_file():
+        raise InputError(
+            folder, "holds no regression", "Give a folder that the rule fit_regression or fit_network wrote"
+        )
+    return bool(json.loads(path.read_text())["targets"])
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:

@@ -245,5 +245,5 @@ def test_values_are_those_of_the_model_for_the_described_crystal(trained, monkey
 def test_a_folder_without_a_final_model_is_named(trained, tmp_path):
     folder, paths = trained
     (tmp_path / "lightgbm/magpie/all").mkdir(parents=True)
-    with pytest.raises(InputError, match="holds no final model"):
+    with pytest.raises(InputError, match="holds no regression"):
         evaluate([tmp_path / "lightgbm/magpie/all"], folder / "autoencoder", paths, seed=1)
