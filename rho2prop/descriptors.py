@@ -41,6 +41,7 @@ def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
     pandas.DataFrame
         Index ``material_id``. Lengths in Å, volumes in Å³, mass density in g/cm³.
     """
+    element_tables.require_radii(structures)
     return _table({name: _structure_row(structure) for name, structure in structures.items()})
 
 
@@ -134,7 +135,7 @@ def space_group_number(structure: Structure) -> int:
 def _structure_row(structure: Structure) -> dict[str, float]:
     analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG)
     primitive = analyzer.find_primitive() or structure
-    radii = element_tables.covalent_radii_ang(_numbers(structure))
+    radii = of_elements(element_tables.COVALENT_RADIUS, _numbers(structure))
     cutoff = 2 * BOND_FACTOR * radii.max() + 1.0
     nearest, relative, coordination = [], [], []
     while len(nearest) < len(structure):

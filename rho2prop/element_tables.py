@@ -27,14 +27,14 @@ def of_elements(name: str, numbers) -> np.ndarray:
     return _table(name)[checked(numbers) - 1]
 
 
-def covalent_radii_ang(numbers) -> np.ndarray:
-    """Covalent radius of each atom in Å, or an InputError where an element has none."""
-    radii = of_elements(COVALENT_RADIUS, numbers)
-    if np.isnan(radii).any():
-        symbol = symbols()[int(np.asarray(numbers)[np.isnan(radii)][0]) - 1]
-        problem = f"no covalent radius of {symbol} is known, which features of the structure need"
-        raise InputError("structure", problem, "Use a model without such features, or leave the material out")
-    return radii
+def require_radii(structures: dict) -> None:
+    """Raise InputError for the first of some crystals (``pymatgen.core.Structure`` by id) without covalent radii."""
+    for name, structure in structures.items():
+        unknown = np.isnan(of_elements(COVALENT_RADIUS, structure.atomic_numbers))
+        if unknown.any():
+            symbol = symbols()[structure.atomic_numbers[int(np.argmax(unknown))] - 1]
+            problem = f"no covalent radius of {symbol} is known, which features of the structure need"
+            raise InputError(name, problem, "Use a model without such features, or leave the material out")
 
 
 def magpie_table() -> tuple[list[str], np.ndarray]:

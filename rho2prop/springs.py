@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pymatgen.core import Structure
 
-from rho2prop.element_tables import covalent_radii_ang
+from rho2prop.element_tables import COVALENT_RADIUS, of_elements, require_radii
 
 DECAY = 8.0  # stiffness exp(−DECAY (x − 1)), x = distance over the sum of covalent radii
 TRANSVERSE = (0.03, 0.2)  # stiffness against sidewise motion over that along the bond: nearly central; directional
@@ -30,6 +30,7 @@ def spring_features(structures: dict[str, Structure]) -> pd.DataFrame:
         Voigt average of both, relaxed over clamped atoms of both (Voigt), logarithm of the softest over the stiffest
         elastic eigenvalue.
     """
+    require_radii(structures)
     rows = {name: _row(structure) for name, structure in structures.items()}
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("material_id")
 
@@ -100,7 +101,7 @@ def moduli(tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _springs(structure: Structure) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """First and second atom, vector in Å and stiffness of all springs, each from both of its ends."""
-    radii = covalent_radii_ang(structure.atomic_numbers)
+    radii = of_elements(COVALENT_RADIUS, structure.atomic_numbers)
     reach_ang = max(REACH * 2 * radii.max(), LEAST_REACH_ANG)
     starts, ends, images, lengths = structure.get_neighbor_list(reach_ang)
     while len(np.unique(starts)) < len(structure):  # atoms far from all others

@@ -1,6 +1,7 @@
 """Frozen tables of the elements: the installed libraries' data today, and features equal to them to the last bit."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
@@ -94,8 +95,8 @@ def test_other_data_of_the_libraries_change_no_feature(crystals, monkeypatch):
 def test_an_element_without_a_radius_is_named():
     berkelium = Structure(Lattice.cubic(3), ["Bk"], [[0, 0, 0]])
     for make in (structure_features, spring_features):
-        with pytest.raises(InputError, match="covalent radius of Bk"):
-            make({"x": berkelium})
+        with pytest.raises(InputError, match=r"bk\.cif: no covalent radius of Bk"):
+            make({"bk.cif": berkelium})
 
 
 def test_units_are_those_of_the_names():
@@ -104,3 +105,9 @@ def test_units_are_those_of_the_names():
     values |= {"electronegativity": 1.83, "covalent_radius_ang": 1.42, "cohesive_energy_ev_per_atom": 4.28}
     for name, value in values.items():
         assert element_tables.of_elements(name, 26) == pytest.approx(value, rel=1e-3), name
+
+
+def test_an_installed_package_carries_the_file():
+    root = element_tables.PATH.parents[2]
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["rho2prop"]
+    assert element_tables.PATH in [path for pattern in declared for path in (root / "rho2prop").glob(pattern)]

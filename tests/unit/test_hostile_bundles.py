@@ -15,6 +15,7 @@ from tree_text_fuzz import booster_text
 
 from rho2prop import bundle_parts, fingerprint, springs
 from rho2prop.bundle_check import MANIFEST_FIELDS, REGRESSOR_FIELDS
+from rho2prop.bundle_parts import check_regressor
 from rho2prop.bundle_reading import load_bundle
 from rho2prop.bundle_reference import library_versions, reference_densities
 from rho2prop.density import check
@@ -230,6 +231,29 @@ def test_sizes_of_networks_are_bounded_by_their_files(folder, key, value):
     replace_json(folder, f"{NETWORK}/model.json", lambda content: set_key(content, key, value))
     message = refusal(folder)
     assert "attention_cnn" in message
+
+
+PROCESS_FAULTS = {
+    "rows of another width": lambda c: c.update(rows=c["rows"][:, 1:]),
+    "weights NaN": lambda c: c.update(weights=c["weights"] * np.nan),
+    "weights of another length": lambda c: c.update(weights=c["weights"][1:]),
+    "groups that are not there": lambda c: c.update(smooth=c["smooth"] + 10**6),
+    "hyperparameters out of bounds": lambda c: c.update(hyperparameters=c["hyperparameters"] * 1e6),
+    "hyperparameters of other groups": lambda c: c.update(hyperparameters=c["hyperparameters"][1:]),
+    "no logarithm told": lambda c: c.pop("is_log"),
+    "scale 0": lambda c: c.update(scale=np.float64(0)),
+    "objects": lambda c: c.update(trend=c["trend"].astype(object)),
+}
+
+
+@pytest.mark.parametrize("fault", PROCESS_FAULTS)
+def test_a_process_that_does_not_fit_its_design_is_named(tmp_path, fault):
+    shipped = Path(__file__).parents[2] / "models" / "bench"
+    folder = shutil.copytree(shipped, tmp_path / "bundle")
+    record = next(one for one in manifest_of(folder)["regressors"] if one["model"] == "blend")
+    replace_arrays(folder, f"{record['folder']}/shear_modulus_gpa.npz", PROCESS_FAULTS[fault])
+    with pytest.raises(InputError, match=r"shear_modulus_gpa\.npz"):
+        check_regressor(folder / record["folder"], record, manifest_of(folder)["autoencoder"]["latent_shape"])
 
 
 @pytest.mark.parametrize(
