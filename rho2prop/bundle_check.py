@@ -93,6 +93,9 @@ CALIBRATION_FIELDS = {
 GPAW_FIELDS = {
     "ecut_ev": (lambda value: is_number(value, 1, 1e5), "a cut-off in eV"),
     "xc": (is_text, "a functional"),
+    "k_spacing_per_ang": (lambda value: is_number(value, 1e-3, 100), "a spacing in 1/Å"),
+    "smearing_ev": (lambda value: is_number(value, 0, 100), "a width in eV"),
+    "max_iterations": (lambda value: is_whole(value, 1, 10**6), "a whole number of at least 1"),
 }
 FILE_FIELDS = {
     "sha256": (lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)), "64 hex digits"),
@@ -194,7 +197,10 @@ def _check_manifest(manifest: dict, path: Path) -> None:
 
 
 def _check_regressors(manifest: dict, path: Path) -> None:
-    seen = set()
+    seen, calibrations = set(), manifest["intervals"]["calibrations"]
+    calibrated = {(one["model"], one["features"], one["target"]) for one in calibrations}
+    if len(calibrated) < len(calibrations):
+        raise InputError(path, "calibrates a property of a model twice", MEND_WHOLE)
     for record in manifest["regressors"]:
         name = f"{record['model']} ({record['features']})"
         if name in seen:
@@ -204,6 +210,11 @@ def _check_regressors(manifest: dict, path: Path) -> None:
         if odd or len(set(record["targets"])) < len(record["targets"]):
             problem = f"its model {name} predicts {', '.join(record['targets'])}, expected its targets, each once"
             raise InputError(path, problem, MEND_WHOLE)
+        absent = [
+            target for target in record["targets"] if (record["model"], record["features"], target) not in calibrated
+        ]
+        if absent:
+            raise InputError(path, f"has no calibration of {absent[0]} by its model {name}", MEND_WHOLE)
 
 
 def _check_element_tables(wanted: dict, path: Path) -> None:

@@ -109,11 +109,15 @@ def test_a_key_of_another_form_is_refused(folder, key):
         ("intervals.calibrations.0.power", 1e9, "power"),
         ("intervals.calibrations.0.n", 0, "calibrations[0].n"),
         ("intervals.calibrations.0.target", "colour", "target"),
+        ("intervals.calibrations.0.features", "magpie", "no calibration of"),
+        ("intervals.calibrations.0.model", "lightgbm_from_kg", "no calibration of"),
+        ("config.dft.gpaw", {"xc": "PBE"}, "ecut_ev"),
+        ("config.dft.gpaw.max_iterations", -1, "max_iterations"),
         ("regressors.0.folder", "../elsewhere", "folder inside the bundle"),
         ("regressors.0.folder", "/tmp", "folder inside the bundle"),
         ("regressors.0.folder", "regressors", "does not list"),
         ("regressors.0.targets", ["colour"], "expected its targets"),
-        ("regressors.0.model", "oracle", "manifest says"),
+        ("regressors.0.model", "oracle", "oracle"),
         ("grid.size", 10**9, "grid.size"),
         ("grid.size", 32, "32"),
         ("autoencoder.network.latent_size", 10**9, "latent_size"),
@@ -283,6 +287,52 @@ def test_trees_that_would_end_the_process_are_refused(folder, fault):
         text = text.replace(line, f"{fault}=" + " ".join([digits, *words[1:]]), 1)
     replace_file(folder, TREES, text.encode())
     assert "bulk_modulus_gpa.txt" in refusal(folder)
+
+
+def walk(content, path=()):
+    """Paths to all values of a JSON content."""
+    yield path
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in pairs:
+        yield from walk(value, (*path, key))
+
+
+def test_a_manifest_with_any_value_replaced_predicts_or_is_refused(folder):
+    """Never another exception; most of it is refused."""
+    rng, original = np.random.default_rng(2), manifest_of(folder)
+    density, n_refused = made_density(), 0
+    skipped = ("files", "config")  # thousands of checksums; the configuration is a record, but for dft
+    places = [path for path in walk(original) if len(path) > 1 and (path[0] not in skipped or path[1] == "dft")]
+    for number in rng.choice(len(places), 120, replace=False):
+        manifest = json.loads(json.dumps(original))
+        *path, last = places[number]
+        content = manifest
+        for part in path:
+            content = content[part]
+        content[last] = [None, -1, 10**400, "\x1b[2J", [], {}, True, 1e-300, "../x"][rng.integers(9)]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        try:
+            load_bundle(folder).predict(density, "x")
+        except InputError:
+            n_refused += 1
+    assert n_refused > 60
+
+
+def test_files_with_flipped_bytes_predict_or_are_refused(folder):
+    rng, density, n_refused = np.random.default_rng(3), made_density(), 0
+    names = [name for name in manifest_of(folder)["files"] if not name.endswith(".csv")]
+    for name in names * 4:
+        original = (folder / name).read_bytes()
+        content = bytearray(original)
+        for place in rng.integers(0, min(len(content), 3000), 3):
+            content[place] = rng.integers(256)
+        replace_file(folder, name, bytes(content))
+        try:
+            load_bundle(folder).predict(density, "x")
+        except InputError:
+            n_refused += 1
+        replace_file(folder, name, original)
+    assert n_refused > 2 * len(names)
 
 
 def test_only_listed_files_are_opened(folder, tmp_path):
