@@ -1,6 +1,5 @@
 """Bundles that were tampered with and signed again, or mixed from two: an error that names the part, never a crash."""
 
-import hashlib
 import io
 import json
 import shutil
@@ -9,16 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundle_damage import (
+    first_scores,
+    manifest_of,
+    replace_arrays,
+    replace_file,
+    replace_json,
+    replace_weights,
+    set_key,
+    with_first,
+)
 from bundle_run import edit_manifest, finished_run, made_density
-from safetensors.numpy import load_file, save
 from tree_text_fuzz import booster_text
 
-from rho2prop import bundle_parts, fingerprint, springs
+from rho2prop import bundle_parts
 from rho2prop.bundle_check import MANIFEST_FIELDS, REGRESSOR_FIELDS
 from rho2prop.bundle_parts import check_regressor
 from rho2prop.bundle_reading import load_bundle
-from rho2prop.bundle_reference import library_versions, reference_densities
-from rho2prop.density import check
 from rho2prop.errors import InputError
 
 LIGHTGBM, NETWORK = "regressors/lightgbm/magpie+fingerprint", "regressors/attention_cnn/magpie+latent"
@@ -35,52 +41,10 @@ def folder(made, tmp_path):
     return shutil.copytree(made, tmp_path / "bundle")
 
 
-def manifest_of(folder):
-    return json.loads((folder / "manifest.json").read_text())
-
-
-def replace_file(folder, name, content: bytes):
-    """Another content with the right checksum."""
-    (folder / name).write_bytes(content)
-    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    edit_manifest(folder, files=manifest_of(folder)["files"] | {name: record})
-
-
-def replace_arrays(folder, name, change):
-    with np.load(folder / name) as arrays:
-        content = {key: arrays[key] for key in arrays.files}
-    change(content)
-    stream = io.BytesIO()
-    np.savez(stream, **content)
-    replace_file(folder, name, stream.getvalue())
-
-
-def replace_json(folder, name, change):
-    content = json.loads((folder / name).read_text())
-    change(content)
-    replace_file(folder, name, json.dumps(content).encode())
-
-
-def replace_weights(folder, name, change):
-    content = load_file(folder / name)
-    change(content)
-    replace_file(folder, name, save(content))
-
-
 def refusal(folder) -> str:
     with pytest.raises(InputError) as error:
         load_bundle(folder).predict(made_density(), "x")
     return str(error.value)
-
-
-def set_key(content, key, value):
-    *path, last = key.split(".")
-    for part in path:
-        content = content[int(part) if isinstance(content, list) else part]
-    if value is None:
-        del content[last]
-    else:
-        content[int(last) if isinstance(content, list) else last] = value
 
 
 @pytest.mark.parametrize("key", [*MANIFEST_FIELDS, *(f"regressors.0.{key}" for key in REGRESSOR_FIELDS)])
@@ -141,14 +105,6 @@ def test_two_models_of_one_name_and_deep_json_are_refused(folder):
     assert "twice" in refusal(folder)
     (folder / "manifest.json").write_text("[" * 100_000)
     assert "manifest.json" in refusal(folder)
-
-
-def first_scores(content):
-    return content[min(content)]
-
-
-def with_first(content, values):
-    content[min(content)] = values
 
 
 FAULTS = {
@@ -353,63 +309,3 @@ def test_only_listed_files_are_opened(folder, tmp_path):
     (folder / "autoencoder").rename(tmp_path / "autoencoder")
     (folder / "autoencoder").symlink_to(tmp_path / "autoencoder")
     assert "symbolic link" in refusal(folder)
-
-
-def rolled(content, key):
-    content[key] = np.roll(content[key], 1, axis=0)
-
-
-MIXED = {
-    "design of another fit": lambda f: replace_arrays(f, f"{LIGHTGBM}/design.npz", lambda c: rolled(c, "magpie.mean")),
-    "trees of another target": lambda f: replace_file(f, TREES, (f / LIGHTGBM / "shear_modulus_gpa.txt").read_bytes()),
-    "scores of another run": lambda f: replace_arrays(f, "intervals.npz", lambda c: with_first(c, 2 * first_scores(c))),
-    "another training set": lambda f: replace_arrays(f, "training_space.npz", lambda c: rolled(c, "mean")),
-    "another encoder": lambda f: replace_weights(
-        f, "autoencoder/encoder.safetensors", lambda c: c.update({key: 1.1 * c[key] for key in c if "weight" in key})
-    ),
-}
-
-
-@pytest.mark.parametrize("part", MIXED)
-def test_parts_of_two_bundles_are_told_apart(folder, part):
-    """All have the right form and checksum; only what they predict of the built-in crystals is not the bundle's."""
-    MIXED[part](folder)
-    bundle = load_bundle(folder)
-    with pytest.raises(InputError, match=r"reference\.npz"):
-        bundle.predict(made_density(), "x")
-
-
-def test_another_definition_of_a_feature_is_named_with_block_column_and_versions(folder, monkeypatch):
-    quantiles = fingerprint.quantiles
-    monkeypatch.setattr(
-        fingerprint, "quantiles", lambda *args: {name: 1.0001 * value for name, value in quantiles(*args).items()}
-    )
-    manifest = manifest_of(folder)
-    set_key(manifest, "features.reference.versions.numpy", "1.0")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    message = refusal(folder)
-    assert "fingerprint, column 'log_rho_vq" in message
-    assert f"numpy 1.0 / {library_versions()['numpy']}" in message
-    monkeypatch.undo()
-    monkeypatch.setattr(springs, "DECAY", 7.0)  # of a block that no model of this bundle reads
-    assert len(load_bundle(folder).predict(made_density(), "x").table)
-
-
-def test_another_table_of_elements_is_named(folder):
-    manifest = manifest_of(folder)
-    manifest["features"]["element_tables"]["tables.atomic_mass_u"] = "0" * 64
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    message = refusal(folder)
-    assert "tables.atomic_mass_u" in message
-    assert "pymatgen" in message
-
-
-def test_built_in_crystals_are_sound_and_have_what_features_look_at():
-    densities = reference_densities("valence", "gpaw 25.7.0")
-    for name, density in densities.items():
-        check(density, name)
-        assert min(density.values.min(), density.superposition.min()) > 0
-        assert np.abs(density.values - density.superposition).max() > 0.01
-    lattice = densities["triclinic MgAlSiO2"].lattice
-    assert np.abs(lattice - np.diag(np.diag(lattice))).min(initial=1, where=~np.eye(3, dtype=bool)) >= 0.1
-    assert len({int(z) for density in densities.values() for z in density.numbers}) == 6
