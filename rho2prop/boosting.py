@@ -30,7 +30,7 @@ def fit(
     settings: BoostingSettings,
     seed: int,
     threads: int,
-) -> tuple[lightgbm.Booster, dict]:
+) -> tuple[lightgbm.Booster, dict, np.ndarray]:
     """Tune and fit.
 
     Parameters
@@ -56,6 +56,8 @@ def fit(
         Fitted on training plus validation, with the rounds scaled by the number of rows.
     dict
         Chosen parameters, rounds, validation RMSE and numbers of trials.
+    numpy.ndarray
+        Predictions for the validation rows by the best trial, which has not learned them, shape (N,).
     """
     fixed = {
         "objective": "tweedie" if is_positive else "regression",
@@ -73,8 +75,10 @@ def fit(
     train_set = lightgbm.Dataset(train, train_target, params=fixed, free_raw_data=False).construct()
     validation_set = train_set.create_valid(validation, validation_target, params=fixed).construct()
     most_child = max(2, min(100, len(train) // 4))
+    best: tuple[float, lightgbm.Booster | None] = math.inf, None
 
     def objective(trial: optuna.Trial) -> float:
+        nonlocal best
         searched = {
             "learning_rate": trial.suggest_float("learning_rate", *settings.learning_rate, log=True),
             "num_leaves": trial.suggest_int("num_leaves", 31, 255, log=True),
@@ -93,7 +97,10 @@ def fit(
             callbacks=[lightgbm.early_stopping(settings.patience, verbose=False), _pruning(trial)],
         )
         trial.set_user_attr("best_iteration", booster.best_iteration)
-        return booster.best_score["valid_0"]["rmse"]
+        rmse = booster.best_score["valid_0"]["rmse"]
+        if rmse < best[0]:
+            best = rmse, booster
+        return rmse
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     n_random = max(2, settings.n_trials // 3)
@@ -126,7 +133,7 @@ def fit(
         "n_trials": len(study.trials),
         "n_trials_cut_short": len(study.get_trials(states=[optuna.trial.TrialState.PRUNED])),
     }
-    return booster, record
+    return booster, record, best[1].predict(validation, num_iteration=best[1].best_iteration)
 
 
 def _pruning(trial: optuna.Trial):

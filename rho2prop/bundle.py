@@ -34,13 +34,13 @@ from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
 from rho2prop.metrics import summarise
 from rho2prop.novelty import fit_training_space
-from rho2prop.regression import collect_metrics
+from rho2prop.regression import FROM_KG, TESTED, VALIDATED, collect_metrics
 from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
 SPACE_BLOCKS = ("magpie", "fingerprint")  # the distance to the training set is measured in these
-LEFT_OUT = ("test_predictions.csv",)  # of a fold's folder: records of the fit that no prediction needs
-METRICS, COVERAGE, TRAINING = "metrics_summary.csv", "intervals.csv", "training.csv"
+LEFT_OUT = (TESTED, VALIDATED)  # of a fold's folder: records of the fit that no prediction needs
+METRICS, COVERAGE, JUDGED, TRAINING = "metrics_summary.csv", "intervals.csv", "final_models.csv", "training.csv"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class FinishedRun:
     final, folds
         Regression folders of the split ``all`` and of the split that calibrates the intervals, in the order of the
         configuration key ``predict``.
-    intervals
-        ``results/intervals.csv``.
+    intervals, judged
+        ``results/intervals.csv`` and ``results/final_models.csv``.
     """
 
     materials: Path | str
@@ -68,6 +68,7 @@ class FinishedRun:
     final: list[str]
     folds: list[str]
     intervals: Path | str
+    judged: Path | str
 
 
 def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
@@ -93,19 +94,24 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
     if materials.empty:
         raise InputError(run.materials, "has no training materials", "Finish the run first")
     require_one_kind(materials)
+    _check_blocks(config["predict"])
     blocks = block_data(list(run.features))
     with atomic(folder) as temporary:
         temporary.mkdir()
         autoencoder = _write_autoencoder(Path(run.autoencoder), temporary, config["grid"])
+        judged = pd.read_csv(run.judged, keep_default_na=False)
+        offered = {(row.model.removesuffix(FROM_KG), row.features) for row in judged[judged["is_offered"]].itertuples()}
         regressors = [
             _copy_regressor(choice, Path(final), temporary)
             for choice, final in zip(config["predict"], run.final, strict=True)
+            if (choice["model"], choice["features"]) in offered
         ]
-        intervals = _write_intervals(run.folds, regressors, config["intervals"]["coverage"], temporary)
+        intervals = _write_intervals(run.folds, judged, config["intervals"]["coverage"], temporary)
         calibrated = {record["target"] for record in intervals["calibrations"]}
         elements = _write_training(materials, blocks, temporary)
         write_table(summarise(collect_metrics(run.folds)), temporary / METRICS)
         shutil.copyfile(run.intervals, temporary / COVERAGE)
+        shutil.copyfile(run.judged, temporary / JUDGED)
         manifest = {
             "format": FORMAT,
             "format_version": VERSION,
@@ -130,7 +136,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
             },
             "autoencoder": autoencoder,
             "regressors": regressors,
-            "intervals": intervals | {"checked": COVERAGE},
+            "intervals": intervals | {"checked": COVERAGE, "judged": JUDGED},
             "training": {"file": TRAINING, "n_materials": len(materials), "elements": elements},
             "metrics": METRICS,
         }
@@ -174,16 +180,20 @@ def _write_autoencoder(source: Path, folder: Path, grid: dict) -> dict:
     }
 
 
+def _check_blocks(choices: list[dict]) -> None:
+    blocks = [block for choice in choices for block in block_names(choice["features"])]
+    unknown = [block for block in blocks if block not in BUNDLE_BLOCKS]
+    if unknown:
+        mend = f"Under predict, join features of {', '.join(BUNDLE_BLOCKS)}"
+        raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", mend)
+
+
 def _copy_regressor(choice: dict, final: Path, folder: Path) -> dict:
     summary = json.loads((final / "targets.json").read_text())
     model, features = choice["model"], choice["features"]
     if (summary["model"], summary["features"]) != (model, features):
         problem = f"holds {summary['model']} on {summary['features']}, wanted {model} on {features}"
         raise InputError(final, problem, "Name the right folder")
-    unknown = [block for block in block_names(features) if block not in BUNDLE_BLOCKS]
-    if unknown:
-        mend = f"Under predict, join features of {', '.join(BUNDLE_BLOCKS)}"
-        raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", mend)
     name = f"regressors/{model}/{features}"
     shutil.copytree(final / "folds" / FINAL_FOLD, folder / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
     record = json.loads((folder / name / "fold.json").read_text())
@@ -196,16 +206,21 @@ def _copy_regressor(choice: dict, final: Path, folder: Path) -> dict:
     }
 
 
-def _write_intervals(folds: list[str], regressors: list[dict], coverage: float, folder: Path) -> dict:
+def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, folder: Path) -> dict:
+    """Calibrations of all that is offered, and the reasons why the rest is not."""
     records, scores = [], {}
-    for source, regressor in zip(folds, regressors, strict=True):
+    verdicts = {(row.model, row.features, row.target): row.is_offered for row in judged.itertuples()}
+    for source in folds:
+        features = json.loads((Path(source) / "targets.json").read_text())["features"]
         for (model, target), calibration in calibrations(source, coverage).items():
-            key = f"{model}/{regressor['features']}/{target}"
+            if not verdicts.get((model, features, target), False):
+                continue
+            key = f"{model}/{features}/{target}"
             scores[key] = calibration.scores
             records.append(
                 {
                     "model": model,
-                    "features": regressor["features"],
+                    "features": features,
                     "target": target,
                     "scores": key,
                     "n": len(calibration.scores),
@@ -214,13 +229,13 @@ def _write_intervals(folds: list[str], regressors: list[dict], coverage: float, 
                     "is_positive": calibration.is_positive,
                 }
             )
-        summary = json.loads((Path(source) / "targets.json").read_text())
-        missing = [target for target in regressor["targets"] if target not in summary["targets"]]
-        if missing:
-            problem = f"has no out-of-fold predictions of {missing[0]}, which the final model predicts"
-            raise InputError(source, problem, "Lower evaluation.n_folds or add labels")
+    refused = judged[~judged["is_offered"]]
+    if not records:
+        reasons = "; ".join(f"{row.model} ({row.features}), {row.target}: {row.reason}" for row in refused.itertuples())
+        raise InputError("config predict", f"no final model is fit to be used ({reasons})", "Name other models there")
     np.savez_compressed(folder / INTERVALS, **scores)
-    return {"coverage": coverage, "file": INTERVALS, "calibrations": records}
+    not_offered = refused[["model", "features", "target", "reason"]].to_dict("records")
+    return {"coverage": coverage, "file": INTERVALS, "calibrations": records, "not_offered": not_offered}
 
 
 def _write_training(materials: pd.DataFrame, blocks, folder: Path) -> list[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 MOST_ARRAYS, MOST_BYTES = 10_000, 2**30  # of one .npz, unpacked
-MOST_LAYERS, MOST_WIDTH = 64, 2**14
+MOST_LAYERS, MOST_WIDTH, MOST_MEMBERS = 64, 2**14, 64
 WIDEST_LOGARITHM = 100.0
 DESIGN, FOLD = "design", "fold.json"
 
@@ -235,23 +235,22 @@ def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None
     """Sizes of a network, bounded, and weights of the shapes that it has; nothing of its size is allocated."""
     import torch
 
-    from rho2prop.network_training import build_network
+    from rho2prop.network_training import Ensemble, build_network
 
     path = folder / "model.json"
     record = read_json(path)
     own = [folder.name] if folder.name in TARGETS else targets
-    is_table = (lambda value: isinstance(value, dict), "the sizes of a network")
-    check_fields(record, {"architecture": (is_text, "a text"), "network": is_table}, "", path)
-    for name, size in record["network"].items():
-        sizes = size if isinstance(size, list) else [size]
-        most = MOST_LAYERS if name.endswith("depth") or name.startswith("n_layers") else MOST_WIDTH
-        if len(sizes) > MOST_LAYERS or not all(is_number(one, 0, most) for one in sizes):
-            raise InputError(path, f"its size {name!r} is {str(size)[:60]}, expected at most {most}", MEND_WHOLE)
-    wanted = {"latent_channels": width.channels, "latent_size": width.latent_size, "n_tabular": width.columns}
-    for name, size in (wanted | {"n_outputs": len(own)}).items():
-        if record["network"].get(name) != size:
-            problem = f"its network has {name} {record['network'].get(name)}, its design and targets ask for {size}"
-            raise InputError(path, problem, MEND_WHOLE)
+    are_tables = (
+        lambda value: (
+            isinstance(value, list)
+            and 1 <= len(value) <= MOST_MEMBERS
+            and all(isinstance(sizes, dict) for sizes in value)
+        ),
+        f"a list of 1 to {MOST_MEMBERS} networks' sizes",
+    )
+    check_fields(record, {"architecture": (is_text, "a text"), "members": are_tables}, "", path)
+    for sizes in record["members"]:
+        _check_sizes(sizes, width, len(own), path)
     if record.get("targets") != own:
         raise InputError(path, f"predicts {str(record.get('targets'))[:200]}, expected {', '.join(own)}", MEND_WHOLE)
     numbers = {
@@ -264,5 +263,18 @@ def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None
         if not isinstance(values, list) or len(values) != len(own) or not all(map(is_right, values)):
             raise InputError(path, f"its {name} is {str(values)[:60]}, expected one number for each target", MEND_WHOLE)
     with torch.device("meta"):  # shapes only: no memory is taken before they are known to be those of the file
-        network = build_network(record["architecture"], record["network"])
+        network = Ensemble([build_network(record["architecture"], sizes) for sizes in record["members"]])
     check_weights(folder / "model.safetensors", network)
+
+
+def _check_sizes(sizes: dict, width: DesignWidth, n_outputs: int, path: Path) -> None:
+    for name, size in sizes.items():
+        values = size if isinstance(size, list) else [size]
+        most = MOST_LAYERS if name.endswith("depth") or name.startswith("n_layers") else MOST_WIDTH
+        if len(values) > MOST_LAYERS or not all(is_number(one, 0, most) for one in values):
+            raise InputError(path, f"its size {name!r} is {str(size)[:60]}, expected at most {most}", MEND_WHOLE)
+    wanted = {"latent_channels": width.channels, "latent_size": width.latent_size, "n_tabular": width.columns}
+    for name, size in (wanted | {"n_outputs": n_outputs}).items():
+        if sizes.get(name) != size:
+            problem = f"its network has {name} {sizes.get(name)}, its design and targets ask for {size}"
+            raise InputError(path, problem, MEND_WHOLE)

@@ -175,8 +175,7 @@ class Bundle:
             predicted = regressor.predict(blocks, name)
             derived = derive_from_kg(predicted, material)
             frames.append(self._rows(predicted, regressor.model, regressor.features, coverage))
-            if len(derived.columns):
-                frames.append(self._rows(derived, regressor.model + FROM_KG, regressor.features, coverage))
+            frames.append(self._rows(derived, regressor.model + FROM_KG, regressor.features, coverage))
         return pd.concat(frames, ignore_index=True).assign(name=name, formula=formula)[COLUMNS]
 
     def load(self) -> None:
@@ -303,6 +302,8 @@ class Bundle:
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
         rows = []
         for target in predicted:
+            if (model, features, target) not in self._calibrations:  # not offered: rho2prop.final_models
+                continue
             value = float(predicted[target].iloc[0])
             lower, upper = self._calibrations[model, features, target].bounds(np.array([value]), coverage)
             row = {"target": target, "symbol": TARGETS[target].symbol, "unit": TARGETS[target].unit, "model": model}

@@ -54,6 +54,12 @@ class FoldData:
             data += [matrix.tabular[given], labels[target].to_numpy()[given]]
         return data
 
+    def on_validation_rows(self, target: str, values: np.ndarray) -> np.ndarray:
+        """Values of the validation rows that have the label, among NaN for the others, shape (N,)."""
+        all_rows = np.full(len(self.validation_labels), np.nan)
+        all_rows[self.validation_labels[target].notna().to_numpy()] = values
+        return all_rows
+
 
 def following_targets(model: str, targets: list[str]) -> list[str]:
     """Targets that a family does not learn, since they follow exactly from its predictions of others.
@@ -73,7 +79,7 @@ def fit(
     threads: int,
     folder: Path,
     advance: Callable[[int], None],
-) -> None:
+) -> dict[str, np.ndarray]:
     """Fit a model of a family and write its files.
 
     Parameters
@@ -94,12 +100,23 @@ def fit(
     advance
         Told of each finished share; the shares add up to the number of targets.
 
+    Returns
+    -------
+    dict
+        Target to predictions for the validation rows, shape (N,), NaN where a row has no label: by the model as it was
+        before it learned from these rows, where it does so in the end. They judge the fit: ``rho2prop.final_models``.
+
     Notes
     -----
     With the block cohesion, formation energies are learned relative to the elements: what is fitted is the label plus
     their mean cohesive energy, and ``load`` takes it off again.
     """
-    _FIT[model](data.relative_to_elements(), settings, seed, threads, folder, advance)
+    found = _FIT[model](data.relative_to_elements(), settings, seed, threads, folder, advance)
+    if data.validation.energy_zero is not None and FORMATION_ENERGY in found:
+        found[FORMATION_ENERGY] = found[FORMATION_ENERGY] + data.validation.energy_zero
+    return {
+        target: np.where(data.validation_labels[target].notna(), values, np.nan) for target, values in found.items()
+    }
 
 
 def load(folder: Path, record: dict) -> Predictor:
@@ -130,10 +147,12 @@ def load_boosters(folder: Path, targets: list[str]) -> dict:
     return {target: Booster(model_file=folder / f"{target}.txt") for target in targets}
 
 
-def _fit_mean(data: FoldData, settings, seed, threads, folder: Path, advance) -> None:
+def _fit_mean(data: FoldData, settings, seed, threads, folder: Path, advance) -> dict[str, np.ndarray]:
     means = pd.concat([data.train_labels, data.validation_labels]).mean()
     (folder / "mean.json").write_text(json.dumps(means.to_dict()))
     advance(len(data.targets))
+    unseen = data.train_labels.mean()
+    return {target: np.full(len(data.validation_labels), unseen[target]) for target in data.targets}
 
 
 def _load_mean(folder: Path, targets: list[str]) -> Predictor:
@@ -141,16 +160,18 @@ def _load_mean(folder: Path, targets: list[str]) -> Predictor:
     return lambda matrix: {target: np.full(len(matrix.tabular), means[target]) for target in targets}
 
 
-def _fit_boosting(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+def _fit_boosting(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> dict[str, np.ndarray]:
     from rho2prop import boosting
 
-    records, chosen = {}, boosting.BoostingSettings(**settings)
+    records, unseen, chosen = {}, {}, boosting.BoostingSettings(**settings)
     for target in data.targets:
         is_positive = TARGETS[target].is_positive
-        booster, records[target] = boosting.fit(*data.known(target), is_positive, chosen, seed(target), threads)
+        booster, records[target], values = boosting.fit(*data.known(target), is_positive, chosen, seed(target), threads)
         booster.save_model(folder / f"{target}.txt")
+        unseen[target] = data.on_validation_rows(target, values)
         advance(1)
     (folder / "boosting.json").write_text(json.dumps(records, indent=1))
+    return unseen
 
 
 def _load_boosting(folder: Path, targets: list[str]) -> Predictor:
@@ -158,7 +179,9 @@ def _load_boosting(folder: Path, targets: list[str]) -> Predictor:
     return lambda matrix: {target: booster.predict(matrix.tabular) for target, booster in boosters.items()}
 
 
-def _fit_network(architecture: str, data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+def _fit_network(
+    architecture: str, data: FoldData, settings: dict, seed, threads: int, folder: Path, advance
+) -> dict[str, np.ndarray]:
     from rho2prop import network_training
 
     chosen = network_training.NetworkSettings.of(settings)
@@ -170,6 +193,7 @@ def _fit_network(architecture: str, data: FoldData, settings: dict, seed, thread
         architecture, *parts, data.targets, chosen, seed("network"), threads, lambda: advance(next(steps))
     )
     trained.save(folder)
+    return trained.predict(data.validation)
 
 
 def _load_network(folder: Path, targets: list[str]) -> Predictor:
@@ -178,12 +202,14 @@ def _load_network(folder: Path, targets: list[str]) -> Predictor:
     return load_network(folder).predict
 
 
-def _fit_single(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
+def _fit_single(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> dict[str, np.ndarray]:
+    unseen = {}
     for target in data.targets:
         (folder / target).mkdir()
         labels = data.train_labels[[target]], data.validation_labels[[target]]
         alone = FoldData(data.train, labels[0], data.validation, labels[1])
-        _fit_network(MULTISCALE_CNN, alone, settings, seed, threads, folder / target, advance)
+        unseen |= _fit_network(MULTISCALE_CNN, alone, settings, seed, threads, folder / target, advance)
+    return unseen
 
 
 def _load_single(folder: Path, targets: list[str]) -> Predictor:
@@ -193,21 +219,26 @@ def _load_single(folder: Path, targets: list[str]) -> Predictor:
     return lambda matrix: {target: network.predict(matrix)[target] for target, network in networks.items()}
 
 
-def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, advance) -> None:
+def _fit_process(data: FoldData, settings, seed, threads: int, folder: Path, advance) -> dict[str, np.ndarray]:
     from rho2prop import gaussian_process
 
+    unseen = {}
     for target in data.targets:
         train, train_labels, validation, validation_labels = data.known(target)
+        labels = np.concatenate([train_labels, validation_labels])
         process = gaussian_process.fit(
             np.vstack([train, validation]),
             data.train.column_blocks,
             data.train.column_names,
-            np.concatenate([train_labels, validation_labels]),
+            labels,
             TARGETS[target].is_positive,
             threads,
         )
+        left_out = gaussian_process.predict_held_out(process, labels, np.arange(len(labels)) >= len(train))
         process.save(folder / f"{target}.npz")
+        unseen[target] = data.on_validation_rows(target, left_out)
         advance(1)
+    return unseen
 
 
 def _load_process(folder: Path, targets: list[str]) -> Predictor:
@@ -217,19 +248,22 @@ def _load_process(folder: Path, targets: list[str]) -> Predictor:
     return lambda matrix: {target: process.predict(matrix.tabular) for target, process in processes.items()}
 
 
-def _fit_blend(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> None:
-    _fit_process(data, None, seed, threads, folder, lambda n: None)
-    _fit_boosting(data, settings, seed, threads, folder, advance)
+def _fit_blend(data: FoldData, settings: dict, seed, threads: int, folder: Path, advance) -> dict[str, np.ndarray]:
+    members = (
+        _fit_process(data, None, seed, threads, folder, lambda n: None),
+        _fit_boosting(data, settings, seed, threads, folder, advance),
+    )
+    return _blended(*members)
 
 
 def _load_blend(folder: Path, targets: list[str]) -> Predictor:
     members = _load_process(folder, targets), _load_boosting(folder, targets)
 
-    def predict(matrix: DesignMatrix) -> dict[str, np.ndarray]:
-        first, second = (member(matrix) for member in members)
-        return {target: _between(first[target], second[target], TARGETS[target].is_positive) for target in targets}
+    return lambda matrix: _blended(*(member(matrix) for member in members))
 
-    return predict
+
+def _blended(process: dict[str, np.ndarray], boosted: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {target: _between(process[target], boosted[target], TARGETS[target].is_positive) for target in process}
 
 
 def _between(first: np.ndarray, second: np.ndarray, is_positive: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ Learning, MIT Press 2006, ch. 2.7, 4 and 5):
 Everything is chosen by the marginal likelihood times a prior on the lengths: nothing is tuned on a validation part.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +162,33 @@ def fit(
     factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(best)))
     weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
     return GaussianProcess(rows, weights, smooth, trend, best, mean, scale, is_positive)
+
+
+def predict_held_out(process: GaussianProcess, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """What a process would predict for some of its rows without them, at the same hyper-parameters.
+
+    Parameters
+    ----------
+    process
+        Fitted to all rows.
+    labels
+        Of all rows, as ``fit`` had them, shape (N,).
+    held_out
+        Which rows to leave out, boolean, shape (N,).
+
+    Returns
+    -------
+    numpy.ndarray
+        In the unit of the target, shape (number of rows left out,).
+    """
+    values = np.log(labels) if process.is_log else labels.astype(float)
+    scaled = torch.from_numpy((values[~held_out] - process.mean) / process.scale)
+    rows = process.rows[~held_out]
+    distances = torch.from_numpy(block_distances(rows, rows, process.smooth))
+    products = torch.from_numpy(trend_products(rows, rows, process.trend))
+    factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(process.hyperparameters)))
+    weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
+    return replace(process, rows=rows, weights=weights).predict(process.rows[held_out])
 
 
 def block_distances(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:

@@ -147,7 +147,7 @@ def _cnn_contributions(
             self.network = trained.network
 
         def forward(self, *inputs):
-            config = self.network.config
+            config = self.network.members[0].config
             return self.network(inputs[0] if config.latent_channels else None, inputs[-1] if config.n_tabular else None)
 
     def inputs(matrix: DesignMatrix) -> list:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.errors import InputError
+from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
 POWERS = (0.0, 0.5, 1.0)  # 0: the same width everywhere; 1: a width that grows in proportion
@@ -70,6 +71,10 @@ class Calibration:
         lower, upper = predicted - half, predicted + half
         return (np.maximum(lower, 0.0), np.maximum(upper, 0.0)) if self.is_positive else (lower, upper)
 
+    def scaled_errors(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """|y − ŷ| / σ(ŷ), shape (N,), without unit; labels and predictions in the unit of the property."""
+        return np.abs(y_true - y_pred) / _scale(y_pred, self.power, self.offset, self.is_positive)
+
     def quantile(self, coverage: float) -> float:
         """The score that new ones stay under with probability ``coverage``; infinite if n is too small to tell."""
         if not 0 < coverage < 1:
@@ -109,17 +114,19 @@ def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], C
     """Calibration by model (``_from_kg`` included) and target, from all folds of one regression folder."""
     return {
         (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, TARGETS[target].is_positive)
-        for model, _, target, rows in _out_of_fold(Path(folder))
+        for model, _, target, rows in tested_rows(Path(folder))
     }
 
 
-def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFrame:
-    """How often the intervals hold the true value in folds that they were not calibrated on.
+def evaluate_intervals(folders: list[Path | str], final: list[Path | str], coverage: float) -> pd.DataFrame:
+    """How often the intervals hold the true value of materials that they were not calibrated on.
 
     Parameters
     ----------
     folders
         Regression folders of one split with at least two folds.
+    final
+        Folders of the final models (split ``all``) of the same regressions, in the same order.
     coverage
         The stated coverage.
 
@@ -128,11 +135,13 @@ def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFra
     pandas.DataFrame
         Columns of ``results/intervals.csv``; ``mean_width`` in the unit of the target. A fold's row: calibrated on
         all other folds. The row ``pooled``: all folds together, each as it was when held out; its ``scale_power`` is
-        that of the calibration on all folds, which the model bundle uses.
+        that of the calibration on all folds, which the model bundle uses. The row ``final``: that calibration around
+        predictions of the final model for its validation part, which it had not learned from.
     """
     rows = []
-    for folder in folders:
-        for model, features, target, predictions in _out_of_fold(Path(folder)):
+    for folder, final_folder in zip(folders, final, strict=True):
+        validated = {(model, target): found for model, _, target, found in validated_rows(Path(final_folder))}
+        for model, features, target, predictions in tested_rows(Path(folder)):
             head = {"target": target, "model": model, "features": features, "coverage_stated": coverage}
             folds = []
             for fold, held_out in predictions.groupby("fold", sort=True):
@@ -142,18 +151,7 @@ def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFra
                         folder, f"{target} has test rows in one fold only", "Coverage needs two folds with labels"
                     )
                 calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target].is_positive)
-                y_true = held_out["y_true"].to_numpy()
-                lower, upper = calibration.bounds(held_out["y_pred"].to_numpy(), coverage)
-                folds.append(
-                    head
-                    | {
-                        "fold": fold,
-                        "coverage_found": float(np.mean((lower <= y_true) & (y_true <= upper))),
-                        "n": len(held_out),
-                        "mean_width": float(np.mean(upper - lower)),
-                        "scale_power": calibration.power,
-                    }
-                )
+                folds.append(head | {"fold": fold} | _found(calibration, held_out, coverage))
             counts = np.array([row["n"] for row in folds])
             pooled = {
                 name: float(np.average([row[name] for row in folds], weights=counts))
@@ -162,6 +160,8 @@ def evaluate_intervals(folders: list[Path | str], coverage: float) -> pd.DataFra
             everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, TARGETS[target].is_positive)
             pooled |= {"fold": POOLED, "n": int(counts.sum()), "scale_power": everyone.power}
             rows += [*folds, head | pooled]
+            if (model, target) in validated:
+                rows.append(head | {"fold": FINAL_FOLD} | _found(everyone, validated[model, target], coverage))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -171,13 +171,33 @@ def _interval_score(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, co
     return float(np.mean(upper - lower + 2 / (1 - coverage) * miss))
 
 
-def _out_of_fold(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Model, features, target and test rows with a label."""
+def _found(calibration: Calibration, rows: pd.DataFrame, coverage: float) -> dict:
+    y_true = rows["y_true"].to_numpy()
+    lower, upper = calibration.bounds(rows["y_pred"].to_numpy(), coverage)
+    return {
+        "coverage_found": float(np.mean((lower <= y_true) & (y_true <= upper))),
+        "n": len(rows),
+        "mean_width": float(np.mean(upper - lower)),
+        "scale_power": calibration.power,
+    }
+
+
+def tested_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Model (``_from_kg`` included), features, target and predictions for the labelled test rows of all folds."""
+    yield from _rows(folder, "predictions")
+
+
+def validated_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """The same of the validation rows, predicted before the models learned from them."""
+    yield from _rows(folder, "validation")
+
+
+def _rows(folder: Path, name: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     from rho2prop.regression import FROM_KG, read_predictions
 
     summary = json.loads((folder / "targets.json").read_text())
-    for file, suffix in (("predictions.csv", ""), ("predictions_from_kg.csv", FROM_KG)):
-        for target, rows in read_predictions(folder / file).groupby("target", sort=False):
+    for suffix in ("", FROM_KG):
+        for target, rows in read_predictions(folder / f"{name}{suffix}.csv").groupby("target", sort=False):
             yield summary["model"] + suffix, summary["features"], target, rows
 
 

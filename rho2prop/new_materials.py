@@ -13,6 +13,7 @@ from rho2prop.density import read_npz
 from rho2prop.description import TABLE_BLOCKS, describe
 from rho2prop.dft.outcome import collect, read_outcome
 from rho2prop.encoding import encode, encode_averaged, read_latents, write_latents
+from rho2prop.final_models import read_offered
 from rho2prop.prediction import COLUMNS, predict
 
 
@@ -66,6 +67,7 @@ def predict_all(
     folds: list[str],
     dft: list[str],
     new: list[str],
+    judged: Path | str,
     predictions_path: str,
     outcomes_path: str,
 ) -> None:
@@ -81,6 +83,8 @@ def predict_all(
         Regression folders of the final models and of the fold models, in the order of ``choices``.
     dft, new
         DFT folders of the new materials and the folders that ``describe_material`` wrote, both named by id.
+    judged
+        ``results/final_models.csv``: what is not offered is not predicted.
     predictions_path, outcomes_path
         Tables to write; without new materials they have a header only.
     """
@@ -88,12 +92,14 @@ def predict_all(
     folders = {Path(folder).name: Path(folder) for folder in new}
     converged = [folders[name] for name in outcomes.loc[outcomes["status"] == "converged", "material_id"]]
     frames = [pd.DataFrame(columns=COLUMNS)]
+    offered = read_offered(judged)
     if converged:
         materials = pd.concat([read_materials(folder / "material.csv") for folder in converged])
         require_one_kind(pd.concat([read_materials(training_path), materials]))
         for choice, final_dir, fold_dir in zip(choices, final, folds, strict=True):
             blocks = _blocks(converged, choice["features"])
-            frames.append(predict(choice["model"], choice["features"], final_dir, fold_dir, blocks, materials))
+            model, features = choice["model"], choice["features"]
+            frames.append(predict(model, features, final_dir, fold_dir, blocks, materials, offered))
     write_table(outcomes, outcomes_path)
     write_table(pd.concat([frame for frame in frames if len(frame)] or frames), predictions_path)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.blocks import BlockData
-from rho2prop.elasticity import BULK, POISSON, SHEAR, derive_from_kg, poisson_ratio
+from rho2prop.elasticity import BULK, POISSON, SHEAR, YOUNG, derive_from_kg, poisson_ratio
 from rho2prop.errors import InputError
 from rho2prop.regression import FROM_KG, is_trained, predict_fold
 from rho2prop.splits import FINAL_FOLD
@@ -23,6 +23,7 @@ def predict(
     cv_dir: Path | str,
     blocks: BlockData,
     materials: pd.DataFrame,
+    offered: set[tuple[str, str, str]],
 ) -> pd.DataFrame:
     """Predict the properties of materials.
 
@@ -38,6 +39,9 @@ def predict(
         Features of the materials (with an autoencoder for each fold: latents of each scope).
     materials
         Rows to predict: ``material_id, formula, volume_per_atom_ang3``.
+    offered
+        Model, features and target of what is predicted (``rho2prop.final_models``): others are left out. Poisson's
+        ratio goes with Young's modulus.
 
     Returns
     -------
@@ -61,7 +65,9 @@ def predict(
     if len(derived.columns):
         derived_spread = [_derived(one, materials) for one in spread]
         frames.append(_long(derived, derived_spread, model + FROM_KG, features, formulas))
-    return pd.concat(frames, ignore_index=True)[COLUMNS]
+    table = pd.concat(frames, ignore_index=True)[COLUMNS]
+    judged = zip(table["model"], table["features"], table["target"].replace(POISSON, YOUNG), strict=True)
+    return table[[key in offered for key in judged]].reset_index(drop=True)
 
 
 def _derived(predicted: pd.DataFrame, materials: pd.DataFrame) -> pd.DataFrame:

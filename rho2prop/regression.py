@@ -33,6 +33,7 @@ from rho2prop.splits import derived_seed
 from rho2prop.targets import TARGETS
 
 FROM_KG = "_from_kg"
+TESTED, VALIDATED = "test_predictions.csv", "validation_predictions.csv"  # of a fold
 PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
 METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
 
@@ -78,10 +79,11 @@ def run(
     Notes
     -----
     ``predictions.csv`` (test rows with a label), ``predictions_from_kg.csv`` (E and Θ from the predicted K
-    and G, same columns; the only ones of families that learn K and G alone), ``targets.json`` (targets, those left out
-    and why, numbers of training rows) and
-    ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in ``.unfinished-<name>`` beside
-    the folder and are taken up again if nothing that they came from has changed.
+    and G, same columns; the only ones of families that learn K and G alone; the true values are the labels, or what
+    follows from labels of K and G), ``validation.csv`` and ``validation_from_kg.csv`` (the same of the validation
+    parts, by models that had not learned from them), ``targets.json`` (targets, those left out and why, numbers of
+    training rows) and ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in ``.unfinished-<name>``
+    beside the folder and are taken up again if nothing that they came from has changed.
     """
     out_dir = Path(out_dir)
     check(model, block_names(features))
@@ -118,9 +120,9 @@ def run(
                     seed,
                     threads,
                 )
-                _fit_fold(job, blocks, folder, progress.update)
-                predicted = predict_fold(folder, blocks, parts["test"])
-                predicted.to_csv(folder / "test_predictions.csv")
+                validated = _fit_fold(job, blocks, folder, progress.update)
+                validated.to_csv(folder / VALIDATED)
+                predict_fold(folder, blocks, parts["test"]).to_csv(folder / TESTED)
                 (folder / "fold.json").write_text(json.dumps(job.record() | {"digest": digest}, indent=1))
     _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials)
 
@@ -215,7 +217,9 @@ class _FoldJob:
         }
 
 
-def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[[int], None]) -> None:
+def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[[int], None]) -> pd.DataFrame:
+    """Write the models of a fold; predictions for its validation rows by models that have not learned them."""
+
     def seed(*names: str) -> int:
         return derived_seed(job.seed, job.model, job.features, job.split, job.fold, *names)
 
@@ -235,34 +239,42 @@ def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[
     validation = design.apply(blocks, job.split, job.fold, validation_ids)
     y_train, y_validation = (job.labels.loc[ids] for ids in (train_ids, validation_ids))
     data = families.FoldData(train, y_train, validation, y_validation)
-    families.fit(job.model, data, job.settings, seed, job.threads, folder, advance)
+    validated = families.fit(job.model, data, job.settings, seed, job.threads, folder, advance)
+    return pd.DataFrame(validated, index=pd.Index(validation_ids, name="material_id"))[list(job.labels)]
 
 
 def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:
-    predictions, derived, n_train, empty = [], [], {}, pd.DataFrame(columns=PREDICTION_COLUMNS)
-    for fold in folds:
-        n_train[fold] = json.loads((work / fold / "fold.json").read_text())["n_train"]
-        path = work / fold / "test_predictions.csv"
-        predicted = pd.read_csv(path, converters={"material_id": str}, float_precision="round_trip")
-        predicted = predicted.set_index("material_id")
-        predictions.append(_labelled(fold, predicted, labels))
-        derived.append(_labelled(fold, derive_from_kg(predicted, materials), labels))
+    n_train = {fold: json.loads((work / fold / "fold.json").read_text())["n_train"] for fold in folds}
     summary = {"model": model, "features": features, "split": split}
     summary |= {"targets": targets, "left_out": left_out, "n_train": n_train}
+    truth = labels.combine_first(derive_from_kg(labels[targets], materials))
     with atomic(out_dir) as folder:
         (folder / "folds").mkdir(parents=True)
-        pd.concat(predictions or [empty]).to_csv(folder / "predictions.csv", index=False)
-        pd.concat(derived or [empty]).to_csv(folder / "predictions_from_kg.csv", index=False)
+        empty = pd.DataFrame(columns=PREDICTION_COLUMNS)
+        for name, source in (("predictions", TESTED), ("validation", VALIDATED)):
+            of_fold = {fold: _read_fold_predictions(work / fold / source) for fold in folds}
+            direct = [_labelled(fold, predicted, labels) for fold, predicted in of_fold.items()]
+            derived = [
+                _labelled(fold, derive_from_kg(predicted, materials), truth) for fold, predicted in of_fold.items()
+            ]
+            pd.concat(direct or [empty]).to_csv(folder / f"{name}.csv", index=False)
+            pd.concat(derived or [empty]).to_csv(folder / f"{name}{FROM_KG}.csv", index=False)
         (folder / "targets.json").write_text(json.dumps(summary, indent=1))
         for fold in folds:
             os.replace(work / fold, folder / "folds" / fold)
     shutil.rmtree(work)
 
 
+def _read_fold_predictions(path: Path) -> pd.DataFrame:
+    predicted = pd.read_csv(path, converters={"material_id": str}, float_precision="round_trip")
+    return predicted.set_index("material_id")
+
+
 def _labelled(fold: str, predicted: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=PREDICTION_COLUMNS)]
     for target in predicted:
-        truth = labels.loc[predicted.index, target].dropna()
+        known = labels.loc[predicted.index, target].notna() & predicted[target].notna()
+        truth = labels.loc[predicted.index[known], target]
         values = {"y_true": truth.to_numpy(), "y_pred": predicted.loc[truth.index, target].to_numpy()}
         frames.append(pd.DataFrame({"fold": fold, "material_id": truth.index, "target": target} | values))
     return pd.concat([frame for frame in frames if len(frame)] or frames)

@@ -5,10 +5,32 @@ PREDICTING = [
 ]
 
 
+rule judge_final_models:
+    """Are the models that predict as good as those that were tested? What is not is not offered."""
+    input:
+        final=expand("{folder}/all", folder=PREDICTING),
+        folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+    output:
+        judged="results/final_models.csv",
+    log:
+        "logs/judge_final_models.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        coverage=config["intervals"]["coverage"],
+        code=code_digest("final_models.py", "intervals.py"),
+    script:
+        SCRIPTS / "judge_final_models.py"
+
+
 rule evaluate_intervals:
     """Do the prediction intervals hold the stated share of held-out materials?"""
     input:
-        regressions=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+        final=expand("{folder}/all", folder=PREDICTING),
+        folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
     output:
         intervals="results/intervals.csv",
     log:
@@ -34,6 +56,7 @@ rule write_bundle:
         final=expand("{folder}/all", folder=PREDICTING),
         folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
         intervals="results/intervals.csv",
+        judged="results/final_models.csv",
     output:
         folder=directory("results/models"),
     log:

@@ -60,6 +60,7 @@ rule predict_properties:
             f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}"
             for choice in config["predict"]
         ],
+        judged="results/final_models.csv",
     output:
         predictions="results/predictions.csv",
         outcomes="results/new_outcomes.csv",
@@ -72,6 +73,6 @@ rule predict_properties:
         runtime=growing(30),
     params:
         choices=config["predict"],
-        code=code_digest("prediction.py", "elasticity.py"),
+        code=code_digest("prediction.py", "new_materials.py", "elasticity.py"),
     script:
         SCRIPTS / "predict_properties.py"

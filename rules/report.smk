@@ -26,6 +26,7 @@ REPORTED = dict(
     largest_errors="results/largest_errors.csv",
     importance="results/importance.csv",
     intervals="results/intervals.csv",
+    final_models="results/final_models.csv",
     robustness="results/robustness.csv",
     latent_database="results/latent_database.csv",
     new_predictions="results/predictions.csv",
@@ -77,7 +78,8 @@ rule plot_figures:
         largest_errors="results/largest_errors.csv",
         predictions="results/predictions.csv",
         trust=[
-            REPORTED[name] for name in ("intervals", "robustness", "latent_database")
+            REPORTED[name]
+            for name in ("intervals", "final_models", "robustness", "latent_database")
         ],
         autoencoder="results/autoencoder/all",
         slices=REPORTED["slices"],

@@ -7,6 +7,7 @@ from rho2prop.report.blocks import Row, Section, Table, Text
 from rho2prop.report.data import FROM_KG, Run
 from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import decimals, significant
+from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
 STANDARD_ERRORS = 2  # beyond so many, a coverage is called off its stated value
@@ -23,7 +24,7 @@ def intervals(run: Run) -> Section:
     rows, off = [], []
     for (model, features, target), group in table.groupby(["model", "features", "target"], sort=False):
         pooled = group[group["fold"] == POOLED].iloc[0]
-        folds = group.loc[group["fold"] != POOLED, "coverage_found"]
+        folds = group.loc[~group["fold"].isin([POOLED, FINAL_FOLD]), "coverage_found"]
         name = f"{_name(model)}, {features}"
         if abs(pooled["coverage_found"] - stated) > STANDARD_ERRORS * math.sqrt(stated * (1 - stated) / pooled["n"]):
             off.append(f"{name}, {TARGETS[target].symbol} ({100 * pooled['coverage_found']:.0f} %)")

@@ -18,12 +18,14 @@ from rho2prop.density import Density, write_npz
 from rho2prop.descriptors import magpie_features
 from rho2prop.dft.base import run_material
 from rho2prop.elasticity import derive_from_kg
+from rho2prop.final_models import judge_final_models
 from rho2prop.fingerprint import fingerprint
 from rho2prop.intervals import evaluate_intervals
 from rho2prop.new_materials import describe_material, predict_all
 from rho2prop.regression import run
 from rho2prop.splits import draw_splits
 from rho2prop.structures import structure_from_density
+from rho2prop.targets import TARGETS
 
 ELEMENTS = (3, 5, 8, 11, 12, 13, 14, 17)
 SPLIT = "chemical_system"
@@ -66,8 +68,11 @@ def training_set() -> dict[str, Density]:
     }
 
 
-def write_results(folder: Path) -> FinishedRun:
-    """Densities, features, autoencoder, regressions and tables, as the workflow writes them to ``results``."""
+def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...] = tuple(TARGETS)) -> FinishedRun:
+    """Densities, features, autoencoder, regressions and tables, as the workflow writes them to ``results``.
+
+    ``labelled``: properties that the table has labels of.
+    """
     densities, dft = training_set(), folder / "dft"
     for name, density in densities.items():
         write_npz(density, dft / name / "density.npz")
@@ -80,6 +85,7 @@ def write_results(folder: Path) -> FinishedRun:
     exact = derive_from_kg(materials.set_index("material_id")[["bulk_modulus_gpa", "shear_modulus_gpa"]], materials)
     for target in exact:
         materials[target] = exact[target].to_numpy()
+    materials.loc[:, [target for target in TARGETS if target not in labelled]] = np.nan
     write_table(materials, folder / "materials.csv")
 
     paths = [(name, dft / name / "density.npz") for name in densities]
@@ -93,13 +99,16 @@ def write_results(folder: Path) -> FinishedRun:
     splits = draw_splits(materials, [SPLIT], 3, 0.2, 7)
     blocks = block_data([folder / name for name in ("magpie.csv", "fingerprint.csv", "all.npz")])
     final, folds = [], []
-    for choice in CONFIG["predict"]:
+    for choice in config["predict"]:
         model, features = choice["model"], choice["features"]
+        settings = config["lightgbm" if model == "blend" else model]
         for split_name, kept in ((SPLIT, folds), ("all", final)):
             out = folder / "regression" / model / features / split_name
-            run(model, features, split_name, materials, splits, blocks, CONFIG[model], 8, out, 1, threads=1)
+            run(model, features, split_name, materials, splits, blocks, settings, 8, out, 1, threads=1)
             kept.append(str(out))
-    write_table(evaluate_intervals(folds, CONFIG["intervals"]["coverage"]), folder / "intervals.csv")
+    coverage = CONFIG["intervals"]["coverage"]
+    write_table(evaluate_intervals(folds, final, coverage), folder / "intervals.csv")
+    write_table(judge_final_models(final, folds, coverage), folder / "final_models.csv")
     return FinishedRun(
         materials=folder / "materials.csv",
         features=[folder / "magpie.csv", folder / "fingerprint.csv"],
@@ -107,6 +116,7 @@ def write_results(folder: Path) -> FinishedRun:
         final=final,
         folds=folds,
         intervals=folder / "intervals.csv",
+        judged=folder / "final_models.csv",
     )
 
 
@@ -142,6 +152,7 @@ def workflow_predictions(run_files: FinishedRun, density: Density, folder: Path)
         run_files.folds,
         [str(dft)],
         [str(new)],
+        run_files.judged,
         out,
         folder / "outcomes.csv",
     )

@@ -26,6 +26,16 @@ def write_regression(folder, rows: pd.DataFrame, derived: pd.DataFrame | None = 
     (folder / "targets.json").write_text(json.dumps(summary))
     rows.to_csv(folder / "predictions.csv", index=False)
     (rows[:0] if derived is None else derived).to_csv(folder / "predictions_from_kg.csv", index=False)
+    for end in ("", "_from_kg"):  # the validation parts of such a run look the same
+        (folder / f"validation{end}.csv").write_bytes((folder / f"predictions{end}.csv").read_bytes())
+    return folder
+
+
+def write_final(folder, rows: pd.DataFrame, derived: pd.DataFrame | None = None):
+    """A final model: validation rows and no test part."""
+    write_regression(folder, rows, derived)
+    for end in ("", "_from_kg"):
+        rows[:0].to_csv(folder / f"predictions{end}.csv", index=False)
     return folder
 
 
@@ -83,10 +93,13 @@ def test_moduli_are_not_negative_and_formation_energies_may_be():
 
 def test_the_coverage_that_is_found_is_that_of_held_out_folds(tmp_path):
     rows = made_rows(900)
-    table = evaluate_intervals([write_regression(tmp_path / "good", rows)], 0.9)
+    final = [write_final(tmp_path / "final", made_rows(400, 1, seed=5))]
+    table = evaluate_intervals([write_regression(tmp_path / "good", rows)], final, 0.9)
     assert list(table.columns) == COLUMNS
-    assert table["fold"].tolist() == ["0", "1", "2", POOLED]
-    pooled = table.iloc[-1]
+    assert table["fold"].tolist() == ["0", "1", "2", POOLED, "final"]
+    pooled, of_final = table.iloc[-2], table.iloc[-1]
+    assert of_final["n"] == 400
+    assert of_final["coverage_found"] == pytest.approx(0.9, abs=0.04)
     assert pooled["n"] == 900
     assert pooled["coverage_found"] == pytest.approx(0.9, abs=0.03)
     assert pooled["mean_width"] == pytest.approx(18, rel=0.05)  # 90 % of a uniform error of ±10
@@ -95,7 +108,7 @@ def test_the_coverage_that_is_found_is_that_of_held_out_folds(tmp_path):
     worse = rows.copy()
     bad = worse["fold"] == "1"
     worse.loc[bad, "y_true"] = worse["y_pred"] + 10 * (worse["y_true"] - worse["y_pred"])
-    spoilt = evaluate_intervals([write_regression(tmp_path / "bad", worse)], 0.9).set_index("fold")
+    spoilt = evaluate_intervals([write_regression(tmp_path / "bad", worse)], final, 0.9).set_index("fold")
     assert spoilt.loc["1", "coverage_found"] < 0.2
     assert spoilt.loc["1", "mean_width"] == table.set_index("fold").loc["1", "mean_width"]
     assert spoilt.loc["0", "coverage_found"] > 0.95
@@ -112,12 +125,13 @@ def test_derived_properties_have_intervals_of_their_own(tmp_path):
     assert set(found) == {("lightgbm", BULK), ("lightgbm_from_kg", "youngs_modulus_gpa")}
     widths = {key: np.subtract(*one.bounds(np.array([150.0]), 0.8)[::-1])[0] for key, one in found.items()}
     assert widths["lightgbm_from_kg", "youngs_modulus_gpa"] > 3 * widths["lightgbm", BULK]
-    table = evaluate_intervals([folder], 0.8)
+    table = evaluate_intervals([folder], [write_final(tmp_path / "final", rows, derived)], 0.8)
     assert set(zip(table["model"], table["target"], strict=True)) == set(found)
 
 
 def test_too_few_residuals_give_no_bounds_instead_of_wrong_ones(tmp_path):
-    table = evaluate_intervals([write_regression(tmp_path / "few", made_rows(6, 2, ENERGY))], 0.9)
+    final = [write_final(tmp_path / "final", made_rows(2, 1, ENERGY))]
+    table = evaluate_intervals([write_regression(tmp_path / "few", made_rows(6, 2, ENERGY))], final, 0.9)
     assert np.isinf(table["mean_width"]).all()
     assert (table["coverage_found"] == 1).all()
 
@@ -130,4 +144,6 @@ def test_a_coverage_that_is_no_probability_is_refused(coverage):
 
 def test_one_fold_cannot_check_itself(tmp_path):
     with pytest.raises(InputError, match="one fold only"):
-        evaluate_intervals([write_regression(tmp_path / "one", made_rows(20, 1))], 0.9)
+        evaluate_intervals(
+            [write_regression(tmp_path / "one", made_rows(20, 1))], [write_final(tmp_path / "f", made_rows(9))], 0.9
+        )

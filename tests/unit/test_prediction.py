@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from test_regression import BULK, SHEAR, make_inputs, run_model
 
-from rho2prop.elasticity import derive_from_kg
+from rho2prop.elasticity import POISSON, YOUNG, derive_from_kg
 from rho2prop.errors import InputError
+from rho2prop.final_models import judge_final_models, read_offered
 from rho2prop.prediction import COLUMNS, predict
 from rho2prop.regression import predict_fold
 
@@ -19,11 +20,17 @@ def trained(tmp_path_factory):
     return folder, inputs
 
 
+def offered(folder):
+    judged = judge_final_models([folder / "all"], [folder / "random"], 0.9)
+    judged.to_csv(folder / "final_models.csv", index=False)
+    return read_offered(folder / "final_models.csv")
+
+
 def test_values_come_from_the_final_model_and_spread_from_the_folds(trained):
     folder, (materials, _, blocks) = trained
     new = materials.iloc[[5, 2, 40]]
     ids = new["material_id"].tolist()
-    result = predict("lightgbm", FEATURES, folder / "all", folder / "random", blocks, new)
+    result = predict("lightgbm", FEATURES, folder / "all", folder / "random", blocks, new, offered(folder))
     assert list(result.columns) == COLUMNS
     bulk = result[(result["target"] == BULK) & (result["model"] == "lightgbm")]
     assert bulk["material_id"].tolist() == ids
@@ -51,15 +58,29 @@ def test_the_final_model_learns_from_training_and_validation_rows(trained):
 def test_predictions_do_not_depend_on_the_company(trained):
     folder, (materials, _, blocks) = trained
     arguments = "lightgbm", FEATURES, folder / "all", folder / "random", blocks
-    alone = predict(*arguments, materials.iloc[[7]])
-    among = predict(*arguments, materials.iloc[:20])
+    alone = predict(*arguments, materials.iloc[[7]], offered(folder))
+    among = predict(*arguments, materials.iloc[:20], offered(folder))
     among = among[among["material_id"] == "m007"]
     np.testing.assert_array_equal(alone["value"], among["value"])
+
+
+def test_what_is_not_offered_is_not_predicted(trained):
+    folder, (materials, _, blocks) = trained
+    everything = offered(folder)
+    without = {key for key in everything if key[2] not in (BULK, YOUNG)}
+    arguments = "lightgbm", FEATURES, folder / "all", folder / "random", blocks, materials.iloc[[7]]
+    whole, rest = predict(*arguments, everything), predict(*arguments, without)
+    missing = set(whole[["model", "target"]].itertuples(index=False)) - set(
+        rest[["model", "target"]].itertuples(index=False)
+    )
+    assert missing == {
+        ("lightgbm", BULK), ("lightgbm", YOUNG), ("lightgbm_from_kg", YOUNG), ("lightgbm_from_kg", POISSON)
+    }  # fmt: skip
 
 
 def test_the_wrong_folder_and_a_missing_one_are_named(trained, tmp_path):
     folder, (materials, _, blocks) = trained
     with pytest.raises(InputError, match="wanted attention_cnn on magpie"):
-        predict("attention_cnn", "magpie", folder / "all", folder / "random", blocks, materials)
+        predict("attention_cnn", "magpie", folder / "all", folder / "random", blocks, materials, set())
     with pytest.raises(InputError, match="there is no trained model"):
-        predict("lightgbm", FEATURES, tmp_path, folder / "random", blocks, materials)
+        predict("lightgbm", FEATURES, tmp_path, folder / "random", blocks, materials, set())

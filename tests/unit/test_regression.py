@@ -197,7 +197,7 @@ def test_finished_folds_survive_an_interruption(tmp_path, boosted, inputs, monke
             fitted.append("1")
             raise KeyboardInterrupt
         fitted.append(job.fold)
-        fit_fold(job, *arguments)
+        return fit_fold(job, *arguments)
 
     monkeypatch.setattr(regression, "_fit_fold", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -11,6 +11,7 @@ with job(snakemake):
         list(snakemake.input.folds),
         list(snakemake.input.get("dft", [])),
         list(snakemake.input.get("new", [])),
+        snakemake.input.judged,
         snakemake.output.predictions,
         snakemake.output.outcomes,
     )

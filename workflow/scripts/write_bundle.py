@@ -11,5 +11,6 @@ with job(snakemake):
         final=list(snakemake.input.final),
         folds=list(snakemake.input.folds),
         intervals=snakemake.input.intervals,
+        judged=snakemake.input.judged,
     )
     write_bundle(run, snakemake.params.config, snakemake.output.folder)

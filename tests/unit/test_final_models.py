@@ -1,0 +1,126 @@
+"""The models that predict are judged: every family covers unseen materials as stated, a bad fit is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_graphs import rock_salt
+from test_regression import SETTINGS
+
+from rho2prop.blocks import BlockData, Latents
+from rho2prop.elasticity import BULK, SHEAR
+from rho2prop.final_models import COLUMNS, judge_final_models
+from rho2prop.graphs import crystal_graph
+from rho2prop.intervals import calibrations
+from rho2prop.regression import predict_fold, run
+from rho2prop.splits import draw_splits
+from rho2prop.targets import FORMATION_ENERGY, TARGETS
+
+COVERAGE, N_KNOWN, N_UNSEEN = 0.9, 400, 3000
+NETWORK = dict(n_trials=2, max_epochs=25, patience=25, batch_size=64)
+FAMILIES = {
+    "mean": ("none", {}),
+    "lightgbm": ("magpie", SETTINGS["lightgbm"]),
+    "gaussian_process": ("magpie", {}),
+    "blend": ("magpie", SETTINGS["blend"]),
+    "attention_cnn": ("magpie+latent", NETWORK | {"channels": [4]}),
+    "multiscale_cnn": ("latent", NETWORK | {"channels": [4]}),
+    "multiscale_cnn_single": ("latent", NETWORK | {"channels": [4]}),
+    "graph_network": ("graph", NETWORK | {"width": 8, "layers": 1, "max_epochs": 6}),
+}
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Materials whose moduli follow from their features up to 15 %; the labels of N_UNSEEN are kept back."""
+    rng = np.random.default_rng(8)
+    n = N_KNOWN + N_UNSEEN
+    ids = [f"m{i:04d}" for i in range(n)]
+    x = pd.DataFrame(rng.uniform(0, 1, (n, 3)), columns=list("abc"), index=ids)
+    noise = np.exp(0.15 * rng.standard_normal((n, 2)))
+    materials = pd.DataFrame(
+        {
+            "material_id": ids,
+            "role": "train",
+            "formula": "NaCl",
+            "chemical_system": [f"s{i // 2}" for i in range(n)],
+            "volume_per_atom_ang3": 12.0,
+            **dict.fromkeys(TARGETS, np.nan),
+            BULK: np.exp(4 + x["a"]).to_numpy() * noise[:, 0],
+            FORMATION_ENERGY: -3 + x["b"].to_numpy() + 0.3 * np.log(noise[:, 1]) / 0.15,
+        }
+    )
+    values = np.zeros((n, 2, 2, 2, 2), dtype=np.float32) + x.to_numpy()[:, :2, None, None, None]
+    graph = crystal_graph(rock_salt().get_primitive_structure())
+    graphs = {name: replace(graph, vectors=graph.vectors * (1 + 0.4 * x.loc[name, "a"])) for name in ids}
+    blocks = BlockData({"magpie": x}, {"all": Latents(np.array(ids), values)}, graphs=graphs)
+    known = materials.iloc[:N_KNOWN]
+    return known, materials.iloc[N_KNOWN:], draw_splits(known, ["chemical_system"], 4, 0.2, 3), blocks
+
+
+def fit_both(folder, world, model, settings=None):
+    """Fold models and the final one; ``settings``: of the final one, where it is to differ."""
+    known, _, splits, blocks = world
+    features, usual = FAMILIES[model]
+    for split, chosen in (("chemical_system", usual), ("all", settings or usual)):
+        run(model, features, split, known, splits, blocks, chosen, 8, folder / split, seed=1, threads=1)
+    return folder / "all", folder / "chemical_system"
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_intervals_hold_the_stated_share_of_unseen_materials(tmp_path, world, model):
+    final, folds = fit_both(tmp_path, world, model)
+    _, unseen, _, blocks = world
+    judged = judge_final_models([final], [folds], COVERAGE)
+    assert list(judged.columns) == COLUMNS
+    assert judged["is_offered"].all(), judged["reason"].tolist()
+    predicted = predict_fold(final / "folds" / "final", blocks, unseen["material_id"].tolist())
+    for (_, target), calibration in calibrations(folds, COVERAGE).items():
+        truth = unseen[target].to_numpy()
+        lower, upper = calibration.bounds(predicted[target].to_numpy(), COVERAGE)
+        assert 0.87 <= np.mean((lower <= truth) & (truth <= upper)) <= 0.93, target
+
+
+def test_a_final_fit_that_ended_badly_is_not_offered_and_the_reason_is_given(tmp_path, world):
+    known, _, splits, blocks = world
+    table = blocks.tables["magpie"]
+    shuffled = BlockData({"magpie": table.sample(frac=1, random_state=0).set_index(table.index)})
+    features, settings = FAMILIES["lightgbm"]
+    precise = known.assign(**{BULK: np.exp(4 + blocks.tables["magpie"].loc[known["material_id"], "a"].to_numpy())})
+    run("lightgbm", features, "chemical_system", precise, splits, blocks, settings, 8, tmp_path / "folds", 1, 1)
+    run("lightgbm", features, "all", precise, splits, shuffled, settings, 8, tmp_path / "all", 1, 1)
+    judged = judge_final_models([tmp_path / "all"], [tmp_path / "folds"], COVERAGE).set_index("target")
+    bulk = judged.loc[BULK]
+    assert not bulk["is_offered"]
+    assert bulk["mae"] > 3 * bulk["mae_folds"]
+    assert bulk["coverage_found"] < 0.5
+    assert f"{bulk['mae']:.3g}" in bulk["reason"]
+    assert f"{bulk['n']} validation values" in bulk["reason"]
+
+
+def test_validation_errors_are_of_models_that_have_not_seen_the_validation_part(tmp_path, world):
+    """Labels that nothing explains: a model that had learned its validation part would know them all the same."""
+    known, _, splits, blocks = world
+    noise = np.exp(np.random.default_rng(0).standard_normal(N_KNOWN))
+    for model in ("lightgbm", "gaussian_process", "blend", "mean"):
+        features, settings = FAMILIES[model]
+        materials = known.assign(**{BULK: 100 * noise, SHEAR: np.nan, FORMATION_ENERGY: np.nan})
+        out = tmp_path / model
+        run(model, features, "all", materials, splits, blocks, settings, 8, out, seed=1, threads=1)
+        rows = pd.read_csv(out / "validation.csv")
+        expected = splits[(splits["split"] == "all") & (splits["part"] == "validation")]["material_id"]
+        assert sorted(rows["material_id"]) == sorted(expected)
+        agreement = np.corrcoef(np.log(rows["y_true"]), rows["y_pred"])[0, 1] if rows["y_pred"].std() else 0.0
+        assert agreement < 0.4
+
+
+def test_the_mean_of_good_trials_is_the_network_and_bad_trials_are_left_out(tmp_path, world):
+    final, _ = fit_both(tmp_path, world, "attention_cnn", NETWORK | {"channels": [4], "n_trials": 4})
+    record = json.loads((final / "folds/final/model.json").read_text())
+    losses = np.array([trial["validation_loss"] for trial in record["trials"]])
+    members = np.array([trial["is_member"] for trial in record["trials"]])
+    assert len(record["members"]) == members.sum()
+    assert (members == (losses <= 1.5 * losses.min())).all()
+    assert record["validation_loss"] <= losses[members].mean() + 1e-9  # Jensen: never worse than its members on average
