@@ -175,7 +175,8 @@ def fit(
 
     One search of a few trials may end badly, and nothing judges the one that predicts: the mean of its trials scatters
     less (L. K. Hansen, P. Salamon, IEEE Trans. Pattern Anal. Mach. Intell. 12, 993 (1990)). A trial whose validation
-    loss exceeds that of the best by more than half is left out.
+    loss exceeds that of the best by more than half is left out. Learning rates fall to zero along a cosine over
+    ``max_epochs``.
 
     Parameters
     ----------
@@ -275,6 +276,7 @@ def _train(
         )
         model, optimiser = fabric.setup(network, optimiser)
         n_batches = max(1, round(len(targets) / settings.batch_size))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.max_epochs * n_batches)
         best_loss, best_weights, best_epoch, history = math.inf, None, 0, []
         for epoch in range(settings.max_epochs):
             model.train()
@@ -285,6 +287,7 @@ def _train(
                 loss = masked_mse(model(*inputs.rows(batch)), targets[batch], known[batch])
                 fabric.backward(loss)
                 optimiser.step()
+                schedule.step()
             loss = masked_mse(_forward(model, validation[0]), *validation[1:]).item()
             history.append(loss)
             if loss < best_loss:
