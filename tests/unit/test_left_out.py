@@ -1,6 +1,8 @@
 """A model with too few labels is left out with its reason, and what reads regressions copes with it."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from rho2prop.elasticity import BULK, SHEAR
 from rho2prop.importance import COLUMNS, block_importance
 from rho2prop.intervals import calibrations
 from rho2prop.regression import _trainable_targets, collect_metrics, is_trained, read_predictions, run
+from rho2prop.report.data import left_out
 from rho2prop.splits import draw_splits
 from rho2prop.targets import TARGETS
 
@@ -65,6 +68,16 @@ def test_what_reads_regressions_copes(folders, small):
     importance = block_importance(network, small[1], small[2], seed=1)
     assert importance.empty
     assert list(importance.columns) == COLUMNS
+
+
+def test_the_report_says_which_models_were_left_out_and_why(folders, tmp_path):
+    network, mean = folders
+    for folder, place in ((network, "attention_cnn/magpie/random"), (mean, "mean/none/random")):
+        shutil.copytree(folder, tmp_path / place)
+    config = {"evaluation": {"splits": ["random"], "regressions": {"mean": ["none"], "attention_cnn": ["magpie"]}}}
+    shown = left_out(SimpleNamespace(config=config, predictions_dir=tmp_path))
+    assert set(shown) == {("attention_cnn", "magpie", "random")}
+    assert "1 validation materials" in shown["attention_cnn", "magpie", "random"][BULK]
 
 
 def test_a_point_of_a_learning_curve_is_left_out_like_it(tmp_path, small, folders):
