@@ -3,6 +3,17 @@
 from pathlib import Path
 
 
+def printable(text: object) -> str:
+    """One line of a text that is safe on a terminal: white space is folded, other control characters are escaped.
+
+    Titles, element names and paths come from files: an escape sequence in one of them must not reach the terminal.
+    """
+    line = " ".join(str(text).split())
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
 class InputError(ValueError):
     """A file or value that the user gave cannot be used.
 
@@ -17,5 +28,9 @@ class InputError(ValueError):
     """
 
     def __init__(self, source: Path | str, problem: str, mend: str):
-        self.source, self.problem, self.mend = str(source), problem, mend
-        super().__init__(" ".join(f"{source}: {problem}. {mend}.".split()))
+        self.source, self.problem, self.mend = str(source), printable(problem), printable(mend)
+        super().__init__(printable(f"{source}: {problem}. {mend}."))
+
+    def __reduce__(self):
+        # a process pool sends exceptions by pickle, which would call the class with the message alone
+        return type(self), (self.source, self.problem, self.mend)
