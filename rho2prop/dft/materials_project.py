@@ -7,7 +7,6 @@ stores no free atoms: there is no ``compute_atom``.
 
 import json
 import warnings
-from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from pymatgen.io.vasp import Chgcar
 from rho2prop.density import Density
 from rho2prop.dft.base import Calculation, Task
 from rho2prop.dft.failures import EngineError, Unfinished
+from rho2prop.electrons import possible_electrons
 from rho2prop.errors import InputError
 from rho2prop.mp_client import Patience, ServiceError, connect, with_retries
 from rho2prop.structures import checked_structure
 
 ELECTRON_TOLERANCE = 0.01  # of the integral from a whole number; the files hold 11 digits, so this is generous
-PBE_POTENTIALS = ("PBE", "PBE_52", "PBE_54", "PBE_64")
 
 
 class Unreachable(Unfinished, ServiceError):
@@ -125,37 +124,6 @@ def checked_density(chgcar: Chgcar, structure: Structure, material_id: str, max_
         kind="valence",
         engine="vasp (Materials Project)",
     )
-
-
-def possible_electrons(counts: dict[str, int]) -> set[int]:
-    """Numbers of valence electrons that a neutral cell can have, with one PBE potential per element.
-
-    Parameters
-    ----------
-    counts
-        Atoms in the cell, by symbol.
-    """
-    totals = {0}
-    for symbol, count in counts.items():
-        totals = {total + count * valence for total in totals for valence in pbe_valences().get(symbol, ())}
-    return totals
-
-
-@cache
-def pbe_valences() -> dict[str, tuple[int, ...]]:
-    """Valence electrons of VASP's PBE potentials by symbol, from the metadata that pymatgen ships."""
-    from monty.serialization import loadfn
-    from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH
-
-    valences = {}
-    potentials = loadfn(POTCAR_STATS_PATH)
-    for functional in PBE_POTENTIALS:
-        for variants in potentials[functional].values():
-            for potential in variants:
-                symbol = potential["symbol"].split("_")[0]
-                if float(potential["ZVAL"]).is_integer():  # H.25 and its like are for surfaces
-                    valences.setdefault(symbol, set()).add(int(potential["ZVAL"]))
-    return {symbol: tuple(sorted(found)) for symbol, found in valences.items()}
 
 
 def _download(client, material_id: str, patience: Patience) -> Chgcar:
