@@ -193,12 +193,12 @@ class Bundle:
             raise InputError(name, problem, f"Give a {self.kind} density or another bundle")
         found, wanted = (" ".join(engine.split()) for engine in (density.engine, self.engine))
         if _program(found) == _program(wanted):
-            return [] if found == wanted else [f"computed by {found}; {trained}"]
+            return [*density.remarks] if found == wanted else [*density.remarks, f"computed by {found}; {trained}"]
         if not allow_other_engine:
             problem = f"is a density of the engine {found!r}, {trained}"
             mend = f"Compute it with {_program(wanted)}, use a bundle trained on {_program(found)} densities, or"
             raise InputError(name, problem, f"{mend} allow it (--allow-other-engine) at the cost of wrong values")
-        return [f"computed by {found}, but {trained}: values and intervals may be wrong"]
+        return [*density.remarks, f"computed by {found}, but {trained}: values and intervals may be wrong"]
 
     def encode(self, density: Density) -> np.ndarray:
         """The latent of a density, float32, shape (16, s, s, s)."""

@@ -1,5 +1,6 @@
 """The record of an electron density and its file format (.npz)."""
 
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -8,11 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from .atomic import atomic
-from .errors import InputError
+from .errors import InputError, printable
 
 KINDS = ("valence", "superposition", "all_electron")
 REQUIRED_KEYS = ("density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine")
+KEYS = (*REQUIRED_KEYS, "superposition")
 ELECTRON_TOLERANCE = 1e-3  # of max(N, 1)
+LARGEST_FRACTIONAL = 1e6  # beyond it a coordinate says nothing about the place in the cell
+LARGEST_BYTES = 8 << 30  # of all arrays of a file
+LARGEST_RATIO = 200  # of an array to its compressed size; densities reach about 5
+ALWAYS_ALLOWED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,9 @@ class Density:
         Program and version that computed it.
     superposition
         Superposition of atomic densities in e/Å³ on the same grid, or None.
+    remarks
+        What a reader noticed that the user must know, one line each; predictions and outcomes repeat them, files of
+        densities do not keep them.
     """
 
     values: np.ndarray
@@ -48,6 +57,7 @@ class Density:
     kind: str
     engine: str
     superposition: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def volume_ang3(self) -> float:
@@ -69,8 +79,8 @@ def check(density: Density, source: Path | str) -> None:
     lattice = density.lattice
     if lattice.shape != (3, 3) or not _is_finite(lattice):
         raise InputError(source, f"lattice must be 3×3 finite numbers, found {lattice.dtype} {lattice.shape}", remake)
-    if density.volume_ang3 < 1e-3:
-        raise InputError(source, f"lattice spans only {density.volume_ang3:.3g} Å³", remake)
+    if not 1e-3 <= density.volume_ang3 < np.inf:
+        raise InputError(source, f"lattice spans {density.volume_ang3:.3g} Å³", remake)
     numbers, n_atoms = density.numbers, density.numbers.size
     if numbers.ndim != 1 or n_atoms == 0 or numbers.dtype.kind not in "iu":
         problem = f"numbers must be whole atomic numbers, shape (n,), found {numbers.dtype} {numbers.shape}"
@@ -80,6 +90,9 @@ def check(density: Density, source: Path | str) -> None:
         raise InputError(source, f"numbers holds {wrong}, expected atomic numbers 1 to 118", remake)
     if density.frac_coords.shape != (n_atoms, 3) or not _is_finite(density.frac_coords):
         problem = f"frac_coords must be finite, shape ({n_atoms}, 3), found shape {density.frac_coords.shape}"
+        raise InputError(source, problem, remake)
+    if np.abs(density.frac_coords).max() > LARGEST_FRACTIONAL:
+        problem = f"frac_coords holds {np.abs(density.frac_coords).max():.3g}, expected coordinates in lattice vectors"
         raise InputError(source, problem, remake)
     if density.kind not in KINDS:
         mend = f"Set kind to one of {', '.join(KINDS)}"
@@ -116,7 +129,8 @@ def _check_field(values: np.ndarray, name: str, source: Path | str) -> None:
 
 
 def _check_electrons(integral: float, name: str, n_electrons: float, source: Path | str) -> None:
-    if abs(integral - n_electrons) > ELECTRON_TOLERANCE * max(n_electrons, 1.0):
+    # written so that an integral that is not a number fails too
+    if not abs(integral - n_electrons) <= ELECTRON_TOLERANCE * max(n_electrons, 1.0):
         problem = f"{name} integrates to {integral:.4f} electrons, expected {n_electrons:.4f}"
         mend = "Check that it is in e/Å³, of one whole cell, with the lattice in Å"
         raise InputError(source, problem, mend)
@@ -142,9 +156,13 @@ def read_npz(path: Path | str) -> Density:
         mend = "Write it anew, or give a file made by numpy.savez"
         raise InputError(path, "is not a whole .npz file (cut off, empty or of another format)", mend)
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive, path)
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in (*REQUIRED_KEYS, "superposition") if key in archive}
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = {key: archive[key] for key in KEYS if key in archive}
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(path, f"cannot be read as .npz ({error})", "Write the density anew") from error
     missing = [key for key in REQUIRED_KEYS if not isinstance(arrays.get(key), np.ndarray)]
     if missing:
@@ -162,11 +180,30 @@ def read_npz(path: Path | str) -> Density:
         frac_coords=arrays["frac_coords"],
         n_electrons=float(arrays["n_electrons"]),
         kind=str(arrays["kind"]),
-        engine=str(arrays["engine"]),
+        engine=printable(arrays["engine"]),
         superposition=arrays.get("superposition"),
     )
     check(density, path)
     return density
+
+
+def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse arrays that claim more memory than a density takes, before any is allocated."""
+    members = [member for member in archive.infolist() if member.filename.removesuffix(".npy") in KEYS]
+    limit = min(LARGEST_BYTES, max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * path.stat().st_size))
+    total = sum(member.file_size for member in members)
+    if total > limit:
+        problem = f"holds {total:,} bytes in {path.stat().st_size:,} on disk, more than any density"
+        raise InputError(path, problem, "Compute or export the density anew")
+    for member in members:
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            claimed = math.prod(shape) * dtype.itemsize
+            if not dtype.hasobject and file.tell() + claimed != member.file_size:
+                problem = f"{member.filename} claims {claimed:,} bytes, but holds {member.file_size - file.tell():,}"
+                raise InputError(path, problem, "Compute or export the density anew")
 
 
 def write_npz(density: Density, path: Path | str) -> None:

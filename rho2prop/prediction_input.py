@@ -11,6 +11,7 @@ from rho2prop import __version__
 from rho2prop.atomic import check_folder, temporary_folder
 from rho2prop.density import Density, read_npz
 from rho2prop.errors import InputError
+from rho2prop.given_density import checked_density
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -22,7 +23,6 @@ CHARACTERS_LOOKED_AT = 1_000_000
 COMPUTING = ("gpaw",)
 SAME_ANG = 1e-6  # lattice vectors in Å, fractional coordinates
 GRID_LINE = re.compile(r"\n[ \t]*\r?\n[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*\r?\n")  # CHGCAR: a blank line, then the grid
-NOT_VALENCE = ("aeccar0", "aeccar1")  # core charge; superposition of atoms
 
 
 def read_input(
@@ -57,10 +57,7 @@ def read_input(
     if is_structure(path):
         return _compute(path, bundle, work, say)
     if path.suffix.lower() == ".npz":
-        return read_npz(path)
-    if bundle.kind == "valence" and path.name.lower().startswith(NOT_VALENCE):
-        problem = "is not the valence density by its name, but the models were trained on valence densities"
-        raise InputError(path, problem, "Give CHGCAR, or AECCAR2 renamed to it")
+        return checked_density(read_npz(path), path)
     from rho2prop.volumetric import read_density
 
     return read_density(path, bundle.kind)

@@ -1,17 +1,21 @@
 """Reading crystal structures and checking that they can be computed."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 from pymatgen.core import DummySpecies, Structure
 
-from .density import Density
+from .cif_formula import check_formula
+from .density import LARGEST_FRACTIONAL, Density
 from .errors import InputError
+from .file_content import check_magic
+from .poscar import parse_poscar
+from .scanner import Scanner
 
 SHORTEST_DISTANCE_ANG = 0.5
 SMALLEST_VOLUME_PER_ATOM_ANG3 = 1.0
+LARGEST_BYTES = 1 << 30
 MEND_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
 
 
@@ -33,14 +37,16 @@ def read_structure(path: Path | str) -> Structure:
     read = _reader(path)
     if not path.is_file():
         raise InputError(path, "there is no such structure file", "Check the path")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read as text ({error})", MEND_FILE) from error
-    if not text.strip():
+    if path.stat().st_size > LARGEST_BYTES:
+        raise InputError(path, f"has {path.stat().st_size:,} bytes, too many for a structure", MEND_FILE)
+    data = path.read_bytes()
+    if not data.strip():
         raise InputError(path, "is empty", MEND_FILE)
+    check_magic(path, data[:8])
     try:
-        structure = read(text)
+        structure = read(data, path)
+    except InputError:
+        raise
     except Exception as error:  # the parsers raise whatever a malformed line happens to trigger
         problem = f"cannot be read as a structure ({type(error).__name__}: {error})"
         raise InputError(path, problem, MEND_FILE) from error
@@ -58,29 +64,36 @@ def _reader(path: Path):
     raise InputError(path, "its name tells no known structure format", MEND_FILE)
 
 
-def _parse_poscar(text: str) -> Structure:
-    from ase.io.vasp import read_vasp  # pymatgen's reader takes 1.5 s to import, in each of thousands of jobs
-
-    if text.splitlines()[5].split()[0].isdigit():  # ASE would look for them in other files
-        raise ValueError("line 6 holds numbers of atoms, expected the elements' names (VASP 5)")
-    atoms = read_vasp(io.StringIO(text))
-    if atoms.cell.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(atoms):
-        raise ValueError(f"{len(atoms)} atoms in {atoms.cell.volume:.3g} Å³")
-    return Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.get_scaled_positions(wrap=False))
+def _text(data: bytes) -> str:
+    """Text in UTF-8 or, as older programs write titles and names, Latin-1."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
-def _parse_cif(text: str) -> Structure:
+def _parse_poscar(data: bytes, path: Path) -> Structure:
+    lattice, numbers, frac_coords = parse_poscar(Scanner(data, path))
+    return Structure(lattice, numbers, frac_coords)
+
+
+def _parse_cif(data: bytes, path: Path) -> Structure:
     from pymatgen.io.cif import CifParser
 
-    structures = CifParser.from_str(text).parse_structures(primitive=False)
+    parser = CifParser.from_str(_text(data))
+    structures = parser.parse_structures(primitive=False)
     if len(structures) != 1:
-        raise ValueError(f"holds {len(structures)} structures, expected one")
+        raise InputError(path, f"holds {len(structures)} structures, expected one", "Give one structure per file")
+    check_formula(parser.as_dict(), structures[0], path)
     return structures[0]
 
 
-def _parse_json(text: str) -> Structure:
+def _parse_json(data: bytes, path: Path) -> Structure:
     # Only numbers and element names are taken: pymatgen's decoder would import any module the file names.
-    content = json.loads(text)
+    content = json.loads(_text(data))
+    if isinstance(content, dict) and "sites" not in content and _holds_density(content):
+        problem = "holds a charge density: densities in JSON are not read"
+        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
     sites = [
         {
             "species": [{"element": str(s["element"]), "occu": float(s["occu"])} for s in site["species"]],
@@ -91,19 +104,29 @@ def _parse_json(text: str) -> Structure:
     return Structure.from_dict({"lattice": {"matrix": content["lattice"]["matrix"]}, "sites": sites})
 
 
+def _holds_density(content: dict) -> bool:
+    """Whether JSON holds one of pymatgen's volumetric data, possibly inside a record of the Materials Project."""
+    records = [content, *(value for value in content.values() if isinstance(value, dict))]
+    return any("poscar" in record or "data_aug" in record or "total" in record for record in records)
+
+
 def checked_structure(structure: Structure, path: Path) -> Structure:
     """An ordered crystal of neutral atoms that do not overlap, or an InputError that names ``path``."""
     if len(structure) == 0:
         raise InputError(path, "holds no atoms", MEND_FILE)
     if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
         raise InputError(path, "holds a lattice vector or coordinate that is not a number", MEND_FILE)
+    if np.abs(structure.frac_coords).max() > LARGEST_FRACTIONAL:
+        largest = np.abs(structure.frac_coords).max()
+        mend = "Give coordinates in units of the lattice vectors (Direct) or in Å (Cartesian)"
+        raise InputError(path, f"has an atom at fractional coordinate {largest:.3g}", mend)
     if not structure.is_ordered:
         site = next(site for site in structure if not site.is_ordered)
         problem = f"has a partially occupied site ({site.species_string} at {site.frac_coords.round(4)})"
         raise InputError(path, problem, "Give an ordered structure: a density needs whole atoms")
     no_elements = sorted({str(site.specie) for site in structure if isinstance(site.specie, DummySpecies)})
     if no_elements:
-        raise InputError(path, f"holds {', '.join(no_elements)}, which is no element", MEND_FILE)
+        raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", MEND_FILE)
     structure = Structure(structure.lattice, structure.atomic_numbers, structure.frac_coords)
     lattice = structure.lattice
     if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:

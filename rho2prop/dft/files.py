@@ -32,4 +32,5 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     if settings["superposition"] == "gpaw" and density.superposition is None:
         gpaw = load_engine("gpaw")  # only where it is asked for
         density = gpaw.with_superposition(density, settings["ecut_ev"], settings["xc"])
-    return Calculation(density)
+    # a charged cell is not what the protocol asks for: the record and the report say so
+    return Calculation(density, corrections=[*density.remarks], protocol_changes=[*density.remarks])

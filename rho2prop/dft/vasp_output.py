@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Structure
 from pymatgen.io.vasp.inputs import Incar
-from pymatgen.io.vasp.outputs import Chgcar, Vasprun
+from pymatgen.io.vasp.outputs import Vasprun
 
+from rho2prop.chgcar_reading import read_chgcar
 from rho2prop.density import ELECTRON_TOLERANCE, Density
 from rho2prop.dft.failures import EngineError, SetupError
 from rho2prop.dft.vasp_causes import ADVICE, ERR, OUT, Crashed, tail
 from rho2prop.dft.vasp_restart import recorded, was_written
 from rho2prop.errors import InputError
+from rho2prop.same_crystal import check_same_crystal
 from rho2prop.structures import checked_structure
-from rho2prop.volumetric import read_density
+from rho2prop.volumetric import parse_density
 
 VOLUME_CHANGE = (0.5, 2.0)  # of a relaxation: beyond that the cell is lost
 GRID_ERROR = 1e-2  # of the number of electrons, in the AECCARs' sum over their grid
@@ -186,7 +188,8 @@ def read_static_density(folder: Path, result: StepResult, superposition: bool) -
     """
     if not was_written(folder / "CHGCAR"):
         raise InputError(folder / "CHGCAR", "was not written by the run", "Compute it again")
-    density = read_density(folder / "CHGCAR", "valence", result.structure)
+    density = parse_density(folder / "CHGCAR")
+    check_same_crystal(density, result.structure, folder / "CHGCAR")
     if abs(density.n_electrons - result.n_electrons) > ELECTRON_TOLERANCE * max(result.n_electrons, 1.0):
         expected = f"expected {result.n_electrons:.3f} (Σ ZVAL)"
         raise EngineError(f"static: CHGCAR integrates to {density.n_electrons:.3f} electrons, {expected}")
@@ -211,17 +214,11 @@ def read_static_density(folder: Path, result: StepResult, superposition: bool) -
 
 def read_aeccar(path: Path) -> np.ndarray:
     """Values of an AECCAR, density times volume of the cell, shape (nx, ny, nz); InputError if it is cut."""
-    mend = "The file may be cut off: compute it again"
     if not path.is_file():
-        raise InputError(path, "there is no such file", mend)
-    try:
-        values = Chgcar.from_file(str(path)).data["total"]
-    except Exception as error:  # whatever a cut file triggers in the parser
-        raise InputError(path, f"cannot be read ({type(error).__name__}: {error})", mend) from error
-    with open(path, "rb") as file:
-        file.seek(-1, 2)
-        if file.read() != b"\n" or not np.isfinite(values).all():
-            raise InputError(path, "ends inside a number or holds one that is not finite", mend)
+        raise InputError(path, "there is no such file", "The file may be cut off: compute it again")
+    values = read_chgcar(path).total
+    if not np.isfinite(values).all():
+        raise InputError(path, "holds a number that is not finite", "Compute it again")
     return values
 
 

@@ -21,7 +21,7 @@ from pymatgen.io.vasp.inputs import Incar, Poscar
 from rho2prop.atomic import atomic
 from rho2prop.dft.vasp_inputs import Preset, write_inputs
 from rho2prop.errors import InputError
-from rho2prop.volumetric import read_density
+from rho2prop.volumetric import parse_density
 
 STATE = "state.json"
 PROCESS = "vasp.process.json"  # who runs in a folder
@@ -201,7 +201,7 @@ def is_whole_wavecar(path: Path) -> bool:
 def is_whole_chgcar(path: Path) -> bool:
     """Whether a CHGCAR can be read and holds a whole number of electrons."""
     try:
-        read_density(path)
+        parse_density(path)
     except InputError:
         return False
     return True

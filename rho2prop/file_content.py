@@ -1,0 +1,79 @@
+"""The bytes of a file that a user gives, decompressed within bounds."""
+
+import bz2
+import gzip
+import lzma
+import zlib
+from pathlib import Path
+
+from rho2prop.errors import InputError
+
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+MAGIC = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00"}
+OTHER_FORMATS = {
+    b"PK\x03\x04": ("is a zip archive", "Unpack it and give the file inside (an .npz file must be named .npz)"),
+    b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "Unpack it first"),
+    b"\x89HDF": ("is an HDF5 file", "Export the density as CHGCAR or cube"),
+    b"\xff\xfe": ("is UTF-16 text", "Save it as plain text (ASCII or UTF-8)"),
+    b"\xfe\xff": ("is UTF-16 text", "Save it as plain text (ASCII or UTF-8)"),
+}
+CHUNK_BYTES = 1 << 20
+LARGEST_BYTES = 4 << 30  # a grid of 500³ points with its spin density
+LARGEST_RATIO = 200  # of decompressed to compressed size; densities reach about 10
+ALWAYS_ALLOWED_BYTES = 64 << 20
+MEND_CUT = "The file may be cut off or damaged: copy it again, or compute it again"
+
+
+def read_content(path: Path) -> bytes:
+    """All bytes of a text file, decompressed if its name ends in .gz, .bz2 or .xz.
+
+    Raises
+    ------
+    InputError
+        It cannot be decompressed, its content is not what its ending says, or it would take more than 4 GiB, or more
+        than 200 times its compressed size (64 MiB are always allowed).
+    """
+    suffix, n_bytes = path.suffix.lower(), path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(8)
+    check_magic(path, start)
+    limit = min(LARGEST_BYTES, max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * n_bytes))
+    try:
+        if suffix not in OPENERS:
+            if n_bytes > LARGEST_BYTES:
+                raise _too_large(path, n_bytes, LARGEST_BYTES)
+            return path.read_bytes()
+        pieces, total = [], 0
+        with OPENERS[suffix](path, "rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                total += len(piece)
+                if total > limit:
+                    raise _too_large(path, n_bytes, limit)
+                pieces.append(piece)
+        return b"".join(pieces)
+    except InputError:
+        raise
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", MEND_CUT) from error
+
+
+def _too_large(path: Path, n_bytes: int, limit: int) -> InputError:
+    problem = f"holds more than {limit >> 20:,} MiB ({n_bytes:,} bytes on disk)"
+    return InputError(path, problem, "Give the density of one material on its engine's own grid")
+
+
+def check_magic(path: Path, start: bytes) -> None:
+    """Raise InputError if the first bytes of a text file are those of another format, or not those of its ending."""
+    suffix = path.suffix.lower()
+    if suffix in MAGIC:
+        if start and not start.startswith(MAGIC[suffix]):
+            problem = f"is not compressed as its ending {suffix} says"
+            raise InputError(path, problem, f"If it is plain text, rename it without {suffix}")
+        return
+    for ending, magic in MAGIC.items():
+        if start.startswith(magic):
+            problem = f"is compressed, but its name does not end in {ending}"
+            raise InputError(path, problem, f"Rename it to {path.name}{ending}")
+    for magic, (problem, mend) in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise InputError(path, problem, mend)
