@@ -15,6 +15,7 @@ from torch import nn
 
 from rho2prop.autoencoder_training import load_autoencoder, load_grids
 from rho2prop.density import Density, write_npz
+from rho2prop.electrons import SYMBOLS, possible_electrons
 
 # One core is reserved for each in the cluster, two on the local machine: the numbers do not depend on it.
 OPTIONS = ("--set-threads", "train_autoencoder=1", "encode_latents=1", "write_fingerprints=1")
@@ -23,12 +24,13 @@ LEARNED = "results/learning/attention_cnn/magpie+latent/random"  # one point of 
 
 
 def smooth_density(edge_ang, anion):
-    """Four electrons in a cubic cell, densest at its corner, where the lithium atom is; ``anion`` in its middle."""
+    """Valence electrons in a cubic cell, densest at its corner, where the lithium atom is; ``anion`` in its middle."""
+    n_electrons = float(min(possible_electrons({"Li": 1, SYMBOLS[anion - 1]: 1})))
     waves = np.cos(2 * np.pi * np.arange(12) / 12)
     values = np.exp(edge_ang / 2 * (waves[:, None, None] + waves[:, None] + waves))
-    values *= 4.0 / (values.mean() * edge_ang**3)
+    values *= n_electrons / (values.mean() * edge_ang**3)
     positions = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
-    return Density(values, np.eye(3) * edge_ang, np.array([3, anion]), positions, 4.0, "valence", "test 1.0")
+    return Density(values, np.eye(3) * edge_ang, np.array([3, anion]), positions, n_electrons, "valence", "test 1.0")
 
 
 @pytest.fixture(scope="module")

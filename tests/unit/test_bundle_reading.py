@@ -46,7 +46,7 @@ def signed(folder, name):
 
 
 def test_a_moved_bundle_predicts_what_the_workflow_predicts(made, moved, tmp_path):
-    density = made_density((13, 17), (4.0, 4.7, 5.1))
+    density = made_density((13, 17), (4.0, 4.7, 5.1), electrons=10.0)  # Al 3, Cl 7
     expected = workflow_predictions(made[0], density, tmp_path)
     expected = expected[expected["target"] != "poisson_ratio"]  # follows from K and G, has no interval of its own
     table = load_bundle(moved).predict(density, "new").table

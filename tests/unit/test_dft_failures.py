@@ -144,6 +144,7 @@ def test_gpaw_without_memory_fails_the_job_with_one_line(tmp_path):
 
 
 def test_a_disk_that_fills_while_the_density_is_written_fails_the_job(density, tmp_path):
+    density = replace(density, numbers=np.array([3, 15]))  # whose potentials can give 3 + 5 electrons
     Poscar(Structure(density.lattice, density.numbers, density.frac_coords)).write_file(tmp_path / "m.vasp")
     write_npz(density, tmp_path / "d.npz")
     settings = {"kind": density.kind, "superposition": "as_given"}
@@ -212,7 +213,8 @@ def test_datasets_that_are_not_installed_are_a_fault_of_the_setup(tmp_path, monk
 
 
 def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(density, tmp_path, monkeypatch):
-    write_npz(replace(density, superposition=None, engine="gpaw 25.7.0"), tmp_path / "d.npz")
+    density = replace(density, numbers=np.array([3, 15]), superposition=None, engine="gpaw 25.7.0")
+    write_npz(density, tmp_path / "d.npz")
     structure = Structure(density.lattice, density.numbers, density.frac_coords)
     monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw", None)
     with pytest.raises(SetupError, match="gpaw"):
