@@ -190,6 +190,11 @@ class CheckedPaths(dict):
         return path
 
 
+def content_digest(path: Path | str) -> str:
+    """SHA-256 of a file, or of the names and digests of the files in a folder."""
+    return _joined({name: [0, 0, digest(file)] for name, file in _content(str(path)).items()})
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     result = hashlib.sha256()

@@ -29,6 +29,7 @@ from rho2prop.choices import (
 from rho2prop.elasticity import BULK, SHEAR, derive_from_kg
 from rho2prop.errors import InputError
 from rho2prop.metrics import score
+from rho2prop.provenance import content_digest
 from rho2prop.splits import derived_seed
 from rho2prop.targets import TARGETS
 
@@ -124,6 +125,7 @@ def run(
                 validated.to_csv(folder / VALIDATED)
                 predict_fold(folder, blocks, parts["test"]).to_csv(folder / TESTED)
                 (folder / "fold.json").write_text(json.dumps(job.record() | {"digest": digest}, indent=1))
+            _seal_of(work / fold).write_text(content_digest(work / fold))
     _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials)
 
 
@@ -352,5 +354,12 @@ def _digest(
 
 
 def _is_finished(folder: Path, digest: str) -> bool:
-    record = folder / "fold.json"
-    return record.is_file() and json.loads(record.read_text()).get("digest") == digest
+    """Whether a fold was fitted from the same, and is what was written then."""
+    seal = _seal_of(folder)
+    if not (folder / "fold.json").is_file() or not seal.is_file() or seal.read_text() != content_digest(folder):
+        return False
+    return json.loads((folder / "fold.json").read_text()).get("digest") == digest
+
+
+def _seal_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.sha256")

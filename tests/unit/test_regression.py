@@ -189,7 +189,10 @@ def test_same_seed_same_predictions_and_saved_models_repeat_them(tmp_path, boost
     np.testing.assert_array_equal(loaded[BULK].to_numpy(), rows["y_pred"].to_numpy())
 
 
-def test_finished_folds_survive_an_interruption(tmp_path, boosted, inputs, monkeypatch):
+@pytest.mark.parametrize("damaged", [False, True])
+def test_finished_folds_survive_an_interruption_unless_they_were_damaged(
+    tmp_path, boosted, inputs, monkeypatch, damaged
+):
     fit_fold, fitted = regression._fit_fold, []
 
     def interrupted(job, *arguments):
@@ -203,8 +206,11 @@ def test_finished_folds_survive_an_interruption(tmp_path, boosted, inputs, monke
     with pytest.raises(KeyboardInterrupt):
         run_model(tmp_path / "random", "lightgbm", "magpie+structure", inputs)
     assert not (tmp_path / "random").exists()
+    if damaged:
+        trees = next((tmp_path / ".unfinished-random/0").glob(f"{BULK}*.txt"))
+        trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=1", 1))
     run_model(tmp_path / "random", "lightgbm", "magpie+structure", inputs)
-    assert fitted == ["0", "1", "1", "2"]
+    assert fitted == (["0", "1", "0", "1", "2"] if damaged else ["0", "1", "1", "2"])
     assert [path.name for path in tmp_path.iterdir()] == ["random"]
     assert (tmp_path / "random/predictions.csv").read_bytes() == (boosted / "predictions.csv").read_bytes()
 
