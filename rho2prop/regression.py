@@ -191,9 +191,17 @@ def is_trained(folder: Path | str) -> bool:
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Read ``predictions.csv`` or ``predictions_from_kg.csv`` of a regression."""
+    """Read one of the tables of predictions of a regression; it has the rows that ``targets.json`` beside it counts."""
+    path = Path(path)
     text = dict.fromkeys(("fold", "material_id", "target"), str)
-    return pd.read_csv(path, converters=text, float_precision="round_trip")
+    rows = pd.read_csv(path, converters=text, float_precision="round_trip")
+    summary = path.with_name("targets.json")
+    n_rows = json.loads(summary.read_text()).get("n_rows", {}).get(path.stem) if summary.is_file() else None
+    if n_rows not in (None, len(rows)) or rows.isna().any(axis=None):
+        problem = f"has {len(rows)} rows, of which {int(rows.isna().any(axis=1).sum())} are incomplete"
+        expected = "" if n_rows is None else f"; {n_rows} were written"
+        raise InputError(path, problem + expected, f"Delete {path.parent} and fit again")
+    return rows
 
 
 @dataclass(frozen=True)
@@ -248,7 +256,7 @@ def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[
 def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:
     n_train = {fold: json.loads((work / fold / "fold.json").read_text())["n_train"] for fold in folds}
     summary = {"model": model, "features": features, "split": split}
-    summary |= {"targets": targets, "left_out": left_out, "n_train": n_train}
+    summary |= {"targets": targets, "left_out": left_out, "n_train": n_train, "n_rows": {}}
     truth = labels.combine_first(derive_from_kg(labels[targets], materials))
     with atomic(out_dir) as folder:
         (folder / "folds").mkdir(parents=True)
@@ -259,8 +267,10 @@ def _assemble(out_dir, work, model, features, split, folds, targets, left_out, l
             derived = [
                 _labelled(fold, derive_from_kg(predicted, materials), truth) for fold, predicted in of_fold.items()
             ]
-            pd.concat(direct or [empty]).to_csv(folder / f"{name}.csv", index=False)
-            pd.concat(derived or [empty]).to_csv(folder / f"{name}{FROM_KG}.csv", index=False)
+            for file, frames in ((name, direct), (f"{name}{FROM_KG}", derived)):
+                rows = pd.concat(frames or [empty])
+                rows.to_csv(folder / f"{file}.csv", index=False)
+                summary["n_rows"][file] = len(rows)
         (folder / "targets.json").write_text(json.dumps(summary, indent=1))
         for fold in folds:
             os.replace(work / fold, folder / "folds" / fold)

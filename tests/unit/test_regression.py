@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,16 @@ def test_predictions_are_of_test_rows_with_a_label(boosted, inputs):
     # E is derived also where G itself has no label.
     derived = read_predictions(boosted / "predictions_from_kg.csv")
     assert (derived["target"] == "youngs_modulus_gpa").sum() == 160
+
+
+def test_half_a_table_of_predictions_is_refused(boosted, tmp_path):
+    shutil.copytree(boosted, tmp_path / "copy")
+    path = tmp_path / "copy/predictions.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    for damaged in (lines[: len(lines) // 2], [*lines[:-1], lines[-1].rpartition(",")[0]]):
+        path.write_text("".join(damaged))
+        with pytest.raises(InputError, match=rf"predictions\.csv: has {len(damaged) - 1} rows.*{len(lines) - 1} were"):
+            read_predictions(path)
 
 
 def test_targets_that_cannot_be_trained_are_named(boosted):
