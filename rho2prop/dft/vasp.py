@@ -37,7 +37,7 @@ from typing import TypeVar
 from pymatgen.core import Structure
 
 from rho2prop.dft.base import Calculation, Task
-from rho2prop.dft.failures import EngineError, SetupError, Unfinished
+from rho2prop.dft.failures import EngineError, SetupError, Unfinished, job_failure
 from rho2prop.dft.vasp_causes import Crashed
 from rho2prop.dft.vasp_inputs import STEPS, Preset, incar_tags, load_preset, potcar_library
 from rho2prop.dft.vasp_output import (
@@ -194,6 +194,8 @@ class _Session:
         try:
             return read(folder, result)
         except InputError as error:
+            if failure := job_failure(error, self.task.material_id):
+                raise failure from error  # our own lack of memory is no reason to run VASP again
             raise Crashed(f"{step}: {error}".replace(f"{folder}/", "")) from error
 
     def _run(self, folder: Path, step: str, structure: Structure, charge: Path | None) -> None:

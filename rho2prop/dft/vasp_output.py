@@ -87,14 +87,17 @@ def read_step(folder: Path, step: str) -> StepResult:
     SetupError
         The preset asks for no ground state.
     """
+    if not (folder / "vasprun.xml").is_file():
+        raise Crashed(f"{step}: there is no vasprun.xml")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about POTCARs and DOS, which are not read
             run = Vasprun(folder / "vasprun.xml", parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+    except (MemoryError, OSError):
+        raise  # no fault of the file
     except Exception as error:  # whatever a cut file triggers in the parser
-        if tail(folder / "vasprun.xml").rstrip().endswith("</modeling>") and not _says(
-            folder / "vasprun.xml", "<scstep>"
-        ):
+        path = folder / "vasprun.xml"
+        if tail(path).rstrip().endswith("</modeling>") and not _says(path, "<scstep>"):
             raise _no_ground_state(folder, step) from error
         raise Crashed(f"{step}: vasprun.xml cannot be read ({type(error).__name__}: {error})") from error
     if not run.ionic_steps or not run.ionic_steps[-1].get("electronic_steps"):

@@ -19,6 +19,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
 
 from rho2prop.atomic import atomic
+from rho2prop.dft.failures import Unfinished, job_failure
 from rho2prop.dft.vasp_inputs import Preset, write_inputs
 from rho2prop.errors import InputError
 from rho2prop.volumetric import parse_density
@@ -75,8 +76,8 @@ def load_state(scratch: Path, structure: Structure, preset: Preset, settings: Ma
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["digest"] == digest:
             return State(path, **content)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no state yet, or one of an older release
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        pass  # no state yet, or one of an older release; a disk that cannot be read is no reason to empty the folder
     if scratch.exists():
         for folder in filter(Path.is_dir, scratch.iterdir()):
             end_orphans(folder)
@@ -172,7 +173,7 @@ def whole_poscar(path: Path) -> Structure | None:
         if len(lines) < 9 + n_atoms or any(len(line.split()) < 3 for line in lines[8 : 8 + n_atoms]):
             return None
         structure = Poscar.from_str(text, read_velocities=False).structure
-    except (OSError, ValueError, IndexError, KeyError):
+    except (FileNotFoundError, ValueError, IndexError, KeyError):
         return None
     if len(structure) != n_atoms or not np.isfinite(structure.lattice.matrix).all() or structure.volume < n_atoms:
         return None
@@ -202,7 +203,9 @@ def is_whole_chgcar(path: Path) -> bool:
     """Whether a CHGCAR can be read and holds a whole number of electrons."""
     try:
         parse_density(path)
-    except InputError:
+    except InputError as error:
+        if failure := job_failure(error, str(path)):
+            raise failure from error  # not of the file
         return False
     return True
 
@@ -214,7 +217,7 @@ def archive_record(folder: Path) -> None:
         return
     try:
         json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except ValueError:
         path.unlink()  # cut by a kill: what it held is found again when the error comes again
         return
     number = len(list(folder.glob("custodian-*.json"))) + 1
@@ -227,7 +230,7 @@ def recorded(folder: Path) -> list[dict]:
     for path in [*sorted(folder.glob("custodian-*.json")), folder / "custodian.json"]:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             continue
         corrections += [correction for job in record for correction in job["corrections"]]
     return corrections
@@ -260,7 +263,7 @@ def end_orphans(folder: Path) -> None:
     try:
         content = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
         session, host = content["session"], content["host"]
-    except (OSError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
     patience = time.monotonic() + END_PATIENCE_S
     while host == os.uname().nodename and (found := _processes(session, folder)):
@@ -271,7 +274,7 @@ def end_orphans(folder: Path) -> None:
                 continue
         if time.monotonic() > patience:
             mend = "End them, then start the workflow again"
-            raise InputError(folder, f"processes {found} of an earlier attempt still work in it", mend)
+            raise Unfinished(folder, f"processes {found} of an earlier attempt still work in it", mend)
         time.sleep(0.05)
     (folder / PROCESS).unlink()
 

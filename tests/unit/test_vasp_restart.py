@@ -1,9 +1,11 @@
 """Going on after an interruption: only what is whole is taken over, and what is taken over is kept on record."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from standins.densities import gaussian_density
 from standins.potcars import write_potcars
 
 from rho2prop.chgcar import write_chgcar
+from rho2prop.dft.failures import Unfinished
 from rho2prop.dft.vasp_inputs import load_preset
 from rho2prop.dft.vasp_restart import (
     PROCESS,
@@ -28,6 +31,7 @@ from rho2prop.dft.vasp_restart import (
     was_written,
     whole_poscar,
 )
+from rho2prop.errors import InputError
 
 PRESET = load_preset("latentmatfusion")
 SETTINGS = {"relax": True, "spin": "materials_project", "parallel": {}}
@@ -211,3 +215,38 @@ def test_what_a_killed_attempt_left_running_is_ended_and_nothing_else(tmp_path):
         for process in (orphan, elsewhere):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("name", ["state.json", "relax/custodian.json"])
+def test_a_disk_that_cannot_be_read_for_a_moment_loses_nothing(tmp_path, monkeypatch, name):
+    load_state(tmp_path / "scratch", MAGNESIA, PRESET, SETTINGS)
+    (tmp_path / "scratch/relax").mkdir()
+    (tmp_path / "scratch/relax/custodian.json").write_text('[{"corrections": []}]')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    read_text = Path.read_text
+
+    def broken(self, *arguments, **options):
+        if str(self).endswith(name):
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return read_text(self, *arguments, **options)
+
+    def resume():
+        load_state(tmp_path / "scratch", MAGNESIA, PRESET, SETTINGS)
+        archive_record(tmp_path / "scratch/relax")
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        resume()
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_memory_that_lacks_while_a_charge_is_read_does_not_delete_it(tmp_path, monkeypatch):
+    (tmp_path / "CHGCAR").write_text("whole")
+
+    def hungry(path):
+        raise InputError(path, "cannot be read", "Check it") from MemoryError()
+
+    monkeypatch.setattr("rho2prop.dft.vasp_restart.parse_density", hungry)
+    with pytest.raises(Unfinished, match="out of memory"):
+        is_whole_chgcar(tmp_path / "CHGCAR")
