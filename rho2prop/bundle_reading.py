@@ -30,7 +30,7 @@ from rho2prop.bundle_reference import check_reference, reference_arrays
 from rho2prop.density import Density
 from rho2prop.description import describe, needs_atoms
 from rho2prop.elasticity import derive_from_kg
-from rho2prop.errors import InputError
+from rho2prop.errors import InputError, escaped
 from rho2prop.intervals import Calibration
 from rho2prop.novelty import Novelty, TrainingSpace
 from rho2prop.splits import FINAL_FOLD, FINAL_SPLIT
@@ -139,6 +139,7 @@ class Bundle:
         InputError
             If the density is of another kind or engine than the training densities.
         """
+        name = escaped(name)  # a path may hold control characters
         warnings = self.check_density(density, name, allow_other_engine)
         with _CHECKING:
             self._checked_reference  # noqa: B018

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rho2prop import __version__
 from rho2prop.atomic import STANDARD_OUTPUT, atomic, check_output
-from rho2prop.errors import InputError
+from rho2prop.errors import InputError, printable
 from rho2prop.processes import available_cores, ends_on_signals, set_library_threads
 
 if TYPE_CHECKING:
@@ -329,4 +329,4 @@ def _silence() -> None:
 def _complain(message: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(f"rho2prop: {' '.join(message.split())}", file=sys.stderr)
+    tqdm.write(f"rho2prop: {printable(message)}", file=sys.stderr)

@@ -108,7 +108,7 @@ def check_electrons(density: Density, source) -> tuple[str, ...]:
     if not neutral:
         unknown = ", ".join(symbol for symbol in atoms if symbol not in valences())
         return (f"no potential of {unknown} is known, so its {n_electrons:g} electrons could not be checked",)
-    nearest = min(neutral, key=lambda count: abs(count - n_electrons))
+    nearest = min(sorted(neutral), key=lambda count: abs(count - n_electrons))
     charge = nearest - n_electrons
     if abs(charge) <= ELECTRON_TOLERANCE * max(nearest, 1):
         return ()

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 
-def printable(text: object) -> str:
-    """One line of a text that is safe on a terminal: white space is folded, other control characters are escaped.
+def escaped(text: object) -> str:
+    """A text that is safe on a terminal: control characters, and what no terminal shows, as escapes.
 
     Titles, element names and paths come from files: an escape sequence in one of them must not reach the terminal.
     """
-    line = " ".join(str(text).split())
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable(text: object) -> str:
+    """One line of a text that is safe on a terminal: white space is folded, the rest escaped."""
+    return escaped(" ".join(str(text).split()))
 
 
 class InputError(ValueError):

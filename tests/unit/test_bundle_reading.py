@@ -16,6 +16,7 @@ from rho2prop.bundle_reading import COLUMNS, load_bundle
 from rho2prop.decoding import decode_record
 from rho2prop.encoding import encode
 from rho2prop.errors import InputError
+from rho2prop.given_density import checked_density
 from rho2prop.targets import TARGETS
 
 LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
@@ -55,6 +56,15 @@ def test_a_moved_bundle_predicts_what_the_workflow_predicts(made, moved, tmp_pat
     assert len(both) == len(expected) == len(table) == 14
     np.testing.assert_allclose(both["value_bundle"], both["value_workflow"], rtol=1e-5)
     assert (both["unit_bundle"] == both["unit_workflow"]).all()
+
+
+def test_remarks_of_a_reader_are_warnings_and_names_are_safe_on_a_terminal(bundle):
+    charged = checked_density(made_density(electrons=9.0), "MgO.npz")
+    prediction = bundle.predict(charged, "a\x1b[2Jb")
+    assert any("charged (-1 e)" in warning for warning in prediction.warnings)
+    assert prediction.name == r"a\x1b[2Jb"
+    assert set(prediction.table["name"]) == {prediction.name}
+    assert not any("charged" in warning for warning in bundle.predict(made_density(), "x").warnings)
 
 
 def test_a_prediction_is_complete(bundle):

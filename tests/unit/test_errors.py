@@ -10,7 +10,7 @@ import pytest
 
 import rho2prop
 from rho2prop.density import read_npz
-from rho2prop.errors import InputError, printable
+from rho2prop.errors import InputError, escaped, printable
 
 ARGUMENTS = [("a.npz", "is cut", "Copy it again"), ("it failed",), ("a kind", "its detail")]
 
@@ -67,4 +67,5 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path):
     for text in (str(error), error.problem, error.mend):
         assert text.isprintable()
         assert "owned" in text
+    assert escaped("two  blanks\x9b\n") == r"two  blanks\x9b\n"
     assert printable("∫ρ of Å³ und Umlaute ü") == "∫ρ of Å³ und Umlaute ü"
