@@ -82,10 +82,11 @@ def refuse_while_local_jobs_run(folder: Path | str) -> None:
     more = " ..." if len(jobs) > SHOWN_JOBS else ""
     here = [str(job["pid"]) for job in jobs if job["host"] == os.uname().nodename]
     end = f" (kill {' '.join(here)})" if here else ""
+    gone = f" (or delete {JOBS} if that machine is down)" if len(here) < len(jobs) else ""
     raise InputError(
         Path(folder).resolve(),
         f"{len(jobs)} jobs of an earlier run still work here: {listing}{more}",
-        f"Wait until they have ended, or end them{end}, then start again; a training resumes from its last epoch",
+        f"Wait until they have ended, or end them{end}{gone}, then start again; a training resumes from its last epoch",
     )
 
 

@@ -62,7 +62,13 @@ rule encode_latents:
         grid=config["grid"],
         threads=config["autoencoder"]["threads"],
         code=code_digest(
-            "encoding.py", "centres.py", "fields.py", "grids.py", "transformations.py"
+            "encoding.py",
+            "centres.py",
+            "fields.py",
+            "fourier.py",
+            "grids.py",
+            "models/autoencoder.py",
+            "transformations.py",
         ),
     script:
         SCRIPTS / "encode_latents.py"
