@@ -305,5 +305,17 @@ def damaged(name: str, problem: str) -> InputError:
     return InputError(name, problem, f"Delete it (rm -r {name}) and give the same command again, which makes it anew")
 
 
+def accept(paths: Iterable[Path | str]) -> None:
+    """Write the records of results as they are, whoever made them."""
+    for path in map(str, paths):
+        if not is_result(path) or not os.path.exists(path):
+            mend = f"Give files or folders in {' or '.join(RESULTS)} of the run that you are in"
+            raise InputError(path, "is not a result of this run", mend)
+        seal([path], "accepted")
+
+
 if __name__ == "__main__":
-    seal(sys.argv[1:], "accepted")
+    try:
+        accept(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"rho2prop: {error}")

@@ -8,7 +8,17 @@ from types import SimpleNamespace
 import pytest
 
 from rho2prop.errors import InputError
-from rho2prop.provenance import CheckedPaths, check_input, check_inputs, digest, keep, read_record, record_path, seal
+from rho2prop.provenance import (
+    CheckedPaths,
+    accept,
+    check_input,
+    check_inputs,
+    digest,
+    keep,
+    read_record,
+    record_path,
+    seal,
+)
 from rho2prop.run_check import check_run
 from rho2prop.script_log import job
 
@@ -99,8 +109,12 @@ def test_a_result_without_a_record_is_refused_until_it_is_accepted(run):
     record_path(FOLDER).unlink()
     with pytest.raises(InputError, match=f"has no record.*python -m rho2prop.provenance {FOLDER}"):
         check_inputs([FOLDER])
-    seal([FOLDER], "accepted")
+    accept([FOLDER])
     check_inputs([FOLDER])
+    assert read_record(FOLDER).rule == "accepted"
+    for other in ("a.cif", "results/dft/m-3"):
+        with pytest.raises(InputError, match="not a result of this run"):
+            accept([other])
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: "", lambda text: text.replace("1", "2")])
