@@ -29,22 +29,32 @@ Table ``about`` (key, value) says the same in words. In Python, without this pac
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Composition, Element
 
 from rho2prop.errors import InputError
-from rho2prop.latent_record import LatentRecord
+from rho2prop.latent_record import LONGEST_TEXT, LatentRecord, check_record
 
 APPLICATION_ID = 0x72327064  # "r2pd": tells `file` and us whose SQLite file it is
 VERSION = 1
 PAGE_BYTES = 1024  # a latent of 16 kB fills its overflow pages; pages of 4 kB would waste a sixth
 LONGEST_SEARCH = 200
-BATCH = 200
+TIME_LIMIT_S = 60.0
+STEPS = 20_000  # of SQLite's machine between looks at the clock
+LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 32 << 20,  # bytes of a row
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 0,
+}
 
 _COLUMNS = (
     "material_id, formula, chemical_system, n_electrons, kind, engine, nx, ny, nz, lattice, numbers, frac_coords, "
@@ -87,12 +97,17 @@ class LatentEntry:
 class LatentDatabase:
     """A file of latents; use it in a ``with`` block or call ``close``.
 
+    The file may be a stranger's: nothing that its schema could hold is run (views, triggers, generated columns make
+    it another format), and whatever its pages claim, rows are bounded in size and queries in time.
+
     Parameters
     ----------
     path
         SQLite file.
     writable
         Read-only by default. If true, a file that does not exist is made, and ``append`` works.
+    time_limit_s
+        That one query may take.
 
     Raises
     ------
@@ -100,8 +115,9 @@ class LatentDatabase:
         If the file is missing, of another format or of a newer version.
     """
 
-    def __init__(self, path: Path | str, writable: bool = False):
+    def __init__(self, path: Path | str, writable: bool = False, time_limit_s: float = TIME_LIMIT_S):
         self.path = Path(path)
+        self._time_limit_s, self._deadline_s = time_limit_s, None
         fresh = not self.path.is_file() or self.path.stat().st_size == 0
         if fresh and not writable:
             raise InputError(self.path, "there is no such latent database", "Run the rule write_latent_database")
@@ -114,6 +130,7 @@ class LatentDatabase:
                 f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False
             )
         try:
+            self._limit(writable)
             if fresh:
                 self._create()
             self._check_format()
@@ -132,7 +149,8 @@ class LatentDatabase:
         self._connection.close()
 
     def __len__(self) -> int:
-        return self._rows("SELECT count(*) FROM materials")[0][0]
+        # count(*) would be one step of SQLite's machine, which no clock interrupts
+        return self._rows("SELECT count(formula) FROM materials")[0][0]
 
     def __contains__(self, material_id: str) -> bool:
         return bool(self._rows("SELECT 1 FROM materials WHERE material_id = ?", [material_id]))
@@ -176,11 +194,13 @@ class LatentDatabase:
             mend = "Search by formula, or add it with the rule write_latent_database"
             raise InputError(self.path, f"holds no material {material_id!r}", mend)
         try:
-            return _from_row(rows[0])
-        except (ValueError, TypeError, KeyError) as error:
+            record = _from_row(rows[0])
+            check_record(record, f"row of {material_id!r}")
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
             raise InputError(
                 self.path, f"the row of {material_id!r} is damaged ({error})", "Write the database again"
             ) from error
+        return record
 
     def search(self, text: str, limit: int = 50) -> list[LatentEntry]:
         """Materials that a text means, the closest meaning first.
@@ -203,12 +223,36 @@ class LatentDatabase:
             query = f"SELECT {_ENTRY_COLUMNS} FROM materials WHERE {condition} ORDER BY formula, material_id LIMIT ?"
             # More than the limit: some may have been found by a closer meaning.
             for row in self._rows(query, [*values, limit + len(found)]):
+                if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in row):
+                    raise InputError(
+                        self.path, "holds names that are no texts, or too long", "Write the database again"
+                    )
                 found.setdefault(row[0], LatentEntry(*row))
         return list(found.values())[:limit]
 
     def _rows(self, query: str, values: list | None = None) -> list[tuple]:
         with self._readable_errors():
-            return self._connection.execute(query, values or []).fetchall()
+            self._deadline_s = time.monotonic() + self._time_limit_s
+            try:
+                return self._connection.execute(query, values or []).fetchall()
+            except sqlite3.OperationalError as error:
+                if not self._is_late():
+                    raise
+                problem = f"a query took longer than {self._time_limit_s:g} s and was stopped"
+                raise InputError(self.path, problem, "Check that it is whole, or write it again") from error
+            finally:
+                self._deadline_s = None
+
+    def _is_late(self) -> bool:
+        return self._deadline_s is not None and time.monotonic() > self._deadline_s
+
+    def _limit(self, writable: bool) -> None:
+        for limit, value in LIMITS.items():
+            self._connection.setlimit(limit, value)
+        self._connection.set_progress_handler(self._is_late, STEPS)
+        self._rows("PRAGMA trusted_schema = OFF")
+        self._rows("PRAGMA cell_size_check = ON")
+        self._rows(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
 
     def _create(self) -> None:
         with self._readable_errors(), self._connection:
@@ -223,10 +267,15 @@ class LatentDatabase:
     def _check_format(self) -> None:
         application, version = (self._rows(f"PRAGMA {name}")[0][0] for name in ("application_id", "user_version"))
         if application != APPLICATION_ID:
-            raise InputError(self.path, "is no latent database of rho2prop", "Give results/latents.sqlite of a run")
+            raise InputError(self.path, "is not a latent database of rho2prop", "Give results/latents.sqlite of a run")
         if version != VERSION:
             problem = f"has format version {version}, this program reads version {VERSION}"
             raise InputError(self.path, problem, "Use the version of rho2prop that wrote it, or write it again")
+        schema = _schema_of(self._rows(f"SELECT type, name, sql FROM sqlite_master LIMIT {2 * len(_own_schema())}"))
+        if schema != _own_schema():
+            other = sorted(str(name) for _, name, _ in schema ^ _own_schema())
+            problem = f"has other tables, columns, views or triggers than a latent database ({', '.join(other)[:200]})"
+            raise InputError(self.path, problem, "Give results/latents.sqlite of a run")
 
     @contextmanager
     def _readable_errors(self):
@@ -235,6 +284,20 @@ class LatentDatabase:
         except sqlite3.Error as error:
             mend = "Check that it is a latent database, that it is whole and that you may read it"
             raise InputError(self.path, f"cannot be used as a database ({error})", mend) from error
+
+
+def _schema_of(rows: list[tuple]) -> set[tuple]:
+    """What ``sqlite_master`` holds: type, name and statement of each part, white space of the statement folded."""
+    return {(kind, name, " ".join(sql.split()) if isinstance(sql, str) else sql) for kind, name, sql in rows}
+
+
+@cache
+def _own_schema() -> frozenset[tuple]:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(_SCHEMA)
+    schema = _schema_of(connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall())
+    connection.close()
+    return frozenset(schema)
 
 
 def _meanings(text: str) -> list[tuple[str, list]]:
@@ -291,15 +354,19 @@ def _to_row(record: LatentRecord) -> tuple:
 def _from_row(row: tuple) -> LatentRecord:
     material_id, formula, _, n_electrons, kind, engine, nx, ny, nz, lattice, numbers, frac_coords, grid, *rest = row
     autoencoder_sha256, channels, size, blob = rest
-    grid = json.loads(grid)
+    if not all(type(n) is int for n in (nx, ny, nz, channels, size)):
+        raise ValueError(f"sizes {nx}, {ny}, {nz}, {channels}, {size} are not whole numbers"[:200])
+    grid, numbers = json.loads(grid), json.loads(numbers)
+    if not all(type(number) is int for number in numbers):
+        raise ValueError("atomic numbers are not whole numbers")
     return LatentRecord(
         material_id=material_id,
         formula=formula,
         latent=np.frombuffer(blob, dtype="<f2").astype(np.float16).reshape(channels, size, size, size),
         lattice=np.array(json.loads(lattice), dtype=np.float64).reshape(3, 3),
-        numbers=np.array(json.loads(numbers), dtype=np.int64),
+        numbers=np.array(numbers, dtype=np.int64),
         frac_coords=np.array(json.loads(frac_coords), dtype=np.float64).reshape(-1, 3),
-        n_electrons=n_electrons,
+        n_electrons=float(n_electrons),
         shape=(nx, ny, nz),
         kind=kind,
         engine=engine,

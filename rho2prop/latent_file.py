@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from rho2prop.archive_check import check_archive
 from rho2prop.atomic import atomic
 from rho2prop.errors import InputError
-from rho2prop.latent_record import LatentRecord
-from rho2prop.models.autoencoder import LATENT_CHANNELS
+from rho2prop.latent_record import LatentRecord, check_record
 
+READ_ERRORS = (
+    OSError, EOFError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 MEND = "Encode the density again"
+MOST_BYTES = 64 << 20  # a latent of a cube of 512 points has 8 MB
 
 
 def write_latent(record: LatentRecord, path: Path | str) -> None:
@@ -30,12 +35,14 @@ def read_latent(path: Path | str) -> LatentRecord:
     if not path.is_file():
         raise InputError(path, "there is no such file of a latent", "Check the path")
     names = [field.name for field in fields(LatentRecord)]
+    if zipfile.is_zipfile(path):
+        check_archive(path, MOST_BYTES)
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
                 mend = "Give a file that `rho2prop encode` wrote, or a database with --id"
-                raise InputError(path, f"is no latent (it lacks {', '.join(missing)})", mend)
+                raise InputError(path, f"is not a latent (it lacks {', '.join(missing)})", mend)
             arrays = {name: archive[name] for name in names}
         record = LatentRecord(
             material_id=str(arrays["material_id"]),
@@ -53,24 +60,7 @@ def read_latent(path: Path | str) -> LatentRecord:
         )
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except READ_ERRORS as error:
         raise InputError(path, f"cannot be read as a latent ({type(error).__name__}: {error})", MEND) from error
-    _check(record, path)
+    check_record(record, path)
     return record
-
-
-def _check(record: LatentRecord, path: Path) -> None:
-    shape, n_atoms = record.latent.shape, record.numbers.size
-    sound = {
-        f"latent {shape}": len(shape) == 4 and shape[0] == LATENT_CHANNELS and len(set(shape[1:])) == 1,
-        f"lattice {record.lattice.shape}": record.lattice.shape == (3, 3),
-        f"frac_coords {record.frac_coords.shape}": record.frac_coords.shape == (n_atoms, 3) and n_atoms > 0,
-        f"shape {record.shape}": len(record.shape) == 3 and min(record.shape) > 0,
-        "values that are not finite": all(
-            np.isfinite(values).all() for values in (record.latent, record.lattice, record.frac_coords)
-        ),
-        f"n_electrons {record.n_electrons}": np.isfinite(record.n_electrons) and record.n_electrons > 0,
-    }
-    wrong = [what for what, is_sound in sound.items() if not is_sound]
-    if wrong:
-        raise InputError(path, f"holds {wrong[0]}, which no latent has", MEND)

@@ -1,6 +1,8 @@
 """A stored latent: everything that is needed to make a density of it again, except the decoder."""
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Composition, Element
@@ -8,6 +10,13 @@ from pymatgen.core import Composition, Element
 from rho2prop.density import Density
 from rho2prop.errors import InputError
 from rho2prop.models.autoencoder import LATENT_CHANNELS
+
+MOST_ATOMS = 100_000
+MOST_GRID_POINTS = 10**8  # decoding takes some 30 bytes for each
+CLOSEST_POINTS_ANG = 0.01
+SMALLEST_HEIGHT_ANG = 0.5  # of a cell between opposite faces: below, its images in the window would be countless
+LARGEST_EDGE_ANG = 1000.0
+LONGEST_TEXT = 1000  # characters of an id, formula or engine
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,45 @@ def make_record(
         grid={"kind": grid["kind"], "size": int(grid["size"]), "voxel_ang": float(grid["voxel_ang"])},
         autoencoder_sha256=autoencoder_sha256,
     )
+
+
+def check_record(record: LatentRecord, source: Path | str) -> None:
+    """Raise InputError unless a record that was read is one that ``make_record`` could have made.
+
+    Its sizes are bounded too: whatever a file claims, decoding takes a bounded time and amount of memory.
+    """
+    wrong = _what_is_wrong(record)
+    if wrong:
+        raise InputError(source, f"holds {wrong}, which no latent has", "Encode the density again")
+
+
+def _what_is_wrong(record: LatentRecord) -> str:
+    latent, lattice, numbers, n_atoms = record.latent, record.lattice, record.numbers, record.numbers.size
+    texts = (record.material_id, record.formula, record.kind, record.engine, record.autoencoder_sha256)
+    if any(not isinstance(text, str) or len(text) > LONGEST_TEXT for text in texts):
+        return f"a name that is no text of at most {LONGEST_TEXT} characters"
+    if latent.ndim != 4 or latent.shape[0] != LATENT_CHANNELS or len(set(latent.shape[1:])) != 1 or latent.size == 0:
+        return f"latent {latent.shape}"
+    if latent.dtype != np.float16 or not np.isfinite(latent).all():
+        return "values that are not finite float16"
+    if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
+        return f"lattice {lattice.shape}, or values that are not finite"
+    edges_ang = np.linalg.norm(lattice, axis=1)
+    areas_ang2 = np.linalg.norm(np.cross(lattice[[1, 2, 0]], lattice[[2, 0, 1]]), axis=1)
+    if edges_ang.max() > LARGEST_EDGE_ANG or record.volume_ang3 < SMALLEST_HEIGHT_ANG * areas_ang2.max():
+        return f"a cell of edges {edges_ang.tolist()} Å and {record.volume_ang3:.3g} Å³"
+    if numbers.ndim != 1 or not 0 < n_atoms <= MOST_ATOMS or numbers.min() < 1 or numbers.max() > 118:
+        return f"{n_atoms} atoms, or atomic numbers outside 1 to 118"
+    if record.frac_coords.shape != (n_atoms, 3) or not np.isfinite(record.frac_coords).all():
+        return f"frac_coords {record.frac_coords.shape}, or values that are not finite"
+    shape = record.shape
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_GRID_POINTS:
+        return f"shape {shape}"
+    if any(edge < (n - 1) * CLOSEST_POINTS_ANG for n, edge in zip(shape, edges_ang, strict=True)):
+        return f"shape {shape} for edges of {edges_ang.tolist()} Å"
+    if not np.isfinite(record.n_electrons) or record.n_electrons <= 0:
+        return f"n_electrons {record.n_electrons}"
+    return ""
 
 
 def _counts(numbers: np.ndarray) -> dict[str, int]:

@@ -163,8 +163,22 @@ def test_an_unknown_material_is_named(path):
     [
         ("UPDATE materials SET latent = x'0102' WHERE material_id = 'mp-1'", "row of 'mp-1' is damaged"),
         ("UPDATE materials SET lattice = '[[1, 2' WHERE material_id = 'mp-1'", "row of 'mp-1' is damaged"),
+        ("UPDATE materials SET latent = 7 WHERE material_id = 'mp-1'", "row of 'mp-1' is damaged"),
+        ("UPDATE materials SET numbers = '[99999999999999999999, 8]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET numbers = '[12.7, 8]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET numbers = '[12, 200]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        (f"UPDATE materials SET numbers = '{'[' * 90_000}' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET nx = 'many' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET nx = 100000, ny = 100000 WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET nx = 1000000 WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET lattice = '[[1e-4,0,0],[0,9,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET lattice = '[[9,0,0],[8.9,0.01,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET lattice = '[[NaN,0,0],[0,9,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET n_electrons = -1 WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET formula = x'00ff' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
+        ("UPDATE materials SET latent = zeroblob(100000000) WHERE material_id = 'mp-1'", "too big"),
         ("PRAGMA user_version = 9", "format version 9"),
-        ("PRAGMA application_id = 0", "no latent database of rho2prop"),
+        ("PRAGMA application_id = 0", "not a latent database of rho2prop"),
     ],
 )
 def test_damage_is_told(path, damage, message):
@@ -174,6 +188,49 @@ def test_damage_is_told(path, damage, message):
     connection.close()
     with pytest.raises(InputError, match=message), LatentDatabase(path) as database:
         database.get("mp-1")
+
+
+ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"ALTER TABLE materials RENAME TO x; CREATE VIEW materials AS {ENDLESS} SELECT x.* FROM x, t",
+        f"CREATE VIEW more AS {ENDLESS} SELECT n FROM t",
+        "CREATE TRIGGER t AFTER DELETE ON materials BEGIN DELETE FROM about; END",
+        "ALTER TABLE materials ADD COLUMN extra AS (hex(zeroblob(400000000)))",
+        "ALTER TABLE materials ADD COLUMN extra TEXT",
+        "CREATE TABLE other (x)",
+        "CREATE INDEX other ON materials (length(latent))",
+        "DROP INDEX by_formula",
+        "CREATE VIRTUAL TABLE other USING fts5(x)",
+    ],
+)
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_schema_that_is_not_ours_is_refused_before_anything_of_it_is_run(path, change, writable):
+    connection = sqlite3.connect(path)
+    connection.executescript(change)
+    connection.close()
+    with pytest.raises(InputError, match="other tables, columns, views or triggers"):
+        LatentDatabase(path, writable=writable)
+
+
+def test_a_query_without_end_is_stopped(path):
+    """Pages that lie cannot be made by SQL; any endless query stands for what they lead to."""
+    with LatentDatabase(path, time_limit_s=0.05) as database:
+        with pytest.raises(InputError, match=r"longer than 0\.05 s"):
+            database._rows(f"{ENDLESS} SELECT count(n) FROM t")
+        assert len(database) == 6  # and the database is as usable as before
+
+
+def test_names_that_a_stranger_made_endless_are_refused(path):
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE materials SET formula = printf('%.*c', 1000000, 'x') WHERE material_id = 'mp-3'")
+    connection.commit()
+    connection.close()
+    with LatentDatabase(path) as database, pytest.raises(InputError, match="too long"):
+        database.search("")
 
 
 def test_other_files_are_refused(tmp_path, path):
