@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rho2prop.app.answers import Answer, Decoded
 from rho2prop.app.unpacking import unpack
-from rho2prop.app.view import make_view
+from rho2prop.app.view import DensityView, make_view
 from rho2prop.bundle_reading import Bundle
 from rho2prop.chgcar import chgcar_bytes, write_chgcar
 from rho2prop.decoding import decode_with_factor
@@ -17,6 +17,7 @@ from rho2prop.prediction_input import is_structure, read_input
 from rho2prop.prediction_output import as_csv
 
 Progress = Callable[[str], None]
+MOST_ATOMS = 2000  # that a browser still draws
 
 
 def predict_file(
@@ -50,7 +51,7 @@ def predict_file(
         if unpacked != path:
             unpacked.unlink(missing_ok=True)
     progress("Preparing the drawing")
-    view = make_view(density)
+    view = _view(density, name)
     refusal = "" if allow_other_engine else _refusal(bundle, density, name)
     if refusal:
         return Answer(name, _formula(density), view, [], "", "", False, [], refusal)
@@ -67,6 +68,13 @@ def predict_file(
         warnings=prediction.warnings,
         refusal="",
     )
+
+
+def _view(density: Density, name: str) -> DensityView:
+    if density.numbers.size > MOST_ATOMS:
+        problem = f"has {density.numbers.size:,} atoms, the app takes up to {MOST_ATOMS:,}"
+        raise InputError(name, problem, "Use `rho2prop predict` or `rho2prop decode` on the command line")
+    return make_view(density)
 
 
 def _refusal(bundle: Bundle, density: Density, name: str) -> str:
@@ -95,7 +103,7 @@ def decode_latent(bundle: Bundle, progress: Progress, database: Path, material_i
         f"{chgcar_mb:,.2f} MB): the details of the original are smoothed. To hold {record.n_electrons:g} electrons the "
         f"values were multiplied by {factor:.4f}."
     )
-    return Decoded(material_id, record.formula, make_view(density), remark)
+    return Decoded(material_id, record.formula, _view(density, material_id), remark)
 
 
 def save_chgcar(bundle: Bundle, progress: Progress, database: Path, material_id: str, target: Path) -> Path:

@@ -1,8 +1,10 @@
 """Page 2: the latent database → decoded density, slices, CHGCAR."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
@@ -10,14 +12,16 @@ from nicegui.events import GenericEventArguments
 from rho2prop.app.answers import Decoded
 from rho2prop.app.context import Context
 from rho2prop.app.density_panel import DensityPanel
-from rho2prop.app.layout import ProgressLine, frame, message
+from rho2prop.app.layout import ProgressLine, failure_text, frame, message
+from rho2prop.app.plain_text import printable
+from rho2prop.app.sessions import Work
 from rho2prop.app.settings import safe_name
-from rho2prop.errors import InputError
 
 if TYPE_CHECKING:
     from rho2prop.latent_database import LatentEntry
 
 MOST_SHOWN = 50
+LOOK_UP_S = 5.0  # that one query may take
 COLUMNS = [
     {"name": "id", "label": "material", "field": "id", "align": "left"},
     {"name": "formula", "label": "formula", "field": "formula", "align": "left"},
@@ -31,6 +35,7 @@ class LatentsPage:
     def __init__(self, context: Context):
         self._context = context
         self._session = context.open_session()
+        self._busy_with = ("", "")  # the material that is worked on, and what is done
         with frame("/latents"):
             ui.label("Densities out of the latent database").classes("text-2xl")
             with ui.row().classes("w-full items-center no-wrap"):
@@ -48,15 +53,15 @@ class LatentsPage:
         text = self._text.value or ""
         try:
             entries, n_all = await asyncio.to_thread(_look_up, self._context.settings.database, text)
-        except InputError as error:
+        except Exception as error:
             self._found.clear()
             with self._found:
-                message("error", str(error))
+                message("error", failure_text(error, self._context))
             return
         self._found.clear()
         with self._found:
             n_found = f"{len(entries)}" if len(entries) <= MOST_SHOWN else f"more than {MOST_SHOWN}"
-            what = f"{n_found} found for “{text.strip()}”" if text.strip() else f"{n_all} in the database"
+            what = f"{n_found} found for “{printable(text.strip())}”" if text.strip() else f"{n_all} in the database"
             more = f" (the first {MOST_SHOWN} are listed)" if len(entries) > MOST_SHOWN else ""
             ui.label(f"{what}{more}. Click on one to see it.").classes("text-sm").props("data-testid=found")
             rows = [
@@ -69,57 +74,62 @@ class LatentsPage:
 
     def _row_clicked(self, event: GenericEventArguments) -> None:
         _, row = event.args  # the pointer event, the row
-        self._session.start(self._decode(str(row["id"])))
+        self._begin(self._decode, str(row["id"]))
 
-    async def _decode(self, material_id: str) -> None:
-        arguments = {"database": self._context.settings.database, "material_id": material_id}
+    def _begin(self, job: Callable[[Work, str], Awaitable[bool]], material_id: str) -> None:
+        """Do a job instead of what still runs; a second click on the same changes nothing."""
+        wanted = (material_id, job.__name__)
+        if self._busy_with != wanted:
+            self._busy_with = wanted
+            self._session.begin().start(job, material_id)
+
+    async def _decode(self, work: Work, material_id: str) -> bool:
         self._output.clear()
-        self._session.clear()
+        decoded = await self._run("decode_latent", material_id)
+        if decoded is not None:
+            with self._output:
+                self._show(decoded)
+        return False
+
+    async def _run(self, job: str, material_id: str, **more) -> Any:
+        """What a worker's job gives back; None if it failed, which the page says then."""
+        arguments = {"database": self._context.settings.database, "material_id": material_id} | more
         self._progress.show("Starting")
+        answer = None
         try:
-            decoded = await self._context.pool.run("decode_latent", arguments, self._progress.show)
-        except InputError as error:
-            self._complain(str(error))
-            return
+            answer = await self._context.pool.run(job, arguments, self._progress.show)
+        except Exception as error:
+            with self._output:
+                message("error", failure_text(error, self._context))
+        self._busy_with = ("", "")
         self._progress.hide()
-        with self._output:
-            self._show(decoded)
+        return answer
 
     def _show(self, decoded: Decoded) -> None:
-        ui.label(f"{decoded.formula}: {decoded.material_id}").classes("text-xl").props("data-testid=title")
+        ui.label(printable(f"{decoded.formula}: {decoded.material_id}")).classes("text-xl").props("data-testid=title")
         message("note", decoded.remark)
-        ui.button("Save CHGCAR", on_click=lambda: self._session.start(self._save(decoded.material_id))).props(
+        ui.button("Save CHGCAR", on_click=lambda: self._begin(self._save, decoded.material_id)).props(
             "no-caps outline data-testid=save"
         )
         DensityPanel(decoded.view)
 
-    async def _save(self, material_id: str) -> None:
-        self._session.clear()
-        target = self._session.folder / f"CHGCAR_{safe_name(material_id)}"
-        arguments = {"database": self._context.settings.database, "material_id": material_id, "target": target}
-        self._progress.show("Starting")
-        try:
-            await self._context.pool.run("save_chgcar", arguments, self._progress.show)
-        except InputError as error:
-            self._complain(str(error))
-            return
-        self._progress.hide()
+    async def _save(self, work: Work, material_id: str) -> bool:
+        """Write a CHGCAR and have the browser fetch it; the file stays until the page turns to other work."""
+        target = work.folder / f"CHGCAR_{safe_name(material_id)}"
+        if await self._run("save_chgcar", material_id, target=target) is None:
+            return False
         with self._output:
-            ui.download.from_url(f"/files/{self._session.token}/{target.name}", target.name)
+            ui.download.from_url(f"/files/{self._session.token}/{quote(target.name)}", target.name)
+        return True
 
     def _stop(self) -> None:
-        self._session.cancel()
-        self._session.clear()
+        self._session.begin()
+        self._busy_with = ("", "")
         self._progress.hide()
-
-    def _complain(self, text: str) -> None:
-        self._progress.hide()
-        with self._output:
-            message("error", text)
 
 
 def _look_up(path: Path, text: str) -> tuple[list["LatentEntry"], int]:
     from rho2prop.latent_database import LatentDatabase  # loads much that the other pages do not need
 
-    with LatentDatabase(path) as database:
+    with LatentDatabase(path, time_limit_s=LOOK_UP_S) as database:
         return database.search(text, MOST_SHOWN + 1), len(database)

@@ -1,9 +1,16 @@
 """What all pages share: head, navigation, messages, the line that shows progress."""
 
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from nicegui import ui
+
+from rho2prop.app.context import Context
+from rho2prop.app.plain_text import for_page, printable
+from rho2prop.errors import InputError
 
 PAGES = {"/": "Predict", "/latents": "Latent database", "/report": "Report"}
 COLOURS = {"error": "bg-red-50 text-red-900", "warning": "bg-amber-50 text-amber-900", "note": "bg-sky-50 text-sky-900"}
@@ -25,7 +32,17 @@ def frame(path: str) -> Iterator[None]:
 def message(kind: str, text: str) -> None:
     """A coloured box with one text; ``kind`` is error, warning or note."""
     with ui.element("div").classes(f"w-full rounded p-3 {COLOURS[kind]}").props(f"data-testid={kind}"):
-        ui.label(text).classes("whitespace-pre-line break-words")
+        ui.label(printable(text, kept="\n")).classes("whitespace-pre-line break-words")
+
+
+def failure_text(error: Exception, context: Context) -> str:
+    """What a visitor reads when something failed; what nobody foresaw goes to the terminal, not to the page."""
+    if not isinstance(error, InputError):
+        traceback.print_exception(error, file=sys.stderr)
+        return "The app failed at this. What happened stands in the terminal that it runs in."
+    settings = context.settings
+    folders = [settings.bundle, settings.database.parent, settings.report.parent, context.sessions.home, Path.home()]
+    return for_page(str(error), *folders)
 
 
 class ProgressLine:

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from rho2prop.app.leftovers import private_folder
+from rho2prop.app.plain_text import printable_stderr
 from rho2prop.app.settings import Settings, check_settings
-from rho2prop.atomic import temporary_folder
 from rho2prop.errors import InputError
 
 N_WORKERS = 2
@@ -44,7 +45,7 @@ def run(
     max_upload_mb
         Largest upload, 10⁶ bytes; four times as much after decompression.
     allowed_hosts
-        Host names beside localhost that the app answers to, for a proxy.
+        Host names beside localhost that the app answers to, for a proxy; with ``:port`` if that is not the usual one.
 
     Raises
     ------
@@ -53,18 +54,18 @@ def run(
     """
     settings = check_settings(bundle, database, report, host, port, base_path, root, max_upload_mb, allowed_hosts)
     listener = _listen(settings)
-    with temporary_folder() as storage:
+    # uvicorn raises the signal that ended it once more: without a handler the process would end on the spot, and its
+    # files and workers would stay
+    signal.signal(signal.SIGINT, _end)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
+    with printable_stderr(), private_folder() as home:
         # NiceGUI looks for its storage when it is imported: by default in the working directory
-        os.environ["NICEGUI_STORAGE_PATH"] = str(storage)
+        os.environ["NICEGUI_STORAGE_PATH"] = str(home / "storage")
         from rho2prop.app.server import serve
 
         address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}{settings.base_path}/"
-        # uvicorn raises the signal that ended it once more: without a handler the process would end on the spot,
-        # and its files and workers would stay
-        signal.signal(signal.SIGINT, _end)
-        signal.signal(signal.SIGTERM, _end)
-        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
-        serve(settings, listener, lambda: print(f"rho2prop app: {address}", flush=True))
+        serve(settings, home, listener, lambda: print(f"rho2prop app: {address}", flush=True))
 
 
 def _end(number: int, _frame: object) -> None:

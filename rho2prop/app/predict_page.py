@@ -8,8 +8,10 @@ from nicegui import ui
 from rho2prop.app.answers import Answer
 from rho2prop.app.context import Context
 from rho2prop.app.density_panel import DensityPanel
-from rho2prop.app.layout import ProgressLine, frame, message
-from rho2prop.app.settings import in_mb, path_below
+from rho2prop.app.layout import ProgressLine, failure_text, frame, message
+from rho2prop.app.plain_text import printable
+from rho2prop.app.sessions import Work
+from rho2prop.app.settings import in_mb, path_below, safe_name
 from rho2prop.description import blocks_text
 from rho2prop.errors import InputError
 from rho2prop.targets import TARGETS
@@ -33,7 +35,9 @@ class PredictPage:
         self._session = context.open_session()
         self._session.on_start, self._session.on_file = self._start_upload, self._received
         self._session.on_problem = self._complain
-        self._waiting: Path | None = None  # a refused file, kept until the user decides
+        self._busy_with: Path | None = None  # the file that is being predicted
+        self._replaced = ""  # name of a file that was not finished because another took its place
+        self._refused: Path | None = None  # kept until the user decides
         with frame("/"):
             self._build_inputs()
             self._progress = ProgressLine(self._stop)
@@ -64,13 +68,19 @@ class PredictPage:
                 if settings.root is None:
                     self._path.disable()
                 else:
-                    ui.label(f"below {_with_tilde(settings.root)}").classes("text-sm text-gray-600")
+                    where = f"in the folder “{printable(settings.root.name or '/')}”, that of --root"
+                    ui.label(where).classes("text-sm text-gray-600").props("data-testid=root")
                 self._insist = ui.checkbox(INSIST, on_change=self._insisted).props("data-testid=insist")
 
     def _start_upload(self) -> None:
-        self._complained = False
+        self._complained, self._refused = False, None
+        self._note_replaced()
         self._output.clear()
         self._progress.show("Uploading")
+
+    def _note_replaced(self) -> None:
+        if self._busy_with is not None:
+            self._replaced, self._busy_with = self._busy_with.name, None
 
     def _failed_upload(self) -> None:
         self._uploader.run_method("reset")
@@ -83,27 +93,28 @@ class PredictPage:
 
     def _take_path(self) -> None:
         settings = self._context.settings
-        self._output.clear()
         try:
             path = path_below(settings.root, self._path.value or "", settings.max_upload_bytes)
         except InputError as error:
+            self._stop()
             self._complain(str(error))
             return
-        self._session.cancel()
-        self._session.clear()
-        self._received(path)
+        if path == self._busy_with:  # a double click
+            return
+        self._note_replaced()
+        self._received(self._session.begin(), path)
 
-    def _received(self, path: Path) -> None:
-        self._waiting = None
-        self._session.start(self._predict(path))
+    def _received(self, work: Work, path: Path) -> None:
+        self._busy_with, self._refused = path, None
+        work.start(self._predict, path)
 
     def _insisted(self) -> None:
-        if self._insist.value and self._waiting is not None:
-            self._received(self._waiting)
+        if self._insist.value and self._refused is not None:
+            self._received(self._session.work, self._refused)
 
     def _stop(self) -> None:
-        self._session.cancel()
-        self._session.clear()
+        self._session.begin()
+        self._busy_with, self._refused, self._replaced = None, None, ""
         self._uploader.run_method("abort")
         self._uploader.run_method("reset")
         self._progress.hide()
@@ -115,32 +126,32 @@ class PredictPage:
         with self._output:
             message("error", text)
 
-    async def _predict(self, path: Path) -> None:
-        """Have a worker read the file and predict; show what comes back; keep a refused file until the user decides."""
+    async def _predict(self, work: Work, path: Path) -> bool:
+        """Have a worker predict and show what comes back; true if the file is refused and the user may insist."""
         arguments = {
             "path": path,
-            "folder": self._session.folder,
+            "folder": work.folder,
             "max_bytes": self._context.settings.max_unpacked_bytes,
             "allow_other_engine": bool(self._insist.value),
         }
         self._output.clear()
         self._progress.show("Starting")
-        kept = False
         try:
             answer = await self._context.pool.run("predict_file", arguments, self._progress.show)
-            kept = bool(answer.refusal)
-            self._waiting = path if kept else None
+            self._busy_with, self._refused = None, path if answer.refusal else None
             self._progress.hide()
             with self._output:
                 self._show(answer)
-        except InputError as error:
-            self._complain(str(error))
-        finally:
-            if not kept:
-                self._session.clear()
+        except Exception as error:
+            self._busy_with, self._refused = None, None
+            self._complain(failure_text(error, self._context))
+        return self._refused is not None
 
     def _show(self, answer: Answer) -> None:
-        ui.label(f"{answer.formula}: {answer.name}").classes("text-xl").props("data-testid=title")
+        if self._replaced:
+            message("note", f"{self._replaced} was not finished: {answer.name} took its place.")
+            self._replaced = ""
+        ui.label(f"{answer.formula}: {printable(answer.name)}").classes("text-xl").props("data-testid=title")
         if answer.refusal:
             message("warning", f"{answer.refusal} Tick “{INSIST}” to see predictions all the same.")
         for warning in answer.warnings:
@@ -157,7 +168,7 @@ class PredictPage:
         columns = [column | ({"label": coverage} if column["name"] == "interval" else {}) for column in COLUMNS]
         table = ui.table(columns=columns, rows=[_table_row(row, n) for n, row in enumerate(rows)], row_key="key")
         table.classes("w-full").props("dense flat bordered data-testid=predictions")
-        name = f"{answer.name.split('.')[0]}-predictions.csv"
+        name = f"{safe_name(answer.name).split('.')[0]}-predictions.csv"
         ui.button(
             "Download CSV", on_click=lambda: ui.download.content(answer.csv, name, "text/csv; charset=utf-8")
         ).props("no-caps outline data-testid=csv")
@@ -181,8 +192,3 @@ def _table_row(row: dict, key: int) -> dict:
 
 def _end(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else ("−∞" if value < 0 else "∞")
-
-
-def _with_tilde(path: Path) -> str:
-    """A path as a shell shows it: the home folder as ~."""
-    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)

@@ -5,19 +5,13 @@ from nicegui import ui
 from rho2prop.app.context import Context
 from rho2prop.app.layout import frame, message
 
-# The report is one file without scripts; nothing it holds may run or be fetched.
-REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'; "
-    "sandbox allow-popups"
-)
-
 
 def report_page(context: Context) -> None:
     """The report in a frame, and a link to it alone."""
     path = context.settings.report
     with frame("/report"):
         if not path.is_file():
-            message("error", f"{path}: there is no report. Finish a run, or name its report.html with --report.")
+            message("error", f"{path.name}: there is no report. Finish a run, or name its report.html with --report.")
             return
         ui.link("Open the report alone", "/report.html", new_tab=True).classes("text-sm")
         ui.element("iframe").props(

@@ -1,25 +1,27 @@
-"""The web server: pages, uploads, downloads, start and end."""
+"""The web server: pages, start and end."""
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi import FastAPI
 from nicegui import ui
 
+from rho2prop.app.connections import BoundedProtocol
 from rho2prop.app.context import Context
 from rho2prop.app.guard import Guard
 from rho2prop.app.latents_page import LatentsPage
 from rho2prop.app.main import N_WORKERS, QUEUE_LENGTH, SHUTDOWN_S, TIME_LIMIT_S
 from rho2prop.app.predict_page import PredictPage
-from rho2prop.app.report_page import REPORT_POLICY, report_page
+from rho2prop.app.report_page import report_page
 from rho2prop.app.sessions import Sessions
 from rho2prop.app.settings import Settings
+from rho2prop.app.transfers import add_transfers
 from rho2prop.app.workers import WorkerPool
-from rho2prop.errors import InputError
 
 TITLE = "rho2prop"
+MOST_MESSAGE_BYTES = 1_000_000  # that a browser sends through its web socket
 RECONNECT_S = 30.0  # a page keeps its work when the tunnel hangs or the browser draws for as long
 
 
@@ -35,9 +37,10 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
 
-def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until a signal ends it; nothing is left of workers and files then."""
-    context = Context(settings, WorkerPool(settings.bundle, N_WORKERS, QUEUE_LENGTH, TIME_LIMIT_S), Sessions(settings))
+def serve(settings: Settings, home: Path, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until a signal ends it, with all files below ``home``; no worker is left then."""
+    pool = WorkerPool(settings.bundle, N_WORKERS, QUEUE_LENGTH, TIME_LIMIT_S)
+    context = Context(settings, pool, Sessions(settings, home))
     try:
         context.pool.start()
         app = _make_app(context)
@@ -47,52 +50,19 @@ def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[], No
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
+            http=BoundedProtocol,
+            ws_max_size=MOST_MESSAGE_BYTES,
         )
         _Server(config, on_ready).run(sockets=[listener])
     finally:
         context.pool.stop()
-        context.sessions.stop()
 
 
 def _make_app(context: Context) -> FastAPI:
     base = context.settings.base_path
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
-    @app.post(f"{base}/upload/{{token}}")
-    async def upload(token: str, request: Request) -> Response:
-        session = context.sessions.get(token)
-        if session is None:
-            return PlainTextResponse("This page is closed: load it again.", status_code=404)
-        try:
-            path = await context.sessions.receive(session, request)
-        except InputError as error:
-            session.on_problem(str(error))
-            return PlainTextResponse(str(error), status_code=413)
-        if path is not None:
-            session.on_file(path)
-        return Response(status_code=204)
-
-    @app.post(f"{base}/close/{{token}}")
-    async def close(token: str) -> Response:
-        session = context.sessions.get(token)
-        if session is not None:
-            context.sessions.close(session)
-        return Response(status_code=204)
-
-    @app.get(f"{base}/files/{{token}}/{{name}}")
-    async def download(token: str, name: str) -> Response:
-        session = context.sessions.get(token)
-        path = session.file(name) if session is not None else None
-        if path is None:
-            return PlainTextResponse("This file is gone: save it again.", status_code=404)
-        return FileResponse(path, filename=name, media_type="application/octet-stream")
-
-    @app.get(f"{base}/report.html")
-    async def report() -> Response:
-        if not context.settings.report.is_file():
-            return PlainTextResponse("There is no report.", status_code=404)
-        headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-cache"}
-        return FileResponse(context.settings.report, media_type="text/html", headers=headers)
+    add_transfers(app, context.sessions, context.settings.report, base)
 
     @ui.page("/")
     def predict() -> None:

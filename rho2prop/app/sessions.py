@@ -1,23 +1,74 @@
-"""One visitor's tab: a private folder that exists only while it is needed, and the job that runs for it."""
+"""One visitor's tab: private folders that exist only while they are needed, and the job that runs for it."""
 
 import asyncio
-import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import psutil
 from starlette.requests import ClientDisconnect, Request
 
 from rho2prop.app.settings import Settings, in_mb, safe_name
 from rho2prop.errors import InputError
 
-PREFIX = "rho2prop-app-"
 BUFFER_BYTES = 4 << 20
 MOST_UPLOADS = 8  # at the same time
 SPARE_BYTES = 200_000_000  # of the disk that an upload leaves free
+
+
+class Work:
+    """One file of a page and what is done with it: a folder of its own and at most one job.
+
+    It ends as a whole, so that the next work of the same page meets nothing of it.
+    """
+
+    def __init__(self, home: Path):
+        self._home = home
+        self._folder: Path | None = None
+        self._task: asyncio.Task | None = None
+        self.has_ended = False
+
+    @property
+    def folder(self) -> Path:
+        """Private folder, made when first asked for."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(dir=self._home))
+        return self._folder
+
+    def file(self, name: str) -> Path | None:
+        """A file of this work by its bare name, if it is there."""
+        if self._folder is None or name != safe_name(name):
+            return None
+        path = self._folder / name
+        return path if path.is_file() else None
+
+    def start(self, job: Callable[..., Awaitable[bool]], *arguments) -> None:
+        """Run ``job(work, *arguments)`` in the background; unless it returns true, the files go with its end."""
+        self._task = asyncio.create_task(self._run(job, arguments))
+
+    async def _run(self, job: Callable[..., Awaitable[bool]], arguments: tuple) -> None:
+        keeps_files = False
+        try:
+            keeps_files = await job(self, *arguments)
+        finally:
+            if not keeps_files:
+                self.clear()
+
+    def end(self) -> None:
+        """Stop the job and remove the files."""
+        self.has_ended = True
+        if self._task is None or self._task.done():
+            self.clear()
+        else:
+            self._task.add_done_callback(lambda _: self.clear())  # the worker is gone by then and writes no more
+            self._task.cancel()
+
+    def clear(self) -> None:
+        """Remove the files."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
 
 class Session:
@@ -28,57 +79,38 @@ class Session:
     token
         Secret name of the session in the addresses of its uploads and downloads.
     on_start, on_file, on_problem
-        What the page does when an upload begins, with the uploaded file, and with a message why there is none.
+        What the page does when an upload begins, with the uploaded file and its work, and with a message why there
+        is none.
     """
 
     def __init__(self, home: Path):
         self.token = secrets.token_urlsafe(24)
         self.on_start: Callable[[], None] = lambda: None
-        self.on_file: Callable[[Path], None] = lambda path: None
+        self.on_file: Callable[[Work, Path], None] = lambda work, path: None
         self.on_problem: Callable[[str], None] = lambda text: None
         self._home = home
-        self._folder: Path | None = None
-        self._task: asyncio.Task | None = None
+        self.work = Work(home)
 
-    @property
-    def folder(self) -> Path:
-        """Private folder, made when first asked for."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(dir=self._home))
-        return self._folder
-
-    def file(self, name: str) -> Path | None:
-        """A file of this page by its bare name, if it is there."""
-        if self._folder is None or name != safe_name(name):
-            return None
-        path = self._folder / name
-        return path if path.is_file() else None
-
-    def start(self, work: Coroutine) -> None:
-        """Run the page's work in the background, instead of what still runs."""
-        self.cancel()
-        self._task = asyncio.create_task(work)
-
-    def cancel(self) -> None:
-        """Stop what runs for this page."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-        self._task = None
-
-    def clear(self) -> None:
-        """Remove every file of this page."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+    def begin(self) -> Work:
+        """New work for this page; what still runs is stopped, its files are removed."""
+        self.work.end()
+        self.work = Work(self._home)
+        return self.work
 
 
 class Sessions:
-    """All open pages and the one folder that holds their files."""
+    """All open pages and the one folder that holds their files.
 
-    def __init__(self, settings: Settings):
-        self._settings = settings
-        remove_leftovers()
-        self.home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))  # mode 700
+    Parameters
+    ----------
+    settings
+        Of the app.
+    home
+        Private folder.
+    """
+
+    def __init__(self, settings: Settings, home: Path):
+        self._settings, self.home = settings, home
         self._open: dict[str, Session] = {}
         self._n_uploads = 0
 
@@ -95,52 +127,59 @@ class Sessions:
     def close(self, session: Session) -> None:
         """Stop and remove all that belongs to a page that was closed."""
         self._open.pop(session.token, None)
-        task = session._task
-        session.cancel()
-        if task is None or task.done():
-            session.clear()
-        else:
-            task.add_done_callback(lambda _: session.clear())  # the worker is gone by then and writes no more
+        session.work.end()
 
-    def stop(self) -> None:
-        """Remove every file of every page."""
-        shutil.rmtree(self.home, ignore_errors=True)
+    async def receive(self, session: Session, request: Request) -> bool:
+        """Stream the body of a request to a file of new work of the session and pass that to the page.
 
-    async def receive(self, session: Session, request: Request) -> Path | None:
-        """Stream the body of a request to a file of the session; None if the browser went away.
+        Returns
+        -------
+        bool
+            False if the body broke off, or the page was closed or turned to other work before it was whole.
 
         Raises
         ------
         InputError
             If it is too large or there is no room for it. Nothing is left then.
         """
-        session.cancel()
-        session.clear()
+        work = session.begin()
         session.on_start()
         name = safe_name(request.query_params.get("name", ""))
         limit = self._settings.max_upload_bytes
-        if int(request.headers.get("content-length", "0")) > limit:
+        stated = request.headers.get("content-length", "0")
+        if not stated.isdigit() or int(stated[:20]) > limit:
             raise _too_large(name, limit)
         if self._n_uploads >= MOST_UPLOADS:
             raise InputError("app", f"{MOST_UPLOADS} files are being uploaded already", "Try again in a minute")
-        path = session.folder / name
         self._n_uploads += 1
         try:
-            await self._stream(request, path, limit)
+            path = work.folder / name
+            await self._stream(request, path, limit, work)
         except ClientDisconnect:
-            session.clear()
-            return None
+            work.end()
+            return False
+        except OSError as error:
+            work.end()
+            if session.work is not work:  # its folder went while it came
+                return False
+            raise InputError(name, f"cannot be stored ({error.strerror})", "Try again, or tell who runs it") from error
         except BaseException:
-            session.clear()
+            work.end()
             raise
         finally:
             self._n_uploads -= 1
-        return path
+        if work.has_ended:
+            work.clear()
+            return False
+        session.on_file(work, path)
+        return True
 
-    async def _stream(self, request: Request, path: Path, limit: int) -> None:
+    async def _stream(self, request: Request, path: Path, limit: int, work: Work) -> None:
         received, buffer = 0, bytearray()
         with open(path, "xb") as file:
             async for chunk in request.stream():
+                if work.has_ended:
+                    return
                 received += len(chunk)
                 if received > limit:
                     raise _too_large(path.name, limit)
@@ -158,11 +197,3 @@ class Sessions:
 
 def _too_large(name: str, limit: int) -> InputError:
     return InputError(name, f"is larger than {in_mb(limit)}", "Compress it (.xz, .gz), or raise --max-upload-mb")
-
-
-def remove_leftovers() -> None:
-    """Remove the folders of this user's apps that were killed before they could."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        pid = folder.name.removeprefix(PREFIX).split("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)) and folder.stat().st_uid == os.getuid():
-            shutil.rmtree(folder, ignore_errors=True)

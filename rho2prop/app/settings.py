@@ -1,17 +1,22 @@
 """What the app was started with, checked before anything is served."""
 
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rho2prop.app.plain_text import printable
 from rho2prop.bundle_check import read_manifest
 from rho2prop.errors import InputError
 
 MB = 1_000_000
 UNPACKED_PER_UPLOAD = 4  # a CHGCAR shrinks to about a third; what grows more than this is refused
 BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
-LONGEST_NAME = 100
+LONGEST_NAME_BYTES = 100
+LONGEST_SHOWN = 200  # characters of a path that a visitor typed
+ALLOWED_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Settings:
     max_upload_bytes, max_unpacked_bytes
         Most bytes of a file as it comes, and after decompression.
     allowed_hosts
-        Host names beside the loopback ones under which the app answers.
+        Host names beside the loopback ones under which the app answers; with ``:port`` where a proxy listens on
+        another port than that of its scheme.
     """
 
     bundle: Path
@@ -61,15 +67,19 @@ def check_settings(
     read_manifest(Path(bundle))  # a bundle that cannot be used is said now, not to the first visitor
     base = "/" + base_path.strip("/") if base_path.strip("/") else ""
     if not BASE_PATH.fullmatch(base):
-        raise InputError("base path", f"{base_path!r} is no path of plain names", "Give for example /rho2prop")
+        raise InputError("base path", f"{base_path!r} is not a path of plain names", "Give for example /rho2prop")
     if not 0 <= port <= 65535:
-        raise InputError("port", f"{port} is no port", "Give a number up to 65535; 0 takes a free one")
+        raise InputError("port", f"{port} is not a port", "Give a number up to 65535; 0 takes a free one")
     if max_upload_mb <= 0:
         raise InputError("upload limit", f"is {max_upload_mb} MB", "Give a positive number")
     resolved = None if root is None else Path(root).resolve()
     if resolved is not None and not resolved.is_dir():
-        raise InputError(root, "is no folder", "Give the folder whose files may be named in the app")
+        raise InputError(root, "is not a folder", "Give the folder whose files may be named in the app")
     limit = int(max_upload_mb * MB)
+    for name in allowed_hosts:
+        if not ALLOWED_HOST.fullmatch(name):
+            problem = f"{name!r} is not a host name"
+            raise InputError("allowed host", problem, "Give for example tools.example.org or tools.example.org:8443")
     return Settings(
         bundle=Path(bundle).resolve(),
         database=Path(database).resolve(),
@@ -85,10 +95,18 @@ def check_settings(
 
 
 def safe_name(name: str) -> str:
-    """A file name of harmless characters from whatever a browser sends; never a path, never empty or hidden."""
-    last = re.split(r"[/\\]", name)[-1]
-    kept = re.sub(r"[^A-Za-z0-9._+-]+", "_", last).lstrip("._-")
-    return kept[-LONGEST_NAME:].lstrip("._-") or "unnamed"
+    """A file name of harmless characters from whatever a browser sends; never a path, never empty or hidden.
+
+    Letters and digits of every script stay, and so does what follows the first dot: the endings decide the format.
+    """
+    last = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
+    encoding = sys.getfilesystemencoding()
+    kept = re.sub(r"[^\w.+-]+", "_", last.encode(encoding, "replace").decode(encoding))
+    stem, _, endings = kept.partition(".")
+    stem, endings = stem.lstrip("_-"), endings.strip(".")
+    kept = (stem or "unnamed") + (f".{endings}" if endings else "")
+    # the end is kept; a character that the cut halves goes
+    return kept.encode(encoding)[-LONGEST_NAME_BYTES:].decode(encoding, "ignore").lstrip("._-") or "unnamed"
 
 
 def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
@@ -110,17 +128,20 @@ def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
     """
     if root is None:
         raise InputError("path", "the app was started without a folder to read from", "Start it with --root FOLDER")
-    missing = InputError(text, f"is no file below {root}", "Name a density file there, or drop it on the page")
-    if not text.strip() or "\0" in text:
+    shown = printable(text.strip())[:LONGEST_SHOWN]
+    hint = "Name a density file in the folder of --root, or drop it on the page"
+    missing = InputError(shown or "path", "is not a file that the app may read", hint)
+    if not text.strip():
         raise missing
     try:
         path = (root / text.strip()).resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        n_bytes = path.stat().st_size
+    except (OSError, ValueError, RuntimeError) as error:  # a zero in the name; links in a circle
         raise missing from error
     if not path.is_relative_to(root) or not path.is_file():
         raise missing
-    if path.stat().st_size > max_bytes:
-        raise InputError(text, f"has {in_mb(path.stat().st_size)}", f"The app reads up to {in_mb(max_bytes)}")
+    if n_bytes > max_bytes:
+        raise InputError(shown, f"has {in_mb(n_bytes)}", f"The app reads up to {in_mb(max_bytes)}")
     return path
 
 

@@ -1,5 +1,6 @@
 """What a page keeps of a density to draw it: atoms and a small copy of the grid."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,10 @@ def make_view(density: Density) -> DensityView:
     """Reduce a density to what is drawn."""
     native = density.values.shape
     shrink = min(1.0, (MOST_POINTS / np.prod(native)) ** (1 / 3))
-    shape = tuple(min(n, max(FEWEST_ALONG, int(n * shrink))) for n in native)
+    shape = [min(n, max(FEWEST_ALONG, int(n * shrink))) for n in native]
+    longest = int(np.argmax(shape))  # of a needle, FEWEST_ALONG across leaves too many along
+    shape[longest] = min(shape[longest], max(FEWEST_ALONG, MOST_POINTS * shape[longest] // math.prod(shape)))
+    shape = tuple(shape)
     values = density.values
     if shape != native:
         axes = [np.arange(m) * (n / m) for m, n in zip(shape, native, strict=True)]

@@ -3,39 +3,49 @@
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from multiprocessing import get_context
+from multiprocessing import connection as pipes
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from rho2prop.app.memory import MEMORY_SHARE, limit_memory, memory_bytes
+from rho2prop.app.plain_text import for_page, printable_stderr
 from rho2prop.errors import InputError
 from rho2prop.processes import available_cores
 
 SPAWN = get_context("spawn")  # a fork would copy the server's threads and sockets
-MEMORY_SHARE = 0.6  # of the machine's memory that one worker may take
 
 
 class Worker:
-    """One process, started when it is first needed and again after it was stopped."""
+    """One process that does one job after the other; once stopped it never starts again, another takes its place.
 
-    def __init__(self, bundle: Path, threads: int):
-        self._bundle, self._threads = bundle, threads
-        self._process = None
-        self._connection: Connection | None = None
+    Parameters
+    ----------
+    bundle
+        Model bundle that it loads.
+    threads
+        Cores that it uses.
+    most_bytes
+        Memory that it may take.
+    """
 
-    def start(self) -> None:
-        """Start the process unless it runs."""
-        if self._process is not None and self._process.is_alive():
-            return
+    def __init__(self, bundle: Path, threads: int, most_bytes: int):
         self._connection, other = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_serve, args=(other, self._bundle, self._threads), daemon=True)
-        self._process.start()
+        self.process = SPAWN.Process(target=_serve, args=(other, bundle, threads, most_bytes), daemon=True)
+        self.process.start()
         other.close()
+        self._is_stopped, self._stopping = False, threading.Lock()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can do another job."""
+        return not self._is_stopped and self.process.is_alive()
 
     def work(self, job: str, arguments: dict, progress: Callable[[str], None]) -> Any:
         """Do one job of ``rho2prop.app.jobs`` and wait for it.
@@ -45,12 +55,10 @@ class Worker:
         InputError
             With the job's own message, or if the process ended before it was done.
         """
-        self.start()
-        connection = self._connection
         try:
-            connection.send((job, arguments))
+            self._connection.send((job, arguments))
             while True:
-                kind, content = connection.recv()
+                kind, content = self._connection.recv()
                 if kind == "progress":
                     progress(content)
                 elif kind == "error":
@@ -64,10 +72,10 @@ class Worker:
 
     def stop(self) -> None:
         """End the process and whatever it does, at once."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.join()  # a thread that waits in work() meets the end of the connection
+        self._is_stopped = True
+        with self._stopping:  # the page and the thread in work() may both notice
+            self.process.kill()
+            self.process.join()  # a thread that waits in work() meets the end of the connection
 
 
 class WorkerPool:
@@ -87,20 +95,24 @@ class WorkerPool:
 
     def __init__(self, bundle: Path, n_workers: int, queue_length: int, time_limit_s: float):
         threads = max(1, available_cores() // n_workers)
-        self._workers = [Worker(bundle, threads) for _ in range(n_workers)]
-        self._idle = list(self._workers)
-        self._freed = asyncio.Condition()
+        most_bytes = int(MEMORY_SHARE * memory_bytes() / n_workers)  # all together keep to the share
+        self._new_worker = lambda: Worker(bundle, threads, most_bytes)
+        self.workers: list[Worker | None] = [None] * n_workers  # None: started when a job comes
+        self._idle: asyncio.LifoQueue[int] = asyncio.LifoQueue()  # the one used last has its models loaded
+        for place in reversed(range(n_workers)):
+            self._idle.put_nowait(place)
         self._queue_length, self._time_limit_s = queue_length, time_limit_s
         self._n_waiting = 0
 
     def start(self) -> None:
         """Start one worker now, so that the first job finds its models loaded."""
-        self._workers[0].start()
+        self._worker(0)
 
     def stop(self) -> None:
         """End all workers."""
-        for worker in self._workers:
-            worker.stop()
+        for worker in self.workers:
+            if worker is not None:
+                worker.stop()
 
     async def run(self, job: str, arguments: dict, progress: Callable[[str], None]) -> Any:
         """Do one job of ``rho2prop.app.jobs``; if the caller is cancelled, the job is stopped.
@@ -112,64 +124,87 @@ class WorkerPool:
         arguments
             Its keyword arguments beside ``bundle`` and ``progress``.
         progress
-            Called in the event loop with a line on what is going on.
+            Called in the event loop with a line on what is going on, never after the job is over.
 
         Raises
         ------
         InputError
             With a message for the user.
         """
-        worker = await self._take(progress)
-        loop = asyncio.get_running_loop()
+        place = await self._take(progress)
+        loop, is_over = asyncio.get_running_loop(), False
 
-        def report(text: str) -> None:
-            loop.call_soon_threadsafe(progress, text)
+        def show(text: str) -> None:
+            if not is_over:  # the thread of a stopped job may still report
+                progress(text)
 
         try:
-            work = asyncio.to_thread(worker.work, job, arguments, report)
+            worker = self._worker(place)
+            work = asyncio.to_thread(worker.work, job, arguments, lambda text: loop.call_soon_threadsafe(show, text))
             return await asyncio.wait_for(work, self._time_limit_s)
         except TimeoutError as error:
-            worker.stop()
+            await _stopped(worker)
             problem = f"the job took longer than {self._time_limit_s:.0f} s and was stopped"
             raise InputError("app", problem, "Use `rho2prop predict` on the command line") from error
         except asyncio.CancelledError:
-            worker.stop()
+            await _stopped(worker)
             raise
         finally:
-            await asyncio.shield(self._give_back(worker))
+            is_over = True
+            self._idle.put_nowait(place)
 
-    async def _take(self, progress: Callable[[str], None]) -> Worker:
-        if not self._idle:
+    def _worker(self, place: int) -> Worker:
+        worker = self.workers[place]
+        if worker is None or not worker.is_usable:
+            worker = self.workers[place] = self._new_worker()
+        return worker
+
+    async def _take(self, progress: Callable[[str], None]) -> int:
+        if self._idle.empty():
             if self._n_waiting >= self._queue_length:
                 problem = f"{self._n_waiting} jobs are waiting already"
                 raise InputError("app", problem, "Try again in a minute")
             progress("Waiting for other jobs to finish")
         self._n_waiting += 1
         try:
-            async with self._freed:
-                await self._freed.wait_for(lambda: self._idle)
-                return self._idle.pop(0)
+            return await self._idle.get()
         finally:
             self._n_waiting -= 1
 
-    async def _give_back(self, worker: Worker) -> None:
-        async with self._freed:
-            self._idle.insert(0, worker)  # the one used last has its models loaded
-            self._freed.notify()
+
+async def _stopped(worker: Worker) -> None:
+    """Stop a worker and wait for its end, even if the waiting is cancelled: its place is free only then."""
+    stopping = asyncio.ensure_future(asyncio.to_thread(worker.stop))
+    while not stopping.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(stopping)
 
 
-def _serve(connection: Connection, bundle_folder: Path, threads: int) -> None:
+def _serve(connection: Connection, bundle_folder: Path, threads: int, most_bytes: int) -> None:
     """What a worker process does until its server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends the workers
-    _limit_memory()
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    limit_memory(most_bytes)
+    with printable_stderr():
+        _do_jobs(connection, bundle_folder, threads)
+
+
+def _end_with_server() -> None:
+    """End this process, in the middle of whatever it does, when its server ends, be it killed."""
+    pipes.wait([parent_process().sentinel])
+    os._exit(1)
+
+
+def _do_jobs(connection: Connection, bundle_folder: Path, threads: int) -> None:
     import torch
 
     from rho2prop.app.jobs import JOBS
     from rho2prop.bundle_reading import load_bundle
 
     torch.set_num_threads(threads)
-    bundle = load_bundle(bundle_folder)
-    with contextlib.suppress(InputError):  # said again, to the user, when a job needs the part
+    bundle = None
+    with contextlib.suppress(Exception):  # said again, to the user, when a job needs what cannot be loaded
+        bundle = load_bundle(bundle_folder)
         bundle.load()
     while True:
         try:
@@ -177,6 +212,7 @@ def _serve(connection: Connection, bundle_folder: Path, threads: int) -> None:
         except EOFError:
             return
         try:
+            bundle = bundle or load_bundle(bundle_folder)
             result = JOBS[job](bundle, lambda text: connection.send(("progress", text)), **arguments)
             connection.send(("result", result))
         except Exception as error:
@@ -186,18 +222,14 @@ def _serve(connection: Connection, bundle_folder: Path, threads: int) -> None:
 def _message(error: Exception) -> tuple[str, str, str]:
     """Source, problem and mend for people; places on this machine are shortened to the file's name."""
     if isinstance(error, InputError):
-        name = Path(error.source).name.removeprefix("unpacked-")
-        return name, error.problem.replace(error.source, name), error.mend
+        name = Path(error.source).name.removeprefix("unpacked-") if "/" in error.source else error.source
+        folders = [Path(error.source).parent] if "/" in error.source else []
+        return tuple(for_page(text.replace(error.source, name), *folders) for text in (name, error.problem, error.mend))
     if isinstance(error, MemoryError):
         return "app", "there is not enough memory for this file", "Use a coarser grid or a larger machine"
     traceback.print_exception(error, file=sys.stderr)
-    return "file", f"cannot be used ({type(error).__name__}: {error})", "Check that it is a whole density file"
-
-
-def _limit_memory() -> None:
-    """A file that needs more than a share of the machine's memory fails, instead of bringing the machine down."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = int(MEMORY_SHARE * total)
-    if hard == resource.RLIM_INFINITY or limit < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    return (
+        "file",
+        for_page(f"cannot be used ({type(error).__name__}: {error})"),
+        "Check that it is a whole density file",
+    )

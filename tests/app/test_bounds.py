@@ -22,16 +22,27 @@ LIMIT_BYTES = 100_000
         ("CHGCAR", "CHGCAR"),
         ("../../etc/passwd", "passwd"),
         ("C:\\Users\\me\\CHGCAR.gz", "CHGCAR.gz"),
-        (".bashrc", "bashrc"),
+        (".bashrc", "unnamed.bashrc"),
         ("..", "unnamed"),
         ("", "unnamed"),
         ("a\0b\n<script>.npz", "a_b_script_.npz"),
-        ("dichte μ.cube", "dichte_.cube"),
+        ("dichte μ.cube", "dichte_μ.cube"),
+        ("πυκνότητα.cube.gz", "πυκνότητα.cube.gz"),
+        ("密度 1.npz", "密度_1.npz"),
+        ("密" * 300 + ".cube", "密" * 31 + ".cube"),
+        ("плотность CHGCAR", "плотность_CHGCAR"),
+        ("u\u0308ber.cube", "über.cube"),  # as macOS spells it
+        ("😀.npz", "unnamed.npz"),
+        ("  .cube", "unnamed.cube"),
+        ("\x1b[31m\u202egnp.npz", "31m_gnp.npz"),
+        ("...", "unnamed"),
         ("x" * 300 + ".cube", "x" * 95 + ".cube"),
     ],
 )
 def test_a_file_name_is_never_a_path_nor_hidden(given, kept):
     assert safe_name(given) == kept
+    assert safe_name(kept) == kept  # or a file could not be asked for by its name
+    assert len(kept.encode()) <= 100
 
 
 @pytest.mark.parametrize("text", ["../secret.npz", "link.npz", "/etc/passwd", "loop", "", " ", ".", "a\0b", "none.npz"])
@@ -41,7 +52,7 @@ def test_no_file_outside_the_root_can_be_named(tmp_path, text):
     (tmp_path / "secret.npz").write_text("x")
     (root / "link.npz").symlink_to(tmp_path / "secret.npz")
     (root / "loop").symlink_to(root / "loop")
-    with pytest.raises(InputError, match="is no file below"):
+    with pytest.raises(InputError, match="is not a file that the app may read"):
         path_below(root.resolve(), text, LIMIT_BYTES)
 
 
@@ -100,11 +111,12 @@ def test_an_npz_whose_header_lies_about_its_array_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"base_path": "/a b"}, "no path of plain names"),
-        ({"base_path": "/a/../b?"}, "no path of plain names"),
-        ({"port": 70000}, "is no port"),
+        ({"base_path": "/a b"}, "not a path of plain names"),
+        ({"base_path": "/a/../b?"}, "not a path of plain names"),
+        ({"port": 70000}, "is not a port"),
         ({"max_upload_mb": 0}, "positive"),
-        ({"root": "/nonexistent"}, "is no folder"),
+        ({"root": "/nonexistent"}, "is not a folder"),
+        ({"allowed_hosts": ["https://tools.example.org"]}, "is not a host name"),
         ({"bundle": "/nonexistent"}, "is no model bundle"),
     ],
 )

@@ -1,0 +1,29 @@
+"""How much memory the workers may take, all of them together."""
+
+import os
+import resource
+from pathlib import Path
+
+from rho2prop.job_memory import cgroup_bytes, slurm_bytes
+
+MEMORY_SHARE = 0.6  # of the memory that the app may use
+
+
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Memory in bytes that the app may use: the machine's, or less where a control group or Slurm's job says so.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are mounted.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = (cgroup_bytes(root), slurm_bytes(os.environ))
+    return int(min([machine, *(limit for limit in limits if limit is not None)]))
+
+
+def limit_memory(n_bytes: int) -> None:
+    """Let requests for more memory than this fail in this process, instead of bringing the machine down."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or n_bytes < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, hard))

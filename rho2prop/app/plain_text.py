@@ -1,0 +1,80 @@
+"""Texts that hold what strangers wrote, made safe for a page and for the terminal."""
+
+import io
+import re
+import sys
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import TextIO
+
+LONGEST_TEXT = 2000
+HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, direction marks, surrogates, unassigned
+# A path from the root at the start of a word; "e/Å³" and "http://…" are none.
+FOLDERS = r"(?:[^\s/'\"“”`,;()<>]+/)"
+ABSOLUTE_PATH = re.compile(rf"(?<![\w/.:~-])/{FOLDERS}+")
+
+
+def printable(text: str, kept: str = "") -> str:
+    r"""A text whose control and format characters are written out, as in ``\x1b``.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    kept
+        Characters that stay as they are, such as a line break.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in kept or unicodedata.category(character) not in HIDDEN_CATEGORIES
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def for_page(text: str, *folders: Path) -> str:
+    """A message for a visitor: printable, of bounded length, without folders of this machine.
+
+    Parameters
+    ----------
+    text
+        Message.
+    folders
+        Folders whose names must not be shown, whatever characters they hold; names of files are.
+    """
+    for folder in sorted({*folders, Path(tempfile.gettempdir())}, key=lambda folder: len(str(folder)), reverse=True):
+        text = re.sub(rf"{re.escape(str(folder))}/{FOLDERS}*", "", text)
+    text = printable(ABSOLUTE_PATH.sub("", text), kept="\n")
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"
+
+
+class _PrintableStream(io.TextIOBase):
+    """A text stream that passes on what it is given, control characters written out."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable(text, kept="\n\t"))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+@contextmanager
+def printable_stderr() -> Iterator[None]:
+    """While it lasts, tracebacks and logs bring no control character of a file's name or content to the terminal."""
+    with redirect_stderr(_PrintableStream(sys.stderr)):
+        yield
