@@ -33,6 +33,10 @@ class App:
     def __init__(self, process: subprocess.Popen, address: str, temporary: Path):
         self.process, self.address, self.temporary = process, address, temporary
 
+    def terminal(self) -> str:
+        """What it wrote to the terminal that it runs in, apart from its address."""
+        return terminal_file(self.temporary).read_text()
+
     def files(self) -> list[str]:
         """Names of all files that the app keeps at the moment, apart from NiceGUI's empty storage."""
         return sorted(path.name for path in self.temporary.rglob("*") if path.is_file())
@@ -57,22 +61,29 @@ class App:
             connection.close()
 
 
+def terminal_file(temporary: Path) -> Path:
+    """Where the standard error of an app goes."""
+    return temporary.with_name(f"{temporary.name}-terminal.txt")
+
+
 @contextmanager
 def running_app(temporary: Path, *options: str) -> Iterator[App]:
     """Start ``rho2prop app`` with a free port and end it as Ctrl-C does."""
     temporary.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     environment |= {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rho2prop", "app", "--port", "0", *options],
-        cwd=temporary,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with open(terminal_file(temporary), "w") as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rho2prop", "app", "--port", "0", *options],
+            cwd=temporary,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            text=True,
+        )
     try:
         line = process.stdout.readline()
-        assert line.startswith("rho2prop app: http://127.0.0.1:"), line
+        assert line.startswith("rho2prop app: http://127.0.0.1:"), terminal_file(temporary).read_text()
         yield App(process, line.split()[-1], temporary)
     finally:
         if process.poll() is None:
