@@ -62,6 +62,7 @@ def run(
     with printable_stderr(), private_folder() as home:
         # NiceGUI looks for its storage when it is imported: by default in the working directory
         os.environ["NICEGUI_STORAGE_PATH"] = str(home / "storage")
+        os.environ["TMPDIR"] = str(home)  # what the libraries of the workers leave goes too
         from rho2prop.app.server import serve
 
         address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}{settings.base_path}/"
