@@ -35,6 +35,9 @@ def bad(tmp_path_factory, real_density):
     (folder / "CHGCAR_cut").write_bytes(whole[: len(whole) // 2])
     (folder / "CHGCAR_cut.gz").write_bytes(gzip.compress(whole)[:-500])
     (folder / "CHGCAR_bomb.gz").write_bytes(gzip.compress(bytes(50_000_000)))
+    head = "x\n1.0\n4 0 0\n0 4 0\n0 0 4\nMg\n"
+    (folder / "CHGCAR_atoms").write_text(f"{head}999999999\nDirect\n0 0 0\n\n2 2 2\n1 1 1 1 1 1 1 1\n")
+    (folder / "CHGCAR_grid").write_text(f"{head}1\nDirect\n0 0 0\n\n20000 20000 20000\n1 1 1 1 1 1 1 1\n")
     (folder / "empty_CHGCAR").write_bytes(b"")
     (folder / "holiday.jpg").write_bytes(os.urandom(5000))
     (folder / "CHGCAR_noise").write_bytes(os.urandom(5000))
@@ -63,12 +66,14 @@ def shared_page(app, browser):
         ("CHGCAR_cut", "CHGCAR_cut, line "),
         ("CHGCAR_cut.gz", "CHGCAR_cut.gz: cannot be decompressed"),
         ("CHGCAR_bomb.gz", "CHGCAR_bomb.gz: holds more than 8.0 MB when decompressed"),
+        ("CHGCAR_atoms", "names 999999999 atoms"),
+        ("CHGCAR_grid", "should hold 8000000000000 numbers"),
         ("empty_CHGCAR", "empty_CHGCAR: is empty"),
         ("holiday.jpg", "its name tells no known density format"),
         ("CHGCAR_noise", "CHGCAR_noise, line "),
         ("noise.cube", "noise.cube, line "),
         ("POSCAR", "holds a crystal structure, not a density"),
-        ("AECCAR0", "the core charge by its name"),
+        ("AECCAR0", "AECCAR0: holds the core charge by its name"),
         ("CHGCAR_big", "The file is larger than 2.0 MB"),
     ],
 )
