@@ -80,7 +80,8 @@ def largest_errors(
 def _predictions(folder: Path) -> pd.DataFrame:
     """Of each target those of the model itself, or those that follow from its K and G where it learns no other."""
     direct, derived = (read_predictions(folder / f"predictions{suffix}.csv") for suffix in ("", FROM_KG))
-    return pd.concat([direct, derived[~derived["target"].isin(direct["target"])]], ignore_index=True)
+    parts = [direct, derived[~derived["target"].isin(direct["target"])]]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
 def form(structure: Structure) -> str:

@@ -95,21 +95,21 @@ def reconstruct(model, original: np.ndarray) -> np.ndarray:
 
 
 def fourier_truncated(density: Density, budget_bytes: int) -> tuple[int, np.ndarray]:
-    """Bytes and values after keeping the longest waves that fit, as float16 relative to the mean density.
+    """Bytes and values after keeping the longest waves that fit, as float16 relative to the largest of them.
 
-    Half of the spectrum is enough for a real field; one float32 holds the mean. If all coefficients fit, all are
-    kept.
+    Half of the spectrum is enough for a real field; one float32 holds the largest (of a density the mean; a
+    difference has none). If all coefficients fit, all are kept.
     """
     shape = density.values.shape
     spectrum = fft.rfftn(density.values.astype(np.float64))
-    mean = spectrum[0, 0, 0].real
+    largest = max(np.abs(spectrum).max(), np.finfo(np.float64).tiny)
     length = np.sqrt(np.sum(wave_vectors(density.lattice, shape) ** 2, axis=0)).ravel()
     n_kept = min(length.size, (budget_bytes - 4) // BYTES_PER_COEFFICIENT)
     kept = np.argsort(length, kind="stable")[:n_kept]
-    scaled = (spectrum.ravel()[kept] / mean).astype(np.complex64)
+    scaled = (spectrum.ravel()[kept] / largest).astype(np.complex64)
     rounded = scaled.real.astype(np.float16) + 1j * scaled.imag.astype(np.float16)
     truncated = np.zeros(length.size, dtype=np.complex128)
-    truncated[kept] = rounded * mean
+    truncated[kept] = rounded * largest
     values = fft.irfftn(truncated.reshape(spectrum.shape), shape)
     return n_kept * BYTES_PER_COEFFICIENT + 4, values
 

@@ -290,7 +290,8 @@ def pooled_predictions(run: Run, model: str, features: str, split: str) -> pd.Da
     if not tables:
         return None
     direct = tables[0]
-    return pd.concat([direct, *(table[~table["target"].isin(direct["target"])] for table in tables[1:])])
+    parts = [direct, *(table[~table["target"].isin(direct["target"])] for table in tables[1:])]
+    return pd.concat([part for part in parts if len(part)] or parts[:1])
 
 
 def left_out(run: Run) -> dict[tuple[str, str, str], dict[str, str]]:

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from rho2prop.report.numbers import percentage
 from rho2prop.report.style import BLUE, GREEN, GREY, INK, ORANGE, plain_log, style
 
 METHODS = {"autoencoder": "autoencoder", "fourier": "Fourier truncation", "zfp": "zfp"}
@@ -36,6 +38,7 @@ def training_curve(history: pd.DataFrame) -> Figure:
         )
         axes.set_yscale("log")
         plain_log(axes.yaxis)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.legend()
@@ -113,7 +116,7 @@ def density_slices(slices: tuple[dict, ...]) -> Figure:
             titles = (
                 f"{formula_text(plane['formula'])}  original",
                 "reconstructed",
-                f"difference ({100 * plane['relative_l1']:.2g} %)",
+                f"difference ({percentage(plane['relative_l1'])})",
             )
             for axes, title in zip(row, titles, strict=True):
                 axes.set_title(title, fontsize=9)

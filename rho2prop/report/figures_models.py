@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from rho2prop.description import blocks_text
 from rho2prop.report.data import FROM_KG, is_derived, kind_of, uses_density
 from rho2prop.report.numbers import plus_minus, significant
-from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, style
+from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, plain_log, style
 from rho2prop.targets import TARGETS
 
 MODEL_NAMES = {  # in the order of figures
@@ -138,8 +138,7 @@ def learning_curves(table: pd.DataFrame) -> Figure:
             axes.set_xscale("log")
             axes.set_yscale("log")
             for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_formatter("{x:g}")
-                axis.set_minor_formatter("{x:g}")
+                plain_log(axis)
                 axis.set_tick_params(which="minor", labelsize=6)
             axes.set_title(f"{SYMBOLS[target]}  {TARGETS[target].name}")
             axes.set_xlabel("materials learned from")

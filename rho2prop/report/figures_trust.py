@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rho2prop.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, style
+from rho2prop.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, plain_log, style
 
 KINDS = {"rotation": "24 rotations", "shift": "origin shifts", "supercell": "supercells"}
 FLOOR_PERCENT = 1e-5  # smaller changes, exact zeros too, are drawn here
@@ -70,7 +70,7 @@ def stored_errors(table: pd.DataFrame) -> Figure:
         ):
             axes.plot(ratio, 100 * table[column], marker, color=colour, ms=4, alpha=0.7, mew=0, label=label)
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        plain_log(axes.yaxis)
         axes.set_xlabel("CHGCAR bytes for one stored byte")
         axes.set_ylabel("∫|ρ−ρ̂| / ∫ρ on the native grid / %")
         axes.legend()

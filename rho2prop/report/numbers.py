@@ -3,6 +3,7 @@
 import math
 
 DASH = "–"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -14,8 +15,27 @@ def significant(value: float, digits: int = 3) -> str:
     exponent = math.floor(math.log10(abs(value)))
     if exponent < -4 or exponent >= 7:
         mantissa, power = f"{value:.{digits - 1}e}".split("e")
-        return f"{mantissa}e{int(power)}".replace("-", "−")
+        return f"{mantissa} × 10{str(int(power)).translate(_SUPERSCRIPTS)}".replace("-", "−")
     return f"{value:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
+
+
+def percentage(share: float) -> str:
+    """A share as ``100 %``, ``12 %``, ``0.4 %``: whole from ten on, else at most two significant digits."""
+    percent = 100 * share
+    if not math.isfinite(percent):
+        return DASH
+    text = decimals(percent, 0) if abs(percent) >= 9.95 else significant(percent, 2)
+    if "." in text and "×" not in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} %"
+
+
+def plain(value: float, _position: int | None = None) -> str:
+    """A tick of an axis: ``0.002``, ``10``, ``1,000``; powers of ten only far from one."""
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        text = f"{value:,.10f}".rstrip("0").rstrip(".")
+        return text.replace("-", "−")
+    return significant(value, 1)
 
 
 def decimals(value: float, places: int) -> str:

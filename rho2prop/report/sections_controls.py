@@ -62,7 +62,7 @@ def against_controls(run: Run) -> pd.DataFrame:
     own = errors[errors["features"] == chosen["features"]]
     derived = own[own["model"] == chosen["model"] + FROM_KG]
     direct = own[(own["model"] == chosen["model"]) & ~own["target"].isin(derived["target"])]
-    mae = pd.concat([direct, derived]).set_index(["target", "fold"])["mae"]
+    mae = pd.concat([part for part in (direct, derived) if len(part)] or [direct]).set_index(["target", "fold"])["mae"]
     others = errors[~errors["model"].map(is_derived) & ~errors["features"].map(uses_density)]
     rows = []
     for (model, features, target), part in others.groupby(["model", "features", "target"], sort=False):

@@ -8,7 +8,7 @@ from rho2prop.report import figures_density, paper
 from rho2prop.report.blocks import Figure, Heading, Row, Section, Table, Text
 from rho2prop.report.data import Run
 from rho2prop.report.figures_density import FIELD_METHODS, METHODS, formula_text
-from rho2prop.report.numbers import count, decimals, duration, significant
+from rho2prop.report.numbers import count, decimals, duration, percentage, significant
 
 
 def autoencoder(run: Run) -> Section:
@@ -74,11 +74,9 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
         rows.append((spread[0], Row((name, *cells))))
     best = min(range(len(rows)), key=lambda index: rows[index][0])
     marked = [Row(row.cells, frozenset({5}) if index == best else frozenset()) for index, (_, row) in enumerate(rows)]
-    published = (
-        f"{paper.RECONSTRUCTION_MSE:.1e}".replace("-0", "−"),
-        f"{paper.RECONSTRUCTION_MAE:.2e}".replace("-0", "−"),
-    )
-    marked.append(Row(("paper’s autoencoder, 128³ box", "", "", *published, "–", "–", "–"), kind="paper"))
+    published = (significant(paper.RECONSTRUCTION_MSE, 2), significant(paper.RECONSTRUCTION_MAE))
+    name = "paper’s autoencoder, its materials, 128³ box"
+    marked.append(Row((name, "", "", *published, "–", "–", "–"), kind="paper"))
     missing = [name for method, name in METHODS.items() if method not in set(test["method"])]
     blocks = [
         Table(
@@ -119,7 +117,7 @@ def _slices(run: Run) -> list:
     if not run.slices:
         return [Text("No density slices were written for this run.", "missing")]
     described = ", ".join(
-        f"{formula_text(plane['formula'])} ({plane['material_id']}, {100 * plane['relative_l1']:.2g} % relative error)"
+        f"{formula_text(plane['formula'])} ({plane['material_id']}, {percentage(plane['relative_l1'])} relative error)"
         for plane in run.slices
     )
     return [

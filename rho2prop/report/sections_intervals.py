@@ -21,19 +21,24 @@ def intervals(run: Run) -> Section:
         return section
     table = run.intervals
     stated = table["coverage_stated"].iloc[0]
-    rows, off = [], []
+    rows, off, smallest = [], [], math.inf
     for (model, features, target), group in table.groupby(["model", "features", "target"], sort=False):
         pooled = group[group["fold"] == POOLED].iloc[0]
         folds = group.loc[~group["fold"].isin([POOLED, FINAL_FOLD]), "coverage_found"]
         name = f"{_name(model)}, {features}"
-        if abs(pooled["coverage_found"] - stated) > STANDARD_ERRORS * math.sqrt(stated * (1 - stated) / pooled["n"]):
-            off.append(f"{name}, {TARGETS[target].symbol} ({100 * pooled['coverage_found']:.0f} %)")
+        standard_error = math.sqrt(stated * (1 - stated) / pooled["n"])
+        deviation = (pooled["coverage_found"] - stated) / standard_error
+        smallest = min(smallest, pooled["n"])
+        if abs(deviation) > STANDARD_ERRORS:
+            off.append(f"{name}, {TARGETS[target].symbol} ({decimals(100 * pooled['coverage_found'], 1)} %)")
         rows.append(
             Row(
                 (
                     name,
                     f"{TARGETS[target].symbol} / {TARGETS[target].unit}",
                     decimals(100 * pooled["coverage_found"], 1),
+                    decimals(100 * standard_error, 1),
+                    f"{'+' if deviation > 0 else ''}{decimals(deviation, 1)}",
                     f"{decimals(100 * folds.min(), 0)} to {decimals(100 * folds.max(), 0)}",
                     significant(pooled["mean_width"]),
                     f"{int(pooled['n']):,}",
@@ -49,20 +54,36 @@ def intervals(run: Run) -> Section:
             "system resembles another, not for all."
         ),
         Table(
-            f"Share of true values inside the intervals in percent (stated: {100 * stated:g}), and their mean width.",
-            ("model, features", "property", "found", "folds", "mean width", "materials"),
+            f"Share of true values inside the intervals in percent (stated: {100 * stated:g}), the binomial standard "
+            "error that the stated share has on so many materials, the deviation in standard errors, and the mean "
+            "width.",
+            (
+                "model, features",
+                "property",
+                "found / %",
+                "standard error / %",
+                "deviation / standard errors",
+                "single folds / %",
+                "mean width",
+                "materials",
+            ),
             tuple(rows),
             n_text=2,
         ),
-        Text(_verdict(off, stated)),
+        Text(_verdict(off, len(rows), stated, smallest)),
     ]
     return section
 
 
-def _verdict(off: list[str], stated: float) -> str:
-    if not off:
-        return f"Every coverage lies within {STANDARD_ERRORS} standard errors of the stated {100 * stated:g} %."
-    return f"More than {STANDARD_ERRORS} standard errors off the stated {100 * stated:g} %: {'; '.join(off)}."
+def _verdict(off: list[str], n_rows: int, stated: float, smallest: float) -> str:
+    """How many rows agree with the stated coverage, which do not, and what so few materials cannot tell."""
+    within = f"within {STANDARD_ERRORS} standard errors of the stated {100 * stated:g} %"
+    if off:
+        text = f"{n_rows - len(off)} of {n_rows} rows lie {within}. Outside: {'; '.join(off)}."
+    else:
+        text = f"All {n_rows} rows lie {within}." if n_rows > 1 else f"The one row lies {within}."
+    unseen = 100 * STANDARD_ERRORS * math.sqrt(stated * (1 - stated) / smallest)
+    return f"{text} With {smallest:.0f} materials a deviation of less than {decimals(unseen, 1)} % cannot be seen."
 
 
 def _name(model: str) -> str:

@@ -10,6 +10,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from rho2prop.report.numbers import plain
+
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY, INK = "#CC79A7", "#56B4E9", "#8A8F98", "#22272E"
@@ -87,7 +89,7 @@ def panels(n_panels: int, n_columns: int = 3, size: tuple[float, float] = (3.1, 
 
 def plain_log(axis) -> None:
     """Labels of a logarithmic axis as plain numbers; between powers of ten only if it spans few."""
-    axis.set_major_formatter("{x:g}")
+    axis.set_major_formatter(plain)
     axis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
 
 
@@ -95,7 +97,7 @@ class _PlainLogFormatter(LogFormatter):
     """Matplotlib's choice of the ticks that get a label, the labels as plain numbers."""
 
     def __call__(self, x, pos=None):
-        return f"{x:g}" if super().__call__(x, pos) else ""
+        return plain(x) if super().__call__(x, pos) else ""
 
 
 def to_svg(figure: Figure, name: str) -> str:

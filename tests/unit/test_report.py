@@ -2,6 +2,7 @@
 
 import csv
 import re
+import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,8 +15,9 @@ from rho2prop.description import blocks_text
 from rho2prop.errors import InputError
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
+from rho2prop.report.figures_density import density_slices
 from rho2prop.report.figures_models import blocks_label
-from rho2prop.report.numbers import duration, plus_minus, significant
+from rho2prop.report.numbers import duration, percentage, plain, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 from rho2prop.report.sections_controls import against_controls
 
@@ -212,11 +214,52 @@ def test_report_says_what_could_not_be_predicted(rendered):
 def test_report_states_found_coverage_and_names_what_is_off(rendered):
     _, _, found = rendered
     rows = [row for row in found.rows("intervals") if row]
-    assert rows[0][:4] == ["LightGBM, magpie+fingerprint", "K / GPa", "89.0", "86 to 92"]
-    assert rows[1][:4] == ["LightGBM (from K and G), magpie+fingerprint", "G / GPa", "65.0", "60 to 70"]
+    # √(0.9 · 0.1 / 100) = 3.0 %
+    assert rows[0][:6] == ["LightGBM, magpie+fingerprint", "K / GPa", "89.0", "3.0", "−0.3", "86 to 92"]
+    assert rows[1][:6] == ["LightGBM (from K and G), magpie+fingerprint", "G / GPa", "65.0", "3.0", "−8.3", "60 to 70"]
     text = found.text["intervals"]
-    assert "off the stated 90 %: LightGBM (from K and G), magpie+fingerprint, G (65 %)." in text
+    assert "1 of 2 rows lie within" in text
+    assert "Outside: LightGBM (from K and G), magpie+fingerprint, G (65.0 %)." in text
     assert "K (89" not in text
+
+
+def test_the_report_holds_no_score_that_the_run_did_not_compute(rendered):
+    """But for the paper's own table, whose rows are marked."""
+    _, _, found = rendered
+    published = {f"{value:.2f}" for row in ABLATION for value in row[3] if value is not None}
+    others = {word for word in re.findall(r"0\.[6-9]\d+", found.text["properties"])} - published
+    assert others <= {"0.920", "0.900", "0.940"}
+    assert all("paper" in row[0] for row in found.rows("properties") if set(row[1:]) & (published - {"0.92", "0.90"}))
+
+
+def test_percentages_are_for_people():
+    shares = (1.02, 1.0, 0.1234, 0.0995, 0.004, 0.02, 0.0123, 0, -0.5, float("nan"))
+    expected = "102 % 100 % 12 % 10 % 0.4 % 2 % 1.2 % 0 % −50 % –".replace(" %", "_%").split()
+    assert [percentage(share) for share in shares] == [text.replace("_", " ") for text in expected]
+    assert [plain(x) for x in (0.002, 10, 100_000, 1e-5, 0)] == ["0.002", "10", "100,000", "1 × 10⁻⁵", "0"]
+
+
+def test_a_slice_that_is_quite_wrong_says_so_in_plain_numbers(inputs, tmp_path):
+    arrays = dict(np.load(inputs["slices"][0]))
+    np.savez(inputs["slices"][0], **(arrays | {"relative_l1": 1.0}))
+    _, found = page(inputs, tmp_path)
+    assert "100 % relative error" in found.text["autoencoder"]
+    assert not re.search(r"\d[eE][+-]\d\d", " ".join(text for text in found.text.values() if text))
+    titles = [axes.get_title("left") for axes in density_slices(read_run(inputs, CONFIG).slices).axes]
+    assert "difference (100 %)" in titles
+
+
+def test_rendering_and_plotting_warn_of_nothing(inputs, tmp_path):
+    """An empty table beside the predictions made pandas fill the log."""
+    header = inputs["metrics"].read_text().splitlines()[0]
+    derived = f"{E},magpie,lightgbm_from_kg,random,0,6,6,0.9,3,4"
+    inputs["metrics"].write_text("\n".join([header, *inputs["metrics"].read_text().splitlines()[1:], derived]) + "\n")
+    for folder in (inputs["predictions_dir"]).glob("lightgbm/*/*"):
+        write_csv(folder / "predictions_from_kg.csv", "fold material_id target y_true y_pred", [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page(inputs, tmp_path)
+        save_figures(inputs, CONFIG, tmp_path / "figures")
 
 
 def test_largest_errors_come_with_their_remarks(rendered):
@@ -338,6 +381,6 @@ def test_numbers_have_sensible_digits():
     assert plus_minus(-5.25, float("nan")) == "−5.25"
     assert plus_minus(float("nan"), 1.0) == "–"
     assert significant(0) == "0"
-    assert significant(0.000002345) == "2.35e−6" or significant(0.000002345) == "2.34e−6"
+    assert significant(0.000002346) == "2.35 × 10⁻⁶"
     assert duration(45) == "45.0 s"
     assert duration(7200) == "2.00 h"

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from rho2prop.report import sections_trust
 from rho2prop.report.blocks import Figure, Table, Text
-from rho2prop.report.data import TABLES, read_table
+from rho2prop.report.data import TABLES, read_run, read_table
+from rho2prop.report.sections_intervals import intervals
 from rho2prop.report.style import to_svg
 
 
@@ -103,3 +107,18 @@ def test_tables_survive_their_files(tmp_path):
         read = make(read_table(tmp_path / f"{name}.csv", *columns))
         assert [b.rows for b in only(read, Table)] == [b.rows for b in only(make(table), Table)]
         assert [b.text for b in only(read, Text)] == [b.text for b in only(make(table), Text)]
+
+
+@pytest.mark.parametrize(
+    ("coverage", "n", "outside"),
+    [(0.81, 30, False), (0.81, 500, True), (0.99, 500, True), (0.9, 500, False), (0.845, 100, False)],
+)
+def test_the_verdict_on_coverage_follows_from_each_row_and_its_number_of_materials(coverage, n, outside):
+    rows = [("bulk_modulus_gpa", "lightgbm", "magpie", fold, 0.9, coverage, n, 40.0) for fold in ("0", "pooled")]
+    columns = ["target", "model", "features", "fold", "coverage_stated", "coverage_found", "n", "mean_width"]
+    run = replace(read_run({}, {}), intervals=pd.DataFrame(rows, columns=columns))
+    text = intervals(run).blocks[-1].text
+    assert ("Outside" in text) is outside
+    assert (f"{100 * coverage:.1f} %" in text) is outside
+    assert f"With {n} materials" in text
+    assert f"less than {200 * np.sqrt(0.09 / n):.1f} %" in text
