@@ -52,6 +52,10 @@ TABLES = {
         ("target", "model", "features", "fold"),
         ("coverage_stated", "coverage_found", "n", "mean_width"),
     ),
+    "final_models": (
+        ("model", "features", "target", "is_offered", "reason"),
+        ("n", "mae", "mae_folds", "mae_folds_least", "mae_folds_largest", "coverage_stated", "coverage_found"),
+    ),
     "robustness": (
         ("material_id", "model", "features", "grid", "kind", "transformation", "target"),
         ("value", "relative_change"),
@@ -90,6 +94,7 @@ class Run:
     new_predictions: pd.DataFrame | None
     history: pd.DataFrame | None
     intervals: pd.DataFrame | None
+    final_models: pd.DataFrame | None
     robustness: pd.DataFrame | None
     latent_database: pd.DataFrame | None
     reconstruction: pd.DataFrame | None
@@ -124,8 +129,8 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     ----------
     inputs
         Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``learning_curve``,
-        ``largest_errors``, ``importance``, ``new_predictions``, ``history``, ``intervals``, ``robustness``,
-        ``latent_database``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
+        ``largest_errors``, ``importance``, ``new_predictions``, ``history``, ``intervals``, ``final_models``,
+        ``robustness``, ``latent_database``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
         (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
     config
         Configuration of the run.

@@ -167,7 +167,7 @@ def _electrons(converged: pd.DataFrame) -> list:
             f"{significant(deviation, 2)}. Each density is read and written only if its integral over the "
             "cell "
             "equals "
-            f"this count within 1e-3 of it (and at least within 1e-3 electrons)."
+            "this count within 0.1 % of it (and at least within 0.001 electrons)."
         )
     ]
 

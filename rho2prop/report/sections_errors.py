@@ -5,6 +5,7 @@ from rho2prop.report.blocks import Row, Section, Table, Text
 from rho2prop.report.data import Run
 from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import DASH, significant
+from rho2prop.report.sections_models import split_name
 from rho2prop.targets import TARGETS
 
 
@@ -19,8 +20,8 @@ def errors(run: Run) -> Section:
     section.blocks += [
         Text(
             f"{model_name(first['model'])} on {blocks_text(first['features'])}, test folds of the split "
-            f"{run.main_split}. Remarks are made by rule: bonding by connectivity of the crystal; a label is called "
-            "suspect where at least three good models agree with each other and not with it, or where it contradicts "
+            f"{split_name(run.main_split)}. Remarks are made by rule: bonding by connectivity of the crystal; a label "
+            "is called suspect where at least three good models agree with each other and not with it, or where it contradicts "
             "the other labels. No material was left out because of them."
         ),
         Table(

@@ -7,6 +7,7 @@ from rho2prop.report.blocks import Row, Section, Table, Text
 from rho2prop.report.data import FROM_KG, Run
 from rho2prop.report.figures_models import model_name
 from rho2prop.report.numbers import decimals, significant
+from rho2prop.report.sections_final import final_models
 from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
 
@@ -18,6 +19,7 @@ def intervals(run: Run) -> Section:
     section = Section("intervals", "Prediction intervals")
     if run.intervals is None or run.intervals.empty:
         section.blocks.append(Text("The intervals were not checked in this run.", "missing"))
+        section.blocks += final_models(run.final_models)
         return section
     table = run.intervals
     stated = table["coverage_stated"].iloc[0]
@@ -71,6 +73,7 @@ def intervals(run: Run) -> Section:
             n_text=2,
         ),
         Text(_verdict(off, len(rows), stated, smallest)),
+        *final_models(run.final_models),
     ]
     return section
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from report_run import CONFIG, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
+from report_run import CONFIG, FAR_OFF, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
 from rho2prop.description import blocks_text
 from rho2prop.errors import InputError
@@ -221,6 +221,19 @@ def test_report_states_found_coverage_and_names_what_is_off(rendered):
     assert "1 of 2 rows lie within" in text
     assert "Outside: LightGBM (from K and G), magpie+fingerprint, G (65.0 %)." in text
     assert "K (89" not in text
+
+
+def test_the_report_names_the_models_that_are_not_offered(rendered, inputs, tmp_path):
+    _, _, found = rendered
+    rows = [row for row in found.rows("intervals") if row]
+    assert ["LightGBM: MAGPIE + fingerprint", "K / GPa", "5.10", "5.00", "4.50 to 6.25", "91.0", "103", "yes"] in rows
+    assert ["Attention CNN: latent", "G / GPa", "41.0", "24.0", "20.0 to 28.0", "63.0", "103", "no"] in rows
+    text = found.text["intervals"]
+    assert "Offered: 1 of 2 models" in text
+    assert f"Not offered: Attention CNN on latent, G ({FAR_OFF})." in text
+    inputs["final_models"].write_text("\n".join(inputs["final_models"].read_text().splitlines()[:2]))
+    _, better = page(inputs, tmp_path)
+    assert "Not offered" not in better.text["intervals"]
 
 
 def test_the_report_holds_no_score_that_the_run_did_not_compute(rendered):
