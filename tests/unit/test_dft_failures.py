@@ -222,6 +222,17 @@ def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(dens
     assert not (tmp_path / "out").exists()
 
 
+def test_the_words_below_the_banner_of_vasp_are_the_reason(tmp_path):
+    (tmp_path / "vasp.out").write_text(
+        " -----\n|     EEEEEEE  RRRRRR   RRRRRR   OOOOOOO  RRRRRR     ###   |\n|     E        R     R  R     R     |\n"
+        "|     |\n|     The number of k-points is too small for the tetrahedron scheme.     |\n -----\n"
+    )
+    found = crash(tmp_path, "static", 1)
+    assert type(found) is Refused
+    assert "The number of k-points is too small" in str(found)
+    assert "EEEE" not in str(found)
+
+
 @pytest.mark.parametrize(
     ("text", "returncode", "kind", "verdict"),
     [
