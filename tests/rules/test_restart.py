@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -69,7 +70,7 @@ def test_a_second_run_waits_for_the_jobs_that_a_killed_one_left(table, density):
 
 def test_a_label_that_is_edited_during_a_run_is_never_used_in_its_old_value(table, density):  # noqa: F811
     folder, path = table / "run", table / "materials.csv"
-    atom = replace(density, numbers=density.numbers[:1], frac_coords=density.frac_coords[:1])
+    atom = replace(density, numbers=np.array([26]), frac_coords=density.frac_coords[:1])  # Fe can have 8 electrons
     from pymatgen.core import Lattice, Structure
 
     Structure(Lattice(atom.lattice), atom.numbers, atom.frac_coords).to(str(table / "a.cif"))
