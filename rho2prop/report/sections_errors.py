@@ -21,8 +21,8 @@ def errors(run: Run) -> Section:
         Text(
             f"{model_name(first['model'])} on {blocks_text(first['features'])}, test folds of the split "
             f"{split_name(run.main_split)}. Remarks are made by rule: bonding by connectivity of the crystal; a label "
-            "is called suspect where at least three good models agree with each other and not with it, or where it contradicts "
-            "the other labels. No material was left out because of them."
+            "is called suspect where at least three good models agree with each other and not with it, or where it "
+            "contradicts the other labels. No material was left out because of them."
         ),
         Table(
             "Largest absolute errors for each property.",

@@ -210,7 +210,7 @@ def write_run(tmp_path: Path) -> dict:
             "target model features fold coverage_stated coverage_found n mean_width scale_power",
             [
                 (K, "lightgbm", "magpie+fingerprint", fold, 0.9, found, n, 41.5, 0.5)
-                for fold, found, n in ((0, 0.86, 50), (1, 0.92, 50), ("pooled", 0.89, 100))
+                for fold, found, n in ((0, 0.86, 50), (1, 0.92, 50), ("pooled", 0.89, 100), ("final", 0.5, 103))
             ]
             + [
                 (G, "lightgbm_from_kg", "magpie+fingerprint", fold, 0.9, found, n, 20.25, 0)
