@@ -279,7 +279,7 @@ def test_encode_and_decode_give_the_density_of_the_bundle_back(capsys, files, fo
     assert "'Fe'" in errors[0]
 
 
-@pytest.mark.parametrize(("name", "reason"), [("MgO.npz", "is no latent"), ("none.npz", "no such file")])
+@pytest.mark.parametrize(("name", "reason"), [("MgO.npz", "is not a latent"), ("none.npz", "no such file")])
 def test_what_is_no_latent_is_refused(capsys, files, tmp_path, name, reason):
     code, _, errors = run(capsys, "decode", files / name, "-o", tmp_path / "CHGCAR")
     assert (code, len(errors)) == (1, 1)
