@@ -2,9 +2,9 @@
 
     python benchmarks/network_settings.py runs/bench/results --split chemical_system --out settings.csv
 
-reads splits, labels, MAGPIE and averaged latents of a finished run, fits all folds of one split with each setting below (side
-by side with --jobs) and prints, for K and G: the mean absolute error of the validation parts over the folds, its spread from
-fold to fold, and seconds of one fold. Test parts are neither scored nor shown: settings are chosen by this table.
+reads splits, labels, MAGPIE and averaged latents of a finished run, fits all folds of one split with each setting below
+(side by side with --jobs) and prints, for K and G: the mean absolute error of the validation parts over the folds, its
+spread from fold to fold, and seconds of one fold. Test parts are neither scored nor shown: this table chooses settings.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def errors(results: Path, split: str, name: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, help="folder results/ of a finished run")
     parser.add_argument("--split", default="chemical_system")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path)
