@@ -7,7 +7,7 @@ from rho2prop.errors import InputError
 from rho2prop.models.attention_cnn import AttentionCnn, AttentionCnnConfig, ChannelAttention, SpatialAttention
 from rho2prop.network_training import NetworkSettings, fit, load_network, masked_mse
 
-SETTINGS = NetworkSettings(n_trials=2, max_epochs=25, patience=10, batch_size=16, shape={"channels": (4, 8)})
+SETTINGS = NetworkSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, shape={"channels": (4, 8)})
 NAMES = ["bulk_modulus_gpa", "formation_energy_ev_per_atom"]
 
 
