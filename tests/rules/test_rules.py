@@ -187,6 +187,7 @@ def test_one_chemical_system_for_five_folds_is_told_before_any_work(tmp_path):
 
 def test_a_result_is_made_anew_when_its_input_is_replaced_by_an_older_file(tmp_path, density):
     """Which Snakemake, comparing times, takes for nothing new."""
+    density = replace(density, numbers=np.array([14, 14]))  # silicon can have its 8 electrons
     for name, values in (("now", density.values), ("old", density.values[::-1])):
         write_npz(replace(density, values=np.ascontiguousarray(values)), tmp_path / f"{name}.npz")
     os.utime(tmp_path / "old.npz", (10**9, 10**9))
