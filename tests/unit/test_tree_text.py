@@ -41,7 +41,7 @@ def test_what_the_package_writes_passes(tmp_path, is_positive, n_rows):
     rng = np.random.default_rng(1)
     features, labels = rng.normal(size=(n_rows, 3)), np.exp(rng.normal(size=n_rows))
     settings = BoostingSettings(n_trials=2, max_rounds=10, patience=3, learning_rate=(0.05, 0.2), max_bin=31)
-    booster, _ = fit(features, labels, features, labels, is_positive, settings, 1, 1)
+    booster, _, _ = fit(features, labels, features, labels, is_positive, settings, 1, 1)
     booster.save_model(tmp_path / "trees.txt")
     check_tree_text(tmp_path / "trees.txt", 3)
     with pytest.raises(InputError, match="reads 3 features, its design gives 4"):
