@@ -1,7 +1,9 @@
 """NumPy archives (.npz) whose arrays are measured before any of them is read."""
 
+import math
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -33,7 +35,8 @@ def check_archive(path: Path | str, most_bytes: int) -> None:
                 raise _too_large(path, most_bytes)
             for member in members:
                 with archive.open(member) as file:
-                    claimed = _array_bytes(file)
+                    shape, dtype = array_header(file)
+                claimed = math.prod(shape) * dtype.itemsize
                 if claimed > most_bytes:
                     raise _too_large(path, most_bytes)
                 if claimed > member.file_size:
@@ -45,14 +48,12 @@ def check_archive(path: Path | str, most_bytes: int) -> None:
         raise InputError(path, f"cannot be read as .npz ({error})", "Write the file again") from error
 
 
-def _array_bytes(file) -> int:
+def array_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that the header of an array (``.npy``) claims; the file then stands at its data."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
-    n_bytes = dtype.itemsize
-    for n in shape:
-        n_bytes *= n
-    return n_bytes
+    return shape, dtype
 
 
 def _too_large(path: Path, most_bytes: int) -> InputError:

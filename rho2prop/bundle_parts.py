@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rho2prop.archive_check import array_header
 from rho2prop.bundle_check import MEND_WHOLE, check_fields, is_number, is_text, read_json
 from rho2prop.choices import BUNDLE_BLOCKS, COHESION, LATENT, LATENT_PCA, TABLE_BLOCKS, block_names
 from rho2prop.errors import InputError
@@ -149,9 +150,7 @@ def check_regressor(folder: Path, record: dict, latent_shape: list[int]) -> dict
 
 
 def _check_header(file, member: zipfile.ZipInfo, path: Path) -> None:
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, _, dtype = read(file)
+    shape, dtype = array_header(file)
     n_bytes = math.prod(shape) * dtype.itemsize
     is_plain = dtype.kind in "biufU" and dtype.names is None and dtype.subdtype is None
     if not is_plain or n_bytes != member.file_size - file.tell() or not member.filename.endswith(".npy"):

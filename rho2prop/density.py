@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .archive_check import array_header
 from .atomic import atomic
 from .errors import InputError, printable
+from .file_content import largest_content
 
 KINDS = ("valence", "superposition", "all_electron")
 REQUIRED_KEYS = ("density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine")
@@ -17,8 +19,6 @@ KEYS = (*REQUIRED_KEYS, "superposition")
 ELECTRON_TOLERANCE = 1e-3  # of max(N, 1)
 LARGEST_FRACTIONAL = 1e6  # beyond it a coordinate says nothing about the place in the cell
 LARGEST_BYTES = 8 << 30  # of all arrays of a file
-LARGEST_RATIO = 200  # of an array to its compressed size; densities reach about 5
-ALWAYS_ALLOWED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -190,16 +190,14 @@ def read_npz(path: Path | str) -> Density:
 def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
     """Refuse arrays that claim more memory than a density takes, before any is allocated."""
     members = [member for member in archive.infolist() if member.filename.removesuffix(".npy") in KEYS]
-    limit = min(LARGEST_BYTES, max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * path.stat().st_size))
+    limit = largest_content(path.stat().st_size, LARGEST_BYTES)
     total = sum(member.file_size for member in members)
     if total > limit:
         problem = f"holds {total:,} bytes in {path.stat().st_size:,} on disk, more than any density"
         raise InputError(path, problem, "Compute or export the density anew")
     for member in members:
         with archive.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
+            shape, dtype = array_header(file)
             claimed = math.prod(shape) * dtype.itemsize
             if not dtype.hasobject and file.tell() + claimed != member.file_size:
                 problem = f"{member.filename} claims {claimed:,} bytes, but holds {member.file_size - file.tell():,}"

@@ -37,7 +37,7 @@ def read_content(path: Path) -> bytes:
     with open(path, "rb") as file:
         start = file.read(8)
     check_magic(path, start)
-    limit = min(LARGEST_BYTES, max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * n_bytes))
+    limit = largest_content(n_bytes, LARGEST_BYTES)
     try:
         if suffix not in OPENERS:
             if n_bytes > LARGEST_BYTES:
@@ -55,6 +55,11 @@ def read_content(path: Path) -> bytes:
         raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise InputError(path, f"cannot be read ({error})", MEND_CUT) from error
+
+
+def largest_content(n_bytes: int, most_bytes: int) -> int:
+    """Bytes that a file of ``n_bytes`` may hold once it is decompressed, at most ``most_bytes``."""
+    return min(most_bytes, max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * n_bytes))
 
 
 def _too_large(path: Path, n_bytes: int, limit: int) -> InputError:

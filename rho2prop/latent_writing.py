@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from rho2prop.archive_check import array_header
 from rho2prop.atomic import atomic
 from rho2prop.autoencoder_training import read_parts
 from rho2prop.chgcar import chgcar_bytes
@@ -85,8 +86,7 @@ def _describes(record: LatentRecord, path: Path) -> bool:
         with np.load(path, allow_pickle=False) as archive:  # members are decompressed one by one, when asked for
             arrays = {name: archive[name] for name in CRYSTAL_KEYS}
             with archive.zip.open("density.npy") as member:
-                np.lib.format.read_magic(member)
-                shape, _, _ = np.lib.format.read_array_header_1_0(member)
+                shape, _ = array_header(member)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return False  # reading it whole will say why
     same = (np.array_equal(getattr(record, name), arrays[name]) for name in CRYSTAL_KEYS)
