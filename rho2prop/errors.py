@@ -1,22 +1,34 @@
 """The one exception that a user is meant to read."""
 
+import unicodedata
 from pathlib import Path
 
 
-def escaped(text: object) -> str:
-    """A text that is safe on a terminal: control characters, and what no terminal shows, as escapes.
+def escaped(text: object, kept: str = "") -> str:
+    r"""A text that is safe on a terminal or page: control characters, and what is not shown, as escapes (``\x1b``).
 
     Titles, element names and paths come from files: an escape sequence in one of them must not reach the terminal.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    kept
+        Characters that stay as they are, such as a line break.
     """
     text = str(text)
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if _is_shown(c) or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def printable(text: object) -> str:
     """One line of a text that is safe on a terminal: white space is folded, the rest escaped."""
     return escaped(" ".join(str(text).split()))
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"  # spaces of other widths
 
 
 class InputError(ValueError):

@@ -13,9 +13,9 @@ from rho2prop.app.answers import Decoded
 from rho2prop.app.context import Context
 from rho2prop.app.density_panel import DensityPanel
 from rho2prop.app.layout import ProgressLine, failure_text, frame, message
-from rho2prop.app.plain_text import printable
 from rho2prop.app.sessions import Work
 from rho2prop.app.settings import safe_name
+from rho2prop.errors import escaped
 
 if TYPE_CHECKING:
     from rho2prop.latent_database import LatentEntry
@@ -61,7 +61,7 @@ class LatentsPage:
         self._found.clear()
         with self._found:
             n_found = f"{len(entries)}" if len(entries) <= MOST_SHOWN else f"more than {MOST_SHOWN}"
-            what = f"{n_found} found for “{printable(text.strip())}”" if text.strip() else f"{n_all} in the database"
+            what = f"{n_found} found for “{escaped(text.strip())}”" if text.strip() else f"{n_all} in the database"
             more = f" (the first {MOST_SHOWN} are listed)" if len(entries) > MOST_SHOWN else ""
             ui.label(f"{what}{more}. Click on one to see it.").classes("text-sm").props("data-testid=found")
             rows = [
@@ -106,7 +106,7 @@ class LatentsPage:
         return answer
 
     def _show(self, decoded: Decoded) -> None:
-        ui.label(printable(f"{decoded.formula}: {decoded.material_id}")).classes("text-xl").props("data-testid=title")
+        ui.label(escaped(f"{decoded.formula}: {decoded.material_id}")).classes("text-xl").props("data-testid=title")
         message("note", decoded.remark)
         ui.button("Save CHGCAR", on_click=lambda: self._begin(self._save, decoded.material_id)).props(
             "no-caps outline data-testid=save"

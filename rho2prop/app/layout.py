@@ -9,8 +9,8 @@ from pathlib import Path
 from nicegui import ui
 
 from rho2prop.app.context import Context
-from rho2prop.app.plain_text import for_page, printable
-from rho2prop.errors import InputError
+from rho2prop.app.plain_text import for_page
+from rho2prop.errors import InputError, escaped
 
 PAGES = {"/": "Predict", "/latents": "Latent database", "/report": "Report"}
 COLOURS = {"error": "bg-red-50 text-red-900", "warning": "bg-amber-50 text-amber-900", "note": "bg-sky-50 text-sky-900"}
@@ -32,7 +32,7 @@ def frame(path: str) -> Iterator[None]:
 def message(kind: str, text: str) -> None:
     """A coloured box with one text; ``kind`` is error, warning or note."""
     with ui.element("div").classes(f"w-full rounded p-3 {COLOURS[kind]}").props(f"data-testid={kind}"):
-        ui.label(printable(text, kept="\n")).classes("whitespace-pre-line break-words")
+        ui.label(escaped(text, kept="\n")).classes("whitespace-pre-line break-words")
 
 
 def failure_text(error: Exception, context: Context) -> str:

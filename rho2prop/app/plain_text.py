@@ -4,37 +4,17 @@ import io
 import re
 import sys
 import tempfile
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TextIO
 
+from rho2prop.errors import escaped
+
 LONGEST_TEXT = 2000
-HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, direction marks, surrogates, unassigned
 # A path from the root at the start of a word; "e/Å³" and "http://…" are none.
 FOLDERS = r"(?:[^\s/'\"“”`,;()<>]+/)"
 ABSOLUTE_PATH = re.compile(rf"(?<![\w/.:~-])/{FOLDERS}+")
-
-
-def printable(text: str, kept: str = "") -> str:
-    r"""A text whose control and format characters are written out, as in ``\x1b``.
-
-    Parameters
-    ----------
-    text
-        Any text.
-    kept
-        Characters that stay as they are, such as a line break.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if character in kept or unicodedata.category(character) not in HIDDEN_CATEGORIES
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def for_page(text: str, *folders: Path) -> str:
@@ -49,7 +29,7 @@ def for_page(text: str, *folders: Path) -> str:
     """
     for folder in sorted({*folders, Path(tempfile.gettempdir())}, key=lambda folder: len(str(folder)), reverse=True):
         text = re.sub(rf"{re.escape(str(folder))}/{FOLDERS}*", "", text)
-    text = printable(ABSOLUTE_PATH.sub("", text), kept="\n")
+    text = escaped(ABSOLUTE_PATH.sub("", text), kept="\n")
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"
 
 
@@ -60,7 +40,7 @@ class _PrintableStream(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(printable(text, kept="\n\t"))
+        self._stream.write(escaped(text, kept="\n\t"))
         return len(text)
 
     def flush(self) -> None:

@@ -9,11 +9,10 @@ from rho2prop.app.answers import Answer
 from rho2prop.app.context import Context
 from rho2prop.app.density_panel import DensityPanel
 from rho2prop.app.layout import ProgressLine, failure_text, frame, message
-from rho2prop.app.plain_text import printable
 from rho2prop.app.sessions import Work
 from rho2prop.app.settings import in_mb, path_below, safe_name
 from rho2prop.description import blocks_text
-from rho2prop.errors import InputError
+from rho2prop.errors import InputError, escaped
 from rho2prop.targets import TARGETS
 
 INSIST = "Predict also for densities of another engine than the training set's (the values may be wrong)"
@@ -68,7 +67,7 @@ class PredictPage:
                 if settings.root is None:
                     self._path.disable()
                 else:
-                    where = f"in the folder “{printable(settings.root.name or '/')}”, that of --root"
+                    where = f"in the folder “{escaped(settings.root.name or '/')}”, that of --root"
                     ui.label(where).classes("text-sm text-gray-600").props("data-testid=root")
                 self._insist = ui.checkbox(INSIST, on_change=self._insisted).props("data-testid=insist")
 
@@ -151,7 +150,7 @@ class PredictPage:
         if self._replaced:
             message("note", f"{self._replaced} was not finished: {answer.name} took its place.")
             self._replaced = ""
-        ui.label(f"{answer.formula}: {printable(answer.name)}").classes("text-xl").props("data-testid=title")
+        ui.label(f"{answer.formula}: {escaped(answer.name)}").classes("text-xl").props("data-testid=title")
         if answer.refusal:
             message("warning", f"{answer.refusal} Tick “{INSIST}” to see predictions all the same.")
         for warning in answer.warnings:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rho2prop.app.plain_text import printable
 from rho2prop.bundle_check import read_manifest
-from rho2prop.errors import InputError
+from rho2prop.errors import InputError, escaped
 
 MB = 1_000_000
 UNPACKED_PER_UPLOAD = 4  # a CHGCAR shrinks to about a third; what grows more than this is refused
@@ -128,7 +127,7 @@ def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
     """
     if root is None:
         raise InputError("path", "the app was started without a folder to read from", "Start it with --root FOLDER")
-    shown = printable(text.strip())[:LONGEST_SHOWN]
+    shown = escaped(text.strip())[:LONGEST_SHOWN]
     hint = "Name a density file in the folder of --root, or drop it on the page"
     missing = InputError(shown or "path", "is not a file that the app may read", hint)
     if not text.strip():

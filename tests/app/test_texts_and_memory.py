@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rho2prop.app.memory import memory_bytes
-from rho2prop.app.plain_text import LONGEST_TEXT, for_page, printable, printable_stderr
+from rho2prop.app.plain_text import LONGEST_TEXT, for_page, printable_stderr
+from rho2prop.errors import escaped
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from rho2prop.app.plain_text import LONGEST_TEXT, for_page, printable, printable
     ],
 )
 def test_control_characters_are_written_out(text, shown):
-    assert printable(text) == shown
+    assert escaped(text) == shown
     shown.encode()
 
 
