@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from rho2prop.density import ELECTRON_TOLERANCE, Density
+from rho2prop.element_tables import symbols
 from rho2prop.errors import InputError
 
 # VASP's PBE, PBE_52, PBE_54 and PBE_64 potentials, by the metadata of pymatgen-core 2026.10.16 (summary_stats of its
@@ -40,13 +41,7 @@ NORM_CONSERVING = """
 """
 LARGEST_CHARGE = 4.0  # electrons; more in one cell is no charged defect
 LARGEST_CHARGE_SHARE = 1 / 8  # of the valence electrons: half a spin pair, or a few bands, lie far beyond it
-ELEMENTS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
-    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
-    "Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv "
-    "Ts Og"
-)
-SYMBOLS = ELEMENTS.split()
+SYMBOLS = symbols()
 
 
 def parse_table(text: str) -> dict[str, tuple[int, ...]]:
@@ -100,8 +95,8 @@ def check_electrons(density: Density, source) -> tuple[str, ...]:
     InputError
         No set of potentials gives this count: a partial density, one spin, all electrons, or of other atoms.
     """
-    symbols, counts = np.unique([SYMBOLS[number - 1] for number in density.numbers], return_counts=True)
-    atoms = dict(zip(symbols.tolist(), counts.tolist(), strict=True))
+    found, counts = np.unique([SYMBOLS[number - 1] for number in density.numbers], return_counts=True)
+    atoms = dict(zip(found.tolist(), counts.tolist(), strict=True))
     formula = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in atoms.items())
     n_electrons, n_protons = density.n_electrons, int(density.numbers.sum())
     neutral = {n_protons} if density.kind == "all_electron" else possible_electrons(atoms)
