@@ -16,7 +16,7 @@ from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG, youngs_modulus_gpa
 from rho2prop.errors import InputError
 from rho2prop.formation import cohesive_energies_ev
 from rho2prop.mp_snapshot import read_header, read_records
-from rho2prop.structures import checked_structure
+from rho2prop.structures import checked_structure, structure_from_json
 from rho2prop.targets import FORMATION_ENERGY, TARGETS
 
 LARGEST_DEBYE_K = 4000.0
@@ -238,16 +238,7 @@ def _number(value: object) -> float | None:
 def _structure(record: dict) -> Structure:
     content = record["summary"]["structure"]
     try:
-        # numbers and element names only: pymatgen's decoder would import any module that a property names
-        sites = [
-            {
-                "species": [{"element": str(s["element"]), "occu": float(s["occu"])} for s in site["species"]],
-                "abc": [float(x) for x in site["abc"]],
-            }
-            for site in content["sites"]
-        ]
-        structure = Structure.from_dict({"lattice": {"matrix": content["lattice"]["matrix"]}, "sites": sites})
-        return checked_structure(structure, record["material_id"])
+        return checked_structure(structure_from_json(content), record["material_id"])
     except InputError as error:
         raise Rejected("a structure that cannot be computed", error.problem) from None
     except MemoryError:

@@ -10,10 +10,10 @@ from .cif_formula import check_formula
 from .density import LARGEST_FRACTIONAL, Density
 from .errors import InputError
 from .file_content import check_magic
+from .given_density import SHORTEST_DISTANCE_ANG
 from .poscar import parse_poscar
 from .scanner import Scanner
 
-SHORTEST_DISTANCE_ANG = 0.5
 SMALLEST_VOLUME_PER_ATOM_ANG3 = 1.0
 LARGEST_BYTES = 1 << 30
 MEND_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
@@ -89,11 +89,18 @@ def _parse_cif(data: bytes, path: Path) -> Structure:
 
 
 def _parse_json(data: bytes, path: Path) -> Structure:
-    # Only numbers and element names are taken: pymatgen's decoder would import any module the file names.
     content = json.loads(_text(data))
     if isinstance(content, dict) and "sites" not in content and _holds_density(content):
         problem = "holds a charge density: densities in JSON are not read"
         raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
+    return structure_from_json(content)
+
+
+def structure_from_json(content: dict) -> Structure:
+    """A structure from pymatgen's dictionary of it; whatever is missing or of another type raises.
+
+    Only numbers and element names are taken: pymatgen's decoder would import any module that a property names.
+    """
     sites = [
         {
             "species": [{"element": str(s["element"]), "occu": float(s["occu"])} for s in site["species"]],
