@@ -3,7 +3,6 @@
 The format is described in docs/formats.md and read by ``rho2prop.bundle_reading``.
 """
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
 from rho2prop.metrics import summarise
 from rho2prop.novelty import fit_training_space
+from rho2prop.provenance import digest
 from rho2prop.regression import FROM_KG, TESTED, VALIDATED, collect_metrics
 from rho2prop.splits import FINAL_FOLD
 from rho2prop.targets import TARGETS
@@ -252,7 +252,7 @@ def _checksums(folder: Path) -> dict[str, dict]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": digest(path),
             "bytes": path.stat().st_size,
         }
         for path in files

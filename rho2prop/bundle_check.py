@@ -4,7 +4,6 @@ The checksums guard against accidents (a cut copy, mixed versions); whoever can 
 too, so they say nothing about who made a bundle. ``rho2prop.bundle_parts`` checks what the files hold.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from rho2prop.density import KINDS
 from rho2prop.element_tables import source_versions, table_digests
 from rho2prop.errors import InputError
+from rho2prop.provenance import digest
 from rho2prop.targets import TARGETS
 
 FORMAT, VERSION = "rho2prop model bundle", 5
@@ -239,8 +239,7 @@ def _check_file(folder: Path, name: str, record: dict, manifest: Path) -> None:
     size = path.stat().st_size
     if size != record["bytes"]:
         raise InputError(path, f"differs from what was written ({size} bytes, expected {record['bytes']})", MEND_WHOLE)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest(path)
     if found != record["sha256"]:
         problem = f"differs from what was written (SHA-256 {found[:12]}…, expected {record['sha256'][:12]}…)"
         raise InputError(path, problem, MEND_WHOLE)

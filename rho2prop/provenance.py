@@ -26,7 +26,6 @@ RESULTS = ("results", "resources/elements")  # folders of a run whose files have
 SUFFIX, KEPT_SUFFIX = ".record.json", ".kept.json"
 NOT_CONTENT = (".snakemake_timestamp", ".nfs")  # beginnings of names that others put into folders
 SELF = ""  # name of a file in its own record; those of a folder have their path in it
-CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -197,11 +196,8 @@ def content_digest(path: Path | str) -> str:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
-    result = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            result.update(chunk)
-    return result.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def keep(path: Path | str) -> None:

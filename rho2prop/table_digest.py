@@ -1,9 +1,9 @@
 """The materials table of a run must not change while it goes on: its labels are read once, when the run starts."""
 
-import hashlib
 import json
 from pathlib import Path
 
+from rho2prop import provenance
 from rho2prop.atomic import atomic
 from rho2prop.errors import InputError
 
@@ -13,7 +13,7 @@ RECORD = Path(".snakemake/rho2prop/materials_table.json")
 def table_digest(path: Path | str) -> str:
     """Digest of the bytes of a table; of a table that is not there the empty text."""
     path = Path(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return provenance.digest(path) if path.is_file() else ""
 
 
 def record_table(path: str | None, digest: str, folder: Path | str = ".") -> None:
