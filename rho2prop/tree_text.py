@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rho2prop.bundle_check import MEND_WHOLE
 from rho2prop.errors import InputError
 
 MOST_BYTES = 2**28
@@ -17,7 +18,6 @@ DEEPEST = 512  # levels of a tree; LightGBM walks some of them by recursion
 LARGEST_COUNT = 2**31 - 1
 OBJECTIVES = ("regression", "tweedie")  # of rho2prop.boosting
 MISSING = (0, 2, 4, 6, 8, 10)  # decision types without the bit of a categorical split
-MEND = "Copy the whole bundle again, or write it anew with the rule write_bundle"
 _HEAD = (
     "tree", "version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective",
     "feature_names", "feature_infos", "tree_sizes",
@@ -61,11 +61,11 @@ def check_tree_text(path: Path, n_features: int) -> None:
         Number of features that it must read.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise InputError(path, f"holds {path.stat().st_size} bytes, expected at most {MOST_BYTES}", MEND)
+        raise InputError(path, f"holds {path.stat().st_size} bytes, expected at most {MOST_BYTES}", MEND_WHOLE)
     try:
         _check(path.read_bytes(), n_features)
     except _Wrong as wrong:
-        raise InputError(path, f"is no text of LightGBM trees that can be used: {wrong}", MEND) from None
+        raise InputError(path, f"is no text of LightGBM trees that can be used: {wrong}", MEND_WHOLE) from None
 
 
 def _check(content: bytes, n_features: int) -> None:
