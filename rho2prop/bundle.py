@@ -30,6 +30,7 @@ from rho2prop.choices import BUNDLE_BLOCKS, block_names
 from rho2prop.collection import block_data, read_materials, require_one_kind, write_table
 from rho2prop.element_tables import table_digests
 from rho2prop.errors import InputError
+from rho2prop.final_models import read_judged
 from rho2prop.intervals import calibrations
 from rho2prop.metrics import summarise
 from rho2prop.novelty import fit_training_space
@@ -99,7 +100,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
     with atomic(folder) as temporary:
         temporary.mkdir()
         autoencoder = _write_autoencoder(Path(run.autoencoder), temporary, config["grid"])
-        judged = pd.read_csv(run.judged, keep_default_na=False)
+        judged = read_judged(run.judged)
         offered = {(row.model.removesuffix(FROM_KG), row.features) for row in judged[judged["is_offered"]].itertuples()}
         regressors = [
             _copy_regressor(choice, Path(final), temporary)
@@ -232,7 +233,8 @@ def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, fo
     refused = judged[~judged["is_offered"]]
     if not records:
         reasons = "; ".join(f"{row.model} ({row.features}), {row.target}: {row.reason}" for row in refused.itertuples())
-        raise InputError("config predict", f"no final model is fit to be used ({reasons})", "Name other models there")
+        problem = f"no final model is fit to be used ({reasons or 'none had enough labels to be trained'})"
+        raise InputError("config predict", problem, "Name other models there, or add labelled materials")
     np.savez_compressed(folder / INTERVALS, **scores)
     not_offered = refused[["model", "features", "target", "reason"]].to_dict("records")
     return {"coverage": coverage, "file": INTERVALS, "calibrations": records, "not_offered": not_offered}

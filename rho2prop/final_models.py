@@ -73,9 +73,15 @@ def judge_final_models(final: list[Path | str], folds: list[Path | str], coverag
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def read_judged(path: Path | str) -> pd.DataFrame:
+    """``results/final_models.csv``; a run whose models could not be trained has a header only."""
+    table = pd.read_csv(path, keep_default_na=False)
+    return table.astype({"is_offered": bool})
+
+
 def read_offered(path: Path | str) -> set[tuple[str, str, str]]:
     """Model, features and target of each final model that is offered, from ``results/final_models.csv``."""
-    table = pd.read_csv(path)
+    table = read_judged(path)
     offered = table[table["is_offered"]]
     return set(zip(offered["model"], offered["features"], offered["target"], strict=True))
 

@@ -12,7 +12,7 @@ from test_regression import SETTINGS
 
 from rho2prop.blocks import BlockData, Latents
 from rho2prop.elasticity import BULK, SHEAR
-from rho2prop.final_models import COLUMNS, judge_final_models
+from rho2prop.final_models import COLUMNS, judge_final_models, read_offered
 from rho2prop.graphs import crystal_graph
 from rho2prop.intervals import calibrations
 from rho2prop.regression import predict_fold, run
@@ -144,3 +144,12 @@ def test_the_mean_of_good_trials_is_the_network_and_bad_trials_are_left_out(tmp_
     assert len(record["members"]) == members.sum()
     assert (members == (losses <= 1.5 * losses.min())).all()
     assert record["validation_loss"] <= losses[members].mean() + 1e-9  # Jensen: never worse than its members on average
+
+
+def test_nothing_is_offered_where_no_model_could_be_trained(tmp_path):
+    judge_final_models([], [], COVERAGE).to_csv(tmp_path / "final_models.csv", index=False)
+    assert read_offered(tmp_path / "final_models.csv") == set()
+    one = {"model": "lightgbm", "features": "magpie", "target": BULK, "reason": ""}
+    table = pd.DataFrame([one | {"is_offered": True}, one | {"target": SHEAR, "is_offered": False}], columns=COLUMNS)
+    table.to_csv(tmp_path / "final_models.csv", index=False)
+    assert read_offered(tmp_path / "final_models.csv") == {("lightgbm", "magpie", BULK)}
