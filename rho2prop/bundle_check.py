@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     if not path.is_file():
         mend = "Name the folder of a bundle with --bundle or RHO2PROP_BUNDLE; the rule write_bundle makes one"
-        raise InputError(folder, f"is no model bundle (it has no {MANIFEST})", mend)
+        raise InputError(folder, f"is not a model bundle (it has no {MANIFEST})", mend)
     manifest = read_json(path, MOST_MANIFEST_BYTES)
     _check_manifest(manifest, path)
     for name, record in manifest["files"].items():
@@ -137,7 +137,7 @@ def read_json(path: Path, most_bytes: int = 2**24) -> dict:
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(path, f"cannot be read as JSON ({error})", MEND_WHOLE) from error
     if not isinstance(content, dict):
-        raise InputError(path, "holds no JSON object", MEND_WHOLE)
+        raise InputError(path, "does not hold a JSON object", MEND_WHOLE)
     return content
 
 
@@ -255,4 +255,4 @@ def _refuse_unlisted(folder: Path, files: dict) -> None:
 
 
 def _no_constant(name: str):
-    raise ValueError(f"it holds {name}, which is no number of JSON")
+    raise ValueError(f"it holds {name}, which is not a JSON number")

@@ -111,7 +111,7 @@ def check_weights(path: Path, network: "torch.nn.Module") -> None:
         tensors = load_file(path)
     for name, values in tensors.items():
         if values.dtype.kind not in "fi" or not np.isfinite(values).all():
-            raise InputError(path, f"its weights {name!r} are no finite numbers ({values.dtype})", MEND_WHOLE)
+            raise InputError(path, f"its weights {name!r} are not finite numbers ({values.dtype})", MEND_WHOLE)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if {name: values.shape for name, values in tensors.items()} != expected:
         raise InputError(path, "does not hold the weights of the network that is described beside it", MEND_WHOLE)

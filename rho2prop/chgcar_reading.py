@@ -14,7 +14,7 @@ from rho2prop.scanner import NUMBER, SHOWN, Scanner
 GRID_LINE = re.compile(r"\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s*")
 # "augmentation occupancies   1  33" in format 2I4, which glues numbers of four digits and prints stars for five
 AUGMENTATION = re.compile(r"\s*augmentation occupancies( \(imaginary part\))?\s*(?:\d{1,4}|\*{4}|\d+\s)\s*(\d{1,4})\s*")
-LARGEST_POLARISATION = 0.95  # of the electrons; a second block beyond it is no spin density of a crystal
+LARGEST_POLARISATION = 0.95  # of the electrons; a second block beyond it is not the spin density of a crystal
 MEND_WHICH = "Give a file with one density (and its spin): which of these grids is meant cannot be told"
 MEND_FRAMES = "Give one of the frames in a file of its own"
 FEWEST_POLARISED = 8  # electrons below which a crystal's could all be of one spin
@@ -142,6 +142,6 @@ def _check_spin(path: Path, integrals: list[float]) -> None:
     if len(integrals) > 1 and n_electrons > 0 and moment > largest * n_electrons:
         problem = (
             f"holds {len(integrals)} grids, and those after the first integrate to {moment:.4g} of the first's "
-            f"{n_electrons:.4g} electrons: they are no spin density"
+            f"{n_electrons:.4g} electrons: they are not a spin density"
         )
         raise InputError(path, problem, MEND_WHICH)

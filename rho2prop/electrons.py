@@ -39,7 +39,7 @@ GPAW_PBE = """
 NORM_CONSERVING = """
     Se 16; Br 17; Kr 18; I 17; Xe 18; Hf 26; Ta 27; W 28; Ir 15,17; Hg 12
 """
-LARGEST_CHARGE = 4.0  # electrons; more in one cell is no charged defect
+LARGEST_CHARGE = 4.0  # electrons; more in one cell is not a charged defect
 LARGEST_CHARGE_SHARE = 1 / 8  # of the valence electrons: half a spin pair, or a few bands, lie far beyond it
 SYMBOLS = symbols()
 

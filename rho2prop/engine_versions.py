@@ -10,7 +10,7 @@ from rho2prop.errors import InputError
 def program_and_release(engine: str) -> tuple[str, str]:
     """Program and major.minor release: ("vasp", "6.4") of "vasp 6.4.2"; ("vasp", "") where no version is stated.
 
-    A patch level mends faults and keeps the numbers; a minor release may change defaults (GPAW 25.1 and 25.7, VASP 6.3
+    A patch level fixes faults and keeps the numbers; a minor release may change defaults (GPAW 25.1 and 25.7, VASP 6.3
     and 6.4), and what does not state its version may be any.
     """
     match = re.fullmatch(r"(.*?)\s*\bv?(\d+)(?:\.(\d+))?(?:[.\s\-_a-z+(].*)?", " ".join(engine.lower().split()))

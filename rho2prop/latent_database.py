@@ -225,7 +225,7 @@ class LatentDatabase:
             for row in self._rows(query, [*values, limit + len(found)]):
                 if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in row):
                     raise InputError(
-                        self.path, "holds names that are no texts, or too long", "Write the database again"
+                        self.path, "holds names that are not texts, or too long", "Write the database again"
                     )
                 found.setdefault(row[0], LatentEntry(*row))
         return list(found.values())[:limit]

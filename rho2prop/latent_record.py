@@ -118,7 +118,7 @@ def _what_is_wrong(record: LatentRecord) -> str:
     latent, lattice, numbers, n_atoms = record.latent, record.lattice, record.numbers, record.numbers.size
     texts = (record.material_id, record.formula, record.kind, record.engine, record.autoencoder_sha256)
     if any(not isinstance(text, str) or len(text) > LONGEST_TEXT for text in texts):
-        return f"a name that is no text of at most {LONGEST_TEXT} characters"
+        return f"a name that is not a text of at most {LONGEST_TEXT} characters"
     if latent.ndim != 4 or latent.shape[0] != LATENT_CHANNELS or len(set(latent.shape[1:])) != 1 or latent.size == 0:
         return f"latent {latent.shape}"
     if latent.dtype != np.float16 or not np.isfinite(latent).all():

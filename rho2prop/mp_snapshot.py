@@ -206,7 +206,7 @@ def _header(line: bytes, path: Path) -> dict:
         problem = f"is not a whole snapshot (its first line cannot be read: {error})"
         raise InputError(path, problem, MEND_SNAPSHOT) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputError(path, "is no snapshot of the Materials Project", MEND_SNAPSHOT)
+        raise InputError(path, "is not a snapshot of the Materials Project", MEND_SNAPSHOT)
     if header.get("schema") != SCHEMA:
         problem = f"has schema {header.get('schema')!r}, this version of rho2prop reads schema {SCHEMA}"
         raise InputError(path, problem, MEND_SNAPSHOT)

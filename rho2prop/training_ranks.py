@@ -90,7 +90,7 @@ def train_ranks(command: list[str], request: dict, folder: Path | str) -> None:
         with contextlib.suppress(OSError):  # not empty
             path.parent.rmdir()
     else:
-        mend = "See the messages above in this log; the next attempt goes on from the last epoch"
+        mend = "See the messages above in this log; the next attempt resumes from the last epoch"
         raise InputError(
             "train_autoencoder", f"a rank of {' '.join(command[:6])} ended with code {ranks.returncode}", mend
         )

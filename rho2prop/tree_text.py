@@ -65,7 +65,7 @@ def check_tree_text(path: Path, n_features: int) -> None:
     try:
         _check(path.read_bytes(), n_features)
     except _Wrong as wrong:
-        raise InputError(path, f"is no text of LightGBM trees that can be used: {wrong}", MEND_WHOLE) from None
+        raise InputError(path, f"is not a text of LightGBM trees that can be used: {wrong}", MEND_WHOLE) from None
 
 
 def _check(content: bytes, n_features: int) -> None:
@@ -148,7 +148,7 @@ def _check_trees(trees: list[dict], n_features: int) -> None:
     if arrays["split_feature"].min() < 0 or arrays["split_feature"].max() >= n_features:
         raise _Wrong(f"a split_feature lies outside 0 to {n_features - 1}")
     if not np.isin(arrays["decision_type"], MISSING).all():
-        raise _Wrong("a decision_type is none of a numerical split")
+        raise _Wrong("a decision_type is not that of a numerical split")
     _check_children(arrays["left_child"], arrays["right_child"], n_leaves)
 
 

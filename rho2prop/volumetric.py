@@ -84,7 +84,7 @@ def check_name(path: Path, kind: str) -> None:
             problem = f"holds {content} by its name, not a density of kind {kind}"
             mend = (
                 "Give the CHGCAR: AECCARs are only read beside it, in a run with engine vasp, for the superposition of "
-                "atoms (their integral on VASP's grid is no whole number)"
+                "atoms (their integral on VASP's grid is not a whole number)"
             )
             raise InputError(path, problem, mend)
 

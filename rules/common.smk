@@ -74,7 +74,7 @@ wildcard_constraints:
     features=r"[a-z_]+(\+[a-z_]+)*",
 
 
-TABLE = {  # that people may edit while a run goes on
+TABLE = {  # that people may edit during a run
     "elements": None,
     MATERIALS_PROJECT: "results/materials_project/materials.csv",
 }.get(config["materials"], config["materials"])

@@ -39,7 +39,7 @@ def failure_text(error: Exception, context: Context) -> str:
     """What a visitor reads when something failed; what nobody foresaw goes to the terminal, not to the page."""
     if not isinstance(error, InputError):
         traceback.print_exception(error, file=sys.stderr)
-        return "The app failed at this. What happened stands in the terminal that it runs in."
+        return "The app failed here. The details are in the terminal that it runs in."
     settings = context.settings
     folders = [settings.bundle, settings.database.parent, settings.report.parent, context.sessions.home, Path.home()]
     return for_page(str(error), *folders)

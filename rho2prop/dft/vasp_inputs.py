@@ -256,7 +256,7 @@ def _write_inputs_of_one(path: Path, folder: Path, settings: dict) -> str:
 def _potcar_map(name: str) -> dict[str, str]:
     path = Path(sets.__file__).parent / f"{name}.yaml"
     if not path.is_file():
-        raise SetupError("dft.vasp.preset", f"potcar_map {name!r} is no table of pymatgen", "Set it to PBE54Base")
+        raise SetupError("dft.vasp.preset", f"potcar_map {name!r} is not a table of pymatgen", "Set it to PBE54Base")
     return yaml.safe_load(path.read_text(encoding="utf-8"))["POTCAR"]
 
 
@@ -264,6 +264,6 @@ def _potcar_map(name: str) -> dict[str, str]:
 def _magmom_table(name: str) -> dict[str, float]:
     if not hasattr(sets, name):
         raise SetupError(
-            "dft.vasp.preset", f"magmom_table {name!r} is no input set of pymatgen", "Set it to MPRelaxSet"
+            "dft.vasp.preset", f"magmom_table {name!r} is not an input set of pymatgen", "Set it to MPRelaxSet"
         )
     return getattr(sets, name).CONFIG["INCAR"]["MAGMOM"]

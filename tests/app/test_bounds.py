@@ -117,7 +117,7 @@ def test_an_npz_whose_header_lies_about_its_array_is_refused(tmp_path):
         ({"max_upload_mb": 0}, "positive"),
         ({"root": "/nonexistent"}, "is not a folder"),
         ({"allowed_hosts": ["https://tools.example.org"]}, "is not a host name"),
-        ({"bundle": "/nonexistent"}, "is no model bundle"),
+        ({"bundle": "/nonexistent"}, "is not a model bundle"),
     ],
 )
 def test_a_wrong_option_is_said_before_anything_is_served(bundle, tmp_path, change, message):

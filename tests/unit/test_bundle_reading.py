@@ -185,7 +185,7 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(moved, changes, message):
 
 
 def test_no_bundle_and_no_json_are_refused(tmp_path):
-    with pytest.raises(InputError, match="is no model bundle"):
+    with pytest.raises(InputError, match="is not a model bundle"):
         load_bundle(tmp_path)
     (tmp_path / "manifest.json").write_text("{ not json")
     with pytest.raises(InputError, match="cannot be read as JSON"):
