@@ -85,7 +85,7 @@ def test_a_label_that_is_edited_during_a_run_is_never_used_in_its_old_value(tabl
             path.write_text(path.read_text().replace(",50", ",55"))
     assert run.wait() != 0
     assert not (folder / "results/materials.csv").exists()
-    assert "changed while" in (folder / "logs/collect_materials.log").read_text()
+    assert "changed during" in (folder / "logs/collect_materials.log").read_text()
     again = snakemake(folder, *options, *target)
     assert again.returncode == 0, again.stdout
     labels = pd.read_csv(folder / "results/materials.csv", index_col="material_id")["bulk_modulus_gpa"]

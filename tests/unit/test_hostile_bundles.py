@@ -159,7 +159,7 @@ def test_weights_that_are_no_numbers_or_of_other_shapes_are_named(folder, name):
 
     original = (folder / name).read_bytes()
     replace_weights(folder, name, first_nan)
-    assert "no finite numbers" in refusal(folder)
+    assert "not finite numbers" in refusal(folder)
     replace_file(folder, name, original)
     replace_weights(folder, name, lambda content: content.pop(min(content)))
     assert "does not hold the weights" in refusal(folder)

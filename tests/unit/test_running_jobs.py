@@ -78,9 +78,9 @@ def test_a_table_that_changed_since_its_labels_were_read_is_refused(tmp_path):
     record_table(str(table), read, tmp_path)
     require_same_table(str(table), read, tmp_path)
     table.write_text("material_id,bulk_modulus_gpa\na,2\n")
-    with pytest.raises(InputError, match="was changed while"):
+    with pytest.raises(InputError, match="was changed during"):
         require_same_table(str(table), read, tmp_path)
-    with pytest.raises(InputError, match="was changed while"):  # a job of a cluster, which reads the new table itself
+    with pytest.raises(InputError, match="was changed during"):  # a job of a cluster, which reads the new table itself
         require_same_table(str(table), table_digest(table), tmp_path)
     record_table(str(table), table_digest(table), tmp_path)
     require_same_table(str(table), table_digest(table), tmp_path)

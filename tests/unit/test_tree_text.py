@@ -110,7 +110,7 @@ def test_each_fault_is_named(text, tmp_path, key, change, word):
 def test_a_broken_frame_is_refused(text, tmp_path, change):
     assert change(text) != text
     (tmp_path / "trees.txt").write_text(change(text), encoding="utf-8")
-    with pytest.raises(InputError, match="no text of LightGBM trees"):
+    with pytest.raises(InputError, match="not a text of LightGBM trees"):
         check_tree_text(tmp_path / "trees.txt", N_FEATURES)
 
 

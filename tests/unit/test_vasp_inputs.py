@@ -159,8 +159,8 @@ def test_inputs_of_many_name_those_that_have_none(tmp_path, monkeypatch):
         ("EDIFF: 1.0e-5", "EDIFF: 1e-5", "EDIFF is '1e-5', a text for YAML"),
         ("potcar_map:", "potcars:", "has the keys"),
         ("  static: ", "  density: ", "has the steps"),
-        ("PBE54Base", "PBE99", "no table of pymatgen"),
-        ("MPRelaxSet ", "NoSuchSet ", "no input set of pymatgen"),
+        ("PBE54Base", "PBE99", "not a table of pymatgen"),
+        ("MPRelaxSet ", "NoSuchSet ", "not an input set of pymatgen"),
         ("incar: ", "incar: [", "cannot be read as YAML"),
     ],
 )
