@@ -34,6 +34,7 @@ from rho2prop.final_models import read_judged
 from rho2prop.intervals import calibrations
 from rho2prop.metrics import summarise
 from rho2prop.novelty import fit_training_space
+from rho2prop.protocol import without_machine
 from rho2prop.provenance import digest
 from rho2prop.regression import FROM_KG, TESTED, VALIDATED, collect_metrics
 from rho2prop.splits import FINAL_FOLD
@@ -149,12 +150,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
 
 def _without_places(config: dict) -> dict:
     """The configuration without what it says of the machine: of no use elsewhere, and nobody's business."""
-    dft = {
-        name: {key: value for key, value in section.items() if key != "machine"}
-        if isinstance(section, dict)
-        else section
-        for name, section in config["dft"].items()
-    }
+    dft = without_machine(config)["dft"]
     dft["vasp"] = dft["vasp"] | {"preset": Path(dft["vasp"]["preset"]).name}
     snapshot = config["materials_project"] | {"snapshot": Path(config["materials_project"]["snapshot"]).name}
     return config | {"materials": Path(config["materials"]).name, "materials_project": snapshot, "dft": dft}

@@ -24,6 +24,7 @@ from rho2prop.label_check import (
     require_labels,
 )
 from rho2prop.materials import load_materials
+from rho2prop.protocol import without_machine
 from rho2prop.running_jobs import refuse_while_local_jobs_run
 from rho2prop.run_check import check_run
 from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
@@ -50,17 +51,7 @@ REGRESSIONS = [
     for model, sets in config["evaluation"]["regressions"].items()
     for features in sets
 ]
-# what of the configuration results come from: where programs run is no reason to make anything again
-PROTOCOL = config | {
-    "dft": {
-        name: (
-            {key: value for key, value in section.items() if key != "machine"}
-            if isinstance(section, dict)
-            else section
-        )
-        for name, section in config["dft"].items()
-    }
-}
+PROTOCOL = without_machine(config)  # for params: another machine is no reason to rerun
 
 
 wildcard_constraints:
