@@ -23,6 +23,7 @@ from rho2prop.bundle_check import (
     REFERENCE,
     TRAINING_SPACE,
     VERSION,
+    read_manifest,
 )
 from rho2prop.bundle_reading import Bundle
 from rho2prop.bundle_reference import library_versions, reference_arrays
@@ -146,6 +147,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
         manifest["files"] = _checksums(temporary)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        read_manifest(temporary)  # a bundle that its own reader refuses must not replace one
 
 
 def _without_places(config: dict) -> dict:

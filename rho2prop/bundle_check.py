@@ -90,6 +90,7 @@ CALIBRATION_FIELDS = {
     "offset": (lambda value: is_number(value, 1e-300), "a positive number"),
     "is_positive": (lambda value: isinstance(value, bool), "true or false"),
 }
+NOT_OFFERED_FIELDS = dict.fromkeys(("model", "features", "target", "reason"), (is_text, "a text"))
 GPAW_FIELDS = {
     "ecut_ev": (lambda value: is_number(value, 1, 1e5), "a cut-off in eV"),
     "xc": (is_text, "a functional"),
@@ -186,8 +187,11 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     if len(shape) != 4 or shape[1:] != [size] * 3 or not is_whole(shape[0], 1, MOST_CHANNELS):
         problem = f"its latent_shape is {str(shape)[:60]}, expected channels and {size}, {size}, {size}"
         raise InputError(path, problem, MEND_WHOLE)
-    for fields, key in ((REGRESSOR_FIELDS, "regressors"), (CALIBRATION_FIELDS, "intervals.calibrations")):
-        records = manifest["regressors"] if key == "regressors" else manifest["intervals"]["calibrations"]
+    for key, fields, records in (
+        ("regressors", REGRESSOR_FIELDS, manifest["regressors"]),
+        ("intervals.calibrations", CALIBRATION_FIELDS, manifest["intervals"]["calibrations"]),
+        ("intervals.not_offered", NOT_OFFERED_FIELDS, _not_offered(manifest, path)),
+    ):
         for number, record in enumerate(records):
             check_fields(record, fields, f"{key}[{number}].", path)
     _check_regressors(manifest, path)
@@ -196,9 +200,20 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     _check_element_tables(manifest["features"]["element_tables"], path)
 
 
+def _not_offered(manifest: dict, path: Path) -> list:
+    """Records of what a model could predict and does not: its final fit was refused for this property."""
+    records = manifest["intervals"].get("not_offered", [])
+    if not isinstance(records, list):
+        raise InputError(path, "its key 'intervals.not_offered' is not a list", MEND_WHOLE)
+    return records
+
+
 def _check_regressors(manifest: dict, path: Path) -> None:
     seen, calibrations = set(), manifest["intervals"]["calibrations"]
-    calibrated = {(one["model"], one["features"], one["target"]) for one in calibrations}
+    calibrated, refused = (
+        {(record["model"], record["features"], record["target"]) for record in records}
+        for records in (calibrations, _not_offered(manifest, path))
+    )
     if len(calibrated) < len(calibrations):
         raise InputError(path, "calibrates a property of a model twice", MEND_WHOLE)
     for record in manifest["regressors"]:
@@ -206,13 +221,12 @@ def _check_regressors(manifest: dict, path: Path) -> None:
         if name in seen:
             raise InputError(path, f"lists the model {name} twice", MEND_WHOLE)
         seen.add(name)
-        odd = [target for target in record["targets"] if target not in manifest["targets"]]
-        if odd or len(set(record["targets"])) < len(record["targets"]):
-            problem = f"its model {name} predicts {', '.join(record['targets'])}, expected its targets, each once"
+        targets = record["targets"]
+        predicted = [name for name in targets if (record["model"], record["features"], name) not in refused]
+        if len(set(targets)) < len(targets) or not set(predicted) <= set(manifest["targets"]):
+            problem = f"its model {name} predicts {', '.join(targets)}, expected its targets, each once"
             raise InputError(path, problem, MEND_WHOLE)
-        absent = [
-            target for target in record["targets"] if (record["model"], record["features"], target) not in calibrated
-        ]
+        absent = [name for name in predicted if (record["model"], record["features"], name) not in calibrated]
         if absent:
             raise InputError(path, f"has no calibration of {absent[0]} by its model {name}", MEND_WHOLE)
 

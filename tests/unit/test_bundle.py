@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bundle_run import CONFIG, ENGINE, finished_run
+from bundle_run import CONFIG, ENGINE, finished_run, made_density
 
 from rho2prop import __version__
 from rho2prop.bundle import write_bundle
 from rho2prop.bundle_check import SUFFIXES, VERSION
+from rho2prop.bundle_reading import load_bundle
 from rho2prop.errors import InputError
 from rho2prop.intervals import calibrations
 from rho2prop.metrics import summarise
@@ -86,6 +87,28 @@ def test_the_calibration_is_that_of_all_out_of_fold_residuals(made, manifest):
             for key, calibration in calibrations(folder, 0.8).items():
                 assert records[key]["power"] == calibration.power
                 np.testing.assert_array_equal(scores[records[key]["scores"]], calibration.scores)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        [("lightgbm", "bulk_modulus_gpa")],
+        [("attention_cnn", "formation_energy_ev_per_atom"), ("attention_cnn_from_kg", "debye_temperature_k")],
+        [("lightgbm", target) for target in TARGETS],  # E and Debye temperature that follow from K and G remain
+    ],
+)
+def test_a_model_that_is_refused_for_some_properties_predicts_the_others(made, tmp_path, refused):
+    judged = pd.read_csv(made[0].judged, dtype={"reason": str})
+    rows = [row in refused for row in zip(judged["model"], judged["target"], strict=True)]
+    judged.loc[rows, ["is_offered", "reason"]] = [False, "larger errors"]
+    judged.to_csv(tmp_path / "judged.csv", index=False)
+    write_bundle(replace(made[0], judged=tmp_path / "judged.csv"), CONFIG, tmp_path / "models")
+    table = load_bundle(tmp_path / "models").predict(made_density(), "x").table
+    everything = load_bundle(made[1]).predict(made_density(), "x").table
+    kept = [row not in refused for row in zip(everything["model"], everything["target"], strict=True)]
+    pd.testing.assert_frame_equal(table, everything[kept].reset_index(drop=True))
+    not_offered = json.loads((tmp_path / "models/manifest.json").read_text())["intervals"]["not_offered"]
+    assert {(record["model"], record["target"]) for record in not_offered} == set(refused)
 
 
 def test_what_does_not_belong_together_is_refused(made, tmp_path):

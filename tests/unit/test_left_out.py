@@ -11,6 +11,7 @@ import pytest
 from rho2prop import learning_curve
 from rho2prop.blocks import BlockData
 from rho2prop.elasticity import BULK, SHEAR
+from rho2prop.final_models import judge_final_models, read_offered
 from rho2prop.importance import COLUMNS, block_importance
 from rho2prop.intervals import calibrations
 from rho2prop.regression import _trainable_targets, collect_metrics, is_trained, read_predictions, run
@@ -60,8 +61,10 @@ def test_it_is_recorded_with_the_reason(folders, capsys):
     assert (is_trained(network), is_trained(mean)) == (False, True)
 
 
-def test_what_reads_regressions_copes(folders, small):
+def test_what_reads_regressions_copes(folders, small, tmp_path):
     network, mean = folders
+    judge_final_models([network], [network], 0.9).to_csv(tmp_path / "judged.csv", index=False)
+    assert read_offered(tmp_path / "judged.csv") == set()
     assert set(collect_metrics([network, mean])["model"]) == {"mean"}
     assert read_predictions(network / "predictions.csv").empty
     assert calibrations(network, 0.9) == {}
