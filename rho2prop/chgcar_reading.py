@@ -8,7 +8,7 @@ import numpy as np
 
 from rho2prop.errors import InputError
 from rho2prop.file_content import MEND_CUT, read_content
-from rho2prop.poscar import parse_poscar
+from rho2prop.poscar import MEND_FRAMES, begins_crystal, parse_poscar
 from rho2prop.scanner import NUMBER, SHOWN, Scanner
 
 GRID_LINE = re.compile(r"\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s*")
@@ -16,7 +16,6 @@ GRID_LINE = re.compile(r"\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s*")
 AUGMENTATION = re.compile(r"\s*augmentation occupancies( \(imaginary part\))?\s*(?:\d{1,4}|\*{4}|\d+\s)\s*(\d{1,4})\s*")
 LARGEST_POLARISATION = 0.95  # of the electrons; a second block beyond it is not the spin density of a crystal
 MEND_WHICH = "Give a file with one density (and its spin): which of these grids is meant cannot be told"
-MEND_FRAMES = "Give one of the frames in a file of its own"
 FEWEST_POLARISED = 8  # electrons below which a crystal's could all be of one spin
 
 
@@ -86,7 +85,8 @@ def _skip_augmentation(scanner: Scanner, n_atoms: int) -> None:
                 raise scanner.error(problem, MEND_CUT, start)
             scanner.position = start
             break
-        scanner.values(int(match[2]), "augmentation occupancies")
+        if int(match[2]):
+            scanner.values(int(match[2]), "augmentation occupancies")
         counts[match[1] is not None] += 1
     for count in counts.values():
         if count not in (0, n_atoms):
@@ -113,7 +113,7 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
         moments += words
     if not moments and line is None:
         return False
-    if _is_frame(scanner, start):
+    if begins_crystal(scanner, start):
         raise scanner.error("another crystal begins here: the file holds several frames", MEND_FRAMES, start)
     first = scanner.data[start : start + SHOWN].decode("utf-8", "replace").splitlines()[0].strip()
     if moments:
@@ -121,16 +121,6 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
         raise scanner.error(problem, f"A line is missing or too many: {MEND_CUT}", start)
     problem = f"a block is followed by {first!r}, expected augmentation occupancies, another grid or the end"
     raise scanner.error(problem, MEND_CUT, start)
-
-
-def _is_frame(scanner: Scanner, start: int) -> bool:
-    frame = Scanner(scanner.data, scanner.source)
-    frame.position = start
-    try:
-        parse_poscar(frame)
-    except InputError:
-        return False
-    return True
 
 
 def _check_spin(path: Path, integrals: list[float]) -> None:

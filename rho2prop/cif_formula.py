@@ -1,5 +1,6 @@
-"""Whether the sites of a CIF hold all the atoms of its formula."""
+"""Whether a CIF says more than the parser takes from it: all its crystals, sites and atoms, and its symmetry."""
 
+import re
 from pathlib import Path
 
 from pymatgen.core import Composition, Structure
@@ -8,6 +9,44 @@ from rho2prop.errors import InputError
 
 TOLERANCE = 0.01  # relative: formulas of refinements are rounded
 MEND = "Add the missing atoms with their positions (hydrogens are often left out), or correct the formula of the CIF"
+
+
+GROUPS = re.compile(r"OH|NO3|[Ww]at|O-H")  # symbols that the parser takes for a group of atoms, or leaves out
+SPACE_GROUP = re.compile(r"_space_group_name_(h-m|h_m|hall)|_(it|int_tables)_number", re.IGNORECASE)
+
+
+def count_crystals(text: str) -> int:
+    """Number of data blocks with sites."""
+    blocks = re.split(r"^\s*data_", text, flags=re.IGNORECASE | re.MULTILINE)
+    return sum("_atom_site_fract_x" in block.lower() for block in blocks)
+
+
+def check_sites(blocks: dict[str, dict], path: Path) -> None:
+    """Raise InputError if the parser would leave out a site without a word; arguments as in ``check_formula``."""
+    for items in blocks.values():
+        labels = _column(items, "_atom_site_label")
+        symbols = _column(items, "_atom_site_type_symbol") or labels
+        for label, symbol in zip(labels, symbols, strict=False):
+            if not symbol[:1].isalpha() or GROUPS.match(symbol):
+                problem = f"its site {label} is given as {symbol!r}, expected an element"
+                raise InputError(path, problem, "Write its element, and each atom of a group with its own position")
+        for label, occupancy in zip(labels, _column(items, "_atom_site_occupancy"), strict=False):
+            number = _number(occupancy)
+            if occupancy == "." or (number is not None and number <= 0):
+                problem = f"its site {label} has the occupancy {occupancy!r}"
+                raise InputError(path, problem, "Write 1 for a whole atom, or delete the site")
+
+
+def check_symmetry(parser, path: Path) -> None:
+    """Raise InputError if a space group is named that pymatgen's ``CifParser`` took for P 1 after all."""
+    if not any("Defaulting to P1" in warning for warning in parser.warnings):
+        return
+    for items in parser.as_dict().values():
+        names = [str(value) for key, value in items.items() if SPACE_GROUP.search(key)]
+        unknown = [name for name in names if "".join(name.split()).lower() not in ("p1", "1", "?", ".", "")]
+        if unknown:
+            problem = f"names the space group {unknown[0]!r} without its operations, and that name is not known"
+            raise InputError(path, problem, "Add the operations (_symmetry_equiv_pos_as_xyz), or correct the name")
 
 
 def check_formula(blocks: dict[str, dict], structure: Structure, path: Path) -> None:
@@ -51,6 +90,12 @@ def _compare(formula: dict[str, float], n_units: float | None, sites: dict[str, 
     if n_units and most < n_units * (1 - TOLERANCE) and not is_of_cell:
         problem = f"has {n_units:g} formula units {written} in its cell, but its sites hold {found}"
         raise InputError(path, problem, "Check its symmetry operations and sites: " + MEND)
+
+
+def _column(items: dict, key: str) -> list[str]:
+    """Values of a loop."""
+    values = items.get(key, [])
+    return [str(value) for value in (values if isinstance(values, list) else [values])]
 
 
 def _formula(items: dict) -> dict[str, float]:

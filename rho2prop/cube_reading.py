@@ -30,8 +30,8 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     scanner = Scanner(read_content(path), path)
     scanner.line()  # two lines of comment
     comment = scanner.line() or ""
-    words, numbers = _row(scanner, "the number of atoms and the origin", 4)
-    n_atoms, origin = _integer(scanner, words[0]), numbers[1:4]
+    words, values = _row(scanner, "the number of atoms and the origin", 4)
+    n_atoms, origin = _integer(scanner, words[0]), values[1:4]
     n_fields = _integer(scanner, words[4]) if len(words) > 4 else 1
     shape, steps = _grid(scanner)
     has_labels, n_atoms = n_atoms < 0, abs(n_atoms)
@@ -40,7 +40,11 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     if BYTES_PER_ATOM * n_atoms > scanner.n_left:
         problem = f"names {n_atoms} atoms, but only {scanner.n_left} bytes follow"
         raise scanner.error(problem, MEND_CUT)
-    atoms = [_row(scanner, f"atom {number} of {n_atoms}", 5) for number in range(1, n_atoms + 1)]
+    numbers, positions = [], []
+    for number in range(1, n_atoms + 1):
+        words, values = _row(scanner, f"atom {number} of {n_atoms}", 5)
+        numbers.append(_integer(scanner, words[0]))
+        positions.append(values[2:5])
     if has_labels:
         n_fields *= _n_labels(scanner)
     if n_fields != 1:
@@ -59,10 +63,8 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     if not 1e-3 < volume < np.inf:
         mend = "Give the cube of a crystal: its voxel vectors must span the cell"
         raise InputError(path, f"does not describe a three-dimensional crystal (its cell has {volume:.3g} Å³)", mend)
-    positions = Bohr * (np.array([row[2:5] for _, row in atoms]) - origin)
-    frac_coords = np.linalg.solve(lattice.T, positions.T).T
-    numbers = np.array([_integer(scanner, row[0]) for row, _ in atoms])
-    return values / Bohr**3, lattice, numbers, frac_coords
+    frac_coords = np.linalg.solve(lattice.T, (Bohr * (np.array(positions) - origin)).T).T
+    return values / Bohr**3, lattice, np.array(numbers), frac_coords
 
 
 def _row(scanner: Scanner, what: str, n_words: int) -> tuple[list[str], np.ndarray]:

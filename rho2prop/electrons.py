@@ -133,5 +133,6 @@ def _impossible(density: Density, source, formula: str, neutral: set[int], is_al
     if any(abs(2 * n_electrons - count) <= ELECTRON_TOLERANCE * count for count in neutral):
         return InputError(source, problem, "It may be one spin alone: give the total density, the sum of both spins")
     if n_electrons < min(neutral):
-        return InputError(source, problem, "It may be the density of some bands (PARCHG): give the total density")
+        mend = "It may be the density of some bands (PARCHG) or a charged cell: give the total density of a neutral one"
+        return InputError(source, problem, mend)
     return InputError(source, problem, "Check its units, and that its header belongs to this density")

@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 
 from rho2prop.electrons import SYMBOLS
+from rho2prop.errors import InputError
 from rho2prop.scanner import SHOWN, Scanner, fortran_float
 
 SMALLEST_VOLUME_ANG3 = 1e-3
@@ -13,6 +14,8 @@ BYTES_PER_ATOM = 6  # "0 0 0" and the end of the line
 ISOTOPES = {"D": 1, "T": 1}
 ATOMIC_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)} | ISOTOPES
 GLUED = re.compile(r"(?<=[\d.])-(?=\d*\.)")  # 0.25-0.50, where a field was too narrow
+FLAGS = {"T", "F", ".T.", ".F.", ".TRUE.", ".FALSE."}  # of selective dynamics; T is no tritium there, F no fluorine
+MEND_FRAMES = "Give one of the frames in a file of its own"
 MEND_LINE = "Correct this line: see the POSCAR format"
 
 
@@ -65,6 +68,30 @@ def parse_poscar(scanner: Scanner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if mode[0] in "cCkK":
         positions = np.linalg.solve(lattice.T, (positions * factors).T).T
     return lattice, np.array([ATOMIC_NUMBERS[symbol] for symbol in expanded]), positions
+
+
+def begins_crystal(scanner: Scanner, start: int) -> bool:
+    """Whether a whole POSCAR begins at a position of the text."""
+    frame = Scanner(scanner.data, scanner.source)
+    frame.position = start
+    try:
+        parse_poscar(frame)
+    except InputError:
+        return False
+    return True
+
+
+def check_end(scanner: Scanner) -> None:
+    """Raise InputError if more positions follow the last atom, or another crystal; velocities may follow."""
+    start = scanner.position
+    words = (scanner.line() or "").split()
+    if len(words) >= 3 and all(map(_is_number, words[:3])):
+        problem = f"holds more positions than atoms ({' '.join(words)[:SHOWN]!r} follows the last)"
+        raise scanner.error(problem, "Correct the numbers of atoms or delete the line", back=1)
+    scanner.position = start
+    scanner.skip_blank()
+    if scanner.n_left and begins_crystal(scanner, scanner.position):
+        raise scanner.error("another crystal begins here: the file holds several frames", MEND_FRAMES)
 
 
 def _numbers(scanner: Scanner, what: str, n_wanted: int | None = None) -> list[float]:
@@ -154,7 +181,8 @@ def _positions(scanner: Scanner, n_atoms: int, column: int) -> tuple[np.ndarray,
         except ValueError as error:
             problem = f"expected the position of atom {number} of {n_atoms}, found {line.strip()[:SHOWN]!r} ({error})"
             raise scanner.error(problem, MEND_LINE, back=1) from error
-        names.append(words[column] if len(words) > column else "")
+        has_flags = column == 3 and len(words) >= 6 and {word.upper() for word in words[3:6]} <= FLAGS
+        names.append(words[column] if len(words) > column and not has_flags else "")
     return np.array(positions), names if all(name in ATOMIC_NUMBERS for name in names) else None
 
 

@@ -1,8 +1,11 @@
 """Files that a user gives for prediction: densities are read, structures are computed first."""
 
+import gzip
 import hashlib
 import json
+import lzma
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +14,7 @@ from rho2prop import __version__
 from rho2prop.atomic import check_folder, temporary_folder
 from rho2prop.density import Density, read_npz
 from rho2prop.errors import InputError
+from rho2prop.file_content import OPENERS, bare_name
 from rho2prop.given_density import checked_density
 
 if TYPE_CHECKING:
@@ -19,10 +23,10 @@ if TYPE_CHECKING:
     from rho2prop.bundle_reading import Bundle
 
 STRUCTURE_SUFFIXES = (".cif", ".json", ".poscar")
-CHARACTERS_LOOKED_AT = 1_000_000
+BYTES_LOOKED_AT = 1_000_000
 COMPUTING = ("gpaw",)
 SAME_ANG = 1e-6  # lattice vectors in Å, fractional coordinates
-GRID_LINE = re.compile(r"\n[ \t]*\r?\n[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*\r?\n")  # CHGCAR: a blank line, then the grid
+GRID_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*\r?\n")  # CHGCAR: a blank line, then the grid
 
 
 def read_input(
@@ -65,15 +69,23 @@ def read_input(
 
 def is_structure(path: Path) -> bool:
     """Whether a file holds a structure and no density, by its name and, for VASP's formats, by its content."""
-    name = path.name.lower()
+    name = bare_name(path).lower()
     if name.endswith(STRUCTURE_SUFFIXES):
         return True
     if "chg" in name or "aeccar" in name:
         return False
     if path.is_file() and (name.endswith(".vasp") or "poscar" in name or "contcar" in name):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return not GRID_LINE.search(file.read(CHARACTERS_LOOKED_AT))
+        return not GRID_LINE.search(_start(path))
     return False
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+            start = file.read(BYTES_LOOKED_AT)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):  # its reader says what is wrong with it
+        return b""
+    return start if b"\n" in start else start.replace(b"\r", b"\n")
 
 
 def _compute(path: Path, bundle: "Bundle", work: Path | str | None, say: Callable[[str], None]) -> Density:

@@ -63,7 +63,8 @@ class Scanner:
         """The next line, which must be there and not blank."""
         line = self.line()
         if line is None or not line.strip():
-            raise self.error(f"{'ends' if line is None else 'is blank'} where {what} is expected", MEND_CUT, back=1)
+            problem = f"{'ends' if line is None else 'is blank'} here, expected {what}"
+            raise self.error(problem, MEND_CUT, back=1)
         return line
 
     def skip_blank(self) -> None:

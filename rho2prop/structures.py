@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import DummySpecies, Structure
 
-from .cif_formula import check_formula
+from .cif_formula import check_formula, check_sites, check_symmetry, count_crystals
 from .density import LARGEST_FRACTIONAL, Density
 from .errors import InputError
-from .file_content import check_magic
+from .file_content import bare_name, read_content
 from .given_density import SHORTEST_DISTANCE_ANG
-from .poscar import parse_poscar
+from .poscar import check_end, parse_poscar
 from .scanner import Scanner
 
 SMALLEST_VOLUME_PER_ATOM_ANG3 = 1.0
-LARGEST_BYTES = 1 << 30
 MEND_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
 
 
@@ -26,7 +25,7 @@ def read_structure(path: Path | str) -> Structure:
     ----------
     path
         CIF (``.cif``), POSCAR (``.vasp``, ``.poscar`` or a name with POSCAR or CONTCAR) or pymatgen JSON
-        (``.json``).
+        (``.json``), each plain or compressed (.gz, .bz2, .xz).
 
     Returns
     -------
@@ -37,12 +36,9 @@ def read_structure(path: Path | str) -> Structure:
     read = _reader(path)
     if not path.is_file():
         raise InputError(path, "there is no such structure file", "Check the path")
-    if path.stat().st_size > LARGEST_BYTES:
-        raise InputError(path, f"has {path.stat().st_size:,} bytes, too many for a structure", MEND_FILE)
-    data = path.read_bytes()
+    data = read_content(path)
     if not data.strip():
         raise InputError(path, "is empty", MEND_FILE)
-    check_magic(path, data[:8])
     try:
         structure = read(data, path)
     except InputError:
@@ -54,7 +50,7 @@ def read_structure(path: Path | str) -> Structure:
 
 
 def _reader(path: Path):
-    name = path.name.lower()
+    name = bare_name(path).lower()
     if name.endswith(".cif"):
         return _parse_cif
     if name.endswith(".json"):
@@ -73,19 +69,30 @@ def _text(data: bytes) -> str:
 
 
 def _parse_poscar(data: bytes, path: Path) -> Structure:
-    lattice, numbers, frac_coords = parse_poscar(Scanner(data, path))
+    scanner = Scanner(data, path)
+    lattice, numbers, frac_coords = parse_poscar(scanner)
+    check_end(scanner)
     return Structure(lattice, numbers, frac_coords)
 
 
 def _parse_cif(data: bytes, path: Path) -> Structure:
     from pymatgen.io.cif import CifParser
 
-    parser = CifParser.from_str(_text(data))
-    structures = parser.parse_structures(primitive=False)
-    if len(structures) != 1:
-        raise InputError(path, f"holds {len(structures)} structures, expected one", "Give one structure per file")
-    check_formula(parser.as_dict(), structures[0], path)
-    return structures[0]
+    text = _text(data)
+    n_crystals = count_crystals(text)
+    if n_crystals > 1:  # the parser keeps those that it can read
+        raise InputError(path, f"holds {n_crystals} structures, expected one", "Give one structure per file")
+    parser = CifParser.from_str(text)
+    check_sites(parser.as_dict(), path)
+    try:
+        structure = parser.parse_structures(primitive=False, on_error="ignore")[0]
+    except ValueError as error:
+        reasons = " ".join(" ".join(parser.warnings).split()) or str(error)
+        raise InputError(path, f"cannot be read as a structure ({reasons})", MEND_FILE) from error
+    check_symmetry(parser, path)
+    if structure.is_ordered:
+        check_formula(parser.as_dict(), structure, path)
+    return structure
 
 
 def _parse_json(data: bytes, path: Path) -> Structure:
@@ -93,6 +100,12 @@ def _parse_json(data: bytes, path: Path) -> Structure:
     if isinstance(content, dict) and "sites" not in content and _holds_density(content):
         problem = "holds a charge density: densities in JSON are not read"
         raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
+    if not isinstance(content, dict) or not {"sites", "lattice"} <= set(content):
+        problem = "holds no structure: expected one object with the keys lattice and sites"
+        raise InputError(path, problem, "Write the structure alone: Structure.to('NAME.json') in pymatgen")
+    if content.get("charge"):
+        problem = f"has the charge {content['charge']}, only neutral cells are computed"
+        raise InputError(path, problem, "Give the neutral crystal, with charge 0")
     return structure_from_json(content)
 
 

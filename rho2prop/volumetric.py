@@ -13,12 +13,15 @@ from .errors import InputError
 from .file_content import MEND_CUT, OPENERS
 from .given_density import checked_density
 from .same_crystal import check_same_crystal
-from .structures import checked_structure
+from .structures import checked_structure, structure_from_density
 
 __all__ = ["MEND_CUT", "OPENERS", "read_density"]
 
 MEND_FORMAT = "Give a CHGCAR or CHG (plain, .gz, .bz2, .xz), a .cube or a .npz file"
 EXACT_ELECTRONS = 1e-4  # relative; VASP's CHGCAR and CHG are exact to their digits, an all-electron AECCAR is not
+# of the distance of two atoms to their covalent radii: at least 0.78 in 515 crystals of the Materials Project, about
+# 0.55 where Å are taken for Bohr
+SMALLEST_DISTANCE_RATIO = 0.64
 NOT_VALENCE = {
     "aeccar0": "the core charge",
     "aeccar1": "the superposition of the atoms' densities",
@@ -67,7 +70,9 @@ def parse_density(path: Path | str, kind: str = "valence") -> Density:
             raise InputError(path, problem, "Give a density of the kind that the configuration names")
         return density
     if bare.endswith((".cube", ".cub")):
-        return _counted(*read_cube(path), kind=kind, engine="cube", path=path)
+        density = _counted(*read_cube(path), kind=kind, engine="cube", path=path)
+        _check_bohr(density, path)
+        return density
     if "chg" in bare or "aeccar" in bare or bare.endswith(".vasp"):
         check_name(path, kind)
         return _read_vasp(path, kind)
@@ -104,6 +109,21 @@ def _read_vasp(path: Path, kind: str) -> Density:
     return density
 
 
+def _check_bohr(density: Density, path: Path) -> None:
+    """Raise InputError if atoms are as close as in a crystal whose lengths in Å were taken for Bohr."""
+    from ase.data import covalent_radii
+
+    crystal = checked_structure(structure_from_density(density), path)
+    radii = covalent_radii[density.numbers]
+    first, second, _, distances = crystal.get_neighbor_list(2 * SMALLEST_DISTANCE_RATIO * radii.max())
+    ratios = distances / (radii[first] + radii[second])
+    if ratios.min(initial=np.inf) < SMALLEST_DISTANCE_RATIO:
+        closest = int(np.argmin(ratios))
+        atoms = f"{crystal[first[closest]].specie} and {crystal[second[closest]].specie}"
+        problem = f"has {atoms} {distances[closest]:.2f} Å apart, half of what it is in crystals"
+        raise InputError(path, problem, "Its lengths seem to be in Å: write them in Bohr, its values in e/Bohr³")
+
+
 def _counted(
     values: np.ndarray,
     lattice: np.ndarray,
@@ -122,8 +142,10 @@ def _counted(
     if n_electrons < 1:
         problem = f"integrates to {integral:.4f} electrons, expected at least 1"
         raise InputError(path, problem, "Give the total density, not a difference or spin density")
+    with np.errstate(over="ignore"):  # check() names such a point
+        values = np.ascontiguousarray(values, dtype=np.float32)
     density = Density(
-        values=np.ascontiguousarray(values, dtype=np.float32),
+        values=values,
         lattice=np.array(lattice, dtype=np.float64),
         numbers=np.array(numbers, dtype=np.int64),
         frac_coords=np.array(frac_coords, dtype=np.float64),

@@ -1,5 +1,6 @@
 """Files that were once read wrongly, and all of their kind: the right value, or a refusal that says the true fix."""
 
+import bz2
 import gzip
 import json
 from dataclasses import replace
@@ -328,6 +329,40 @@ def test_refusals_say_the_true_fix(refused, tmp_path):
     message += refused(WHOLE, "rename it without .gz", name="CHGCAR.gz")
     message += refused(cube(TOTAL, unit=Bohr), "in Å", "write the cube in Bohr", name="a.cube")
     assert "damaged" not in message
-    (tmp_path / "POSCAR").write_bytes(gzip.compress(header().encode()))
+    for name in ("POSCAR", "POSCAR.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(header().encode()))
     with pytest.raises(InputError, match=r"Rename it to POSCAR\.gz"):
         read_structure(tmp_path / "POSCAR")
+    assert is_structure(tmp_path / "POSCAR.gz")
+    assert read_structure(tmp_path / "POSCAR.gz") == SILICON
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (gzip.compress(gzip.compress(WHOLE.encode())), "CHGCAR.gz", "Unpack CHGCAR.gz and give what it holds"),
+        (bz2.compress(WHOLE.encode()), "CHGCAR.gz", "Rename it to CHGCAR.bz2"),
+        (WHOLE.encode("utf-16-le"), "CHGCAR", "not text"),
+        (b"\x1f\x9d\x90" + bytes(range(90)), "CHGCAR.Z", "Unpack it"),
+        (b"<!DOCTYPE html>\n<title>404</title>\n", "a.cube", "Download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "CHGCAR", "git lfs pull"),
+    ],
+)
+def test_files_of_other_kinds_are_named(refused, content, name, words):
+    message = refused(content, words, name=name)
+    assert "POSCAR format" not in message
+    assert "damaged" not in message
+
+
+def test_a_cube_in_angstrom_is_refused_whatever_its_numbers_of_points_say(refused, read):
+    """With values in e/Å³ it integrates to the right electrons: the atoms are too close for Bohr."""
+    text = cube(TOTAL / Bohr**3, unit=Bohr)
+    lines = text.split("\n")
+    lines[3:6] = [line.lstrip("-") for line in lines[3:6]]
+    refused("\n".join(lines), "Å apart", "in Å", name="a.cube")
+    assert_silicon(read(cube(TOTAL), "a.cube"))
+
+
+def test_occupancies_of_no_channel_are_read(read):
+    lines = "".join(f"augmentation occupancies{number:4d}   0\n" for number in (1, 2))
+    assert_silicon(read(chgcar([TOTAL], augmented=False) + lines))

@@ -67,6 +67,76 @@ def test_malformed_poscar_is_named(tmp_path, old, new, words):
     refused(path, *words)
 
 
+CELL = "".join(f"_cell_length_{x} 4.2\n" for x in "abc") + "".join(
+    f"_cell_angle_{x} 90\n" for x in ("alpha", "beta", "gamma")
+)
+SITES = "loop_\n_atom_site_label\n_atom_site_type_symbol\n" + "".join(f"_atom_site_fract_{x}\n" for x in "xyz")
+P1 = "_symmetry_space_group_name_H-M 'P 1'\n"
+ATOMS = "Mg1 Mg 0 0 0\nO1 O 0.5 0.5 0.5\n"
+WITH_OCCUPANCY = SITES + "_atom_site_occupancy\n" + ATOMS.replace(" 0\n", " 0 1\n")
+BLOCK = f"data_a\n{CELL}{P1}{SITES}{ATOMS}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (BLOCK + BLOCK.replace("4.2", "5.2"), ["2 structures"]),
+        (BLOCK + BLOCK.replace("data_a", "data_b").replace("O1 O 0.5", "O1 O ?"), ["2 structures"]),
+        (BLOCK.replace("_cell_length_a", "_x") + BLOCK.replace("data_a", "data_b"), ["2 structures"]),
+        (BLOCK.replace("O1 O", "O1 ."), ["site O1", "element"]),
+        (BLOCK.replace("O1 O", "O1 Wat"), ["site O1", "'Wat'", "each atom of a group"]),
+        (BLOCK.replace("_atom_site_type_symbol\n", "").replace("Mg1 Mg", "Mg1").replace("O1 O", "OH1"), ["site OH1"]),
+        (f"data_a\n{CELL}{P1}{WITH_OCCUPANCY}".replace("0.5 0.5 0.5", "0.5 0.5 0.5 ."), ["site O1", "occupancy '.'"]),
+        (f"data_a\n{CELL}{P1}{WITH_OCCUPANCY}".replace("0.5 0.5 0.5", "0.5 0.5 0.5 0.0"), ["site O1", "occupancy"]),
+        (f"data_a\n{CELL}{P1}{WITH_OCCUPANCY}".replace("0.5 0.5 0.5", "0.5 0.5 0.5 1.2"), ["1.2"]),
+        (BLOCK.replace("'P 1'", "'F m -3 x'"), ["F m -3 x", "operations"]),
+        (BLOCK + "_chemical_formula_sum 'Mg1 O1 H2'\n", ["H is missing"]),
+        (BLOCK + "_chemical_formula_sum 'Mg1 O1'\n_cell_formula_units_Z 4\n", ["4 formula units"]),
+        (
+            f"data_a\n{CELL}{P1}_chemical_formula_sum 'Mg1 O1'\n"
+            + WITH_OCCUPANCY.replace("0.5 0.5 0.5", "0.5 0.5 0.5 0.5"),
+            ["partially occupied"],
+        ),
+    ],
+)
+def test_a_cif_that_would_be_read_in_part_is_refused(tmp_path, content, words):
+    path = tmp_path / "mgo.cif"
+    path.write_text(BLOCK)
+    assert read_structure(path).formula == "Mg1 O1"
+    path.write_text(content)
+    refused(path, *words)
+
+
+def test_more_positions_than_atoms_and_several_frames_are_refused(tmp_path):
+    path = tmp_path / "POSCAR"
+    path.write_text(POSCAR + "0.5 0.5 0.0\n")
+    refused(path, "line 11", "more positions than atoms")
+    path.write_text(POSCAR + POSCAR)
+    refused(path, "line 11", "frames")
+    velocities = "0.0 0.1 0.0\n" * 2
+    for tail in ("\n", "\n" + velocities, "Cartesian\n" + velocities, f"Lattice velocities\n1\n{velocities * 3}\n"):
+        path.write_text(POSCAR + tail)
+        assert read_structure(path).formula == "Si2"
+
+
+def test_flags_of_selective_dynamics_are_no_elements(tmp_path):
+    path = tmp_path / "POSCAR"
+    flagged = POSCAR.replace("Si\n2", "2").replace(" 0.0\n0.25 0.25 0.25", " 0.0 T T F\n0.25 0.25 0.25 F F F")
+    path.write_text(flagged)
+    refused(path, "line 6", "element symbols")
+    path.write_text(flagged.replace("T T F", "Si").replace("F F F", "Si"))
+    assert read_structure(path).formula == "Si2"
+
+
+def test_charged_crystals_and_records_around_one_are_refused(tmp_path):
+    path = tmp_path / "mgo.json"
+    path.write_text(json.dumps(ROCKSALT.as_dict() | {"charge": 2}))
+    refused(path, "charge 2")
+    for content in ({"structure": ROCKSALT.as_dict()}, [ROCKSALT.as_dict()]):
+        path.write_text(json.dumps(content))
+        refused(path, "holds no structure", "Structure.to")
+
+
 def test_disordered_crystal_is_refused(tmp_path):
     alloy = Structure(Lattice.cubic(3.6), [{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]])
     (tmp_path / "alloy.json").write_text(json.dumps(alloy.as_dict()))
