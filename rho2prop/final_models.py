@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import binomtest, mannwhitneyu
 
 from rho2prop.errors import InputError
-from rho2prop.intervals import calibrations, validated_rows
+from rho2prop.intervals import calibrations, tested_rows, validated_rows
 
 LARGEST_ERROR_RATIO = 1.25  # of the mean scaled errors, final to folds; smaller differences are let pass
 SMALLEST_P = 1e-3  # of one comparison: a run makes some thirty
@@ -63,10 +63,11 @@ def judge_final_models(final: list[Path | str], folds: list[Path | str], coverag
         _check_pair(final_dir, folds_dir)
         calibrated = calibrations(folds_dir, coverage)
         of_folds = {(model, target): group for model, _, target, group in validated_rows(folds_dir)}
+        tested_by = {(model, target): group["fold"].nunique() for model, _, target, group in tested_rows(folds_dir)}
         for model, features, target, found in validated_rows(final_dir):
             head = {"model": model, "features": features, "target": target}
-            if (model, target) not in calibrated or (model, target) not in of_folds:
-                reason = "no fold has tested it"
+            if tested_by.get((model, target), 0) < 2 or (model, target) not in of_folds:
+                reason = "fewer than two folds have tested it"
                 rows.append(head | {"n": len(found), "is_offered": False, "reason": reason})
                 continue
             rows.append(head | _judged(found, of_folds[model, target], calibrated[model, target], coverage))

@@ -123,7 +123,9 @@ def run(
                 )
                 validated = _fit_fold(job, blocks, folder, progress.update)
                 validated.to_csv(folder / VALIDATED)
-                predict_fold(folder, blocks, parts["test"]).to_csv(folder / TESTED)
+                tested = predict_fold(folder, blocks, parts["test"])
+                _check_finite(tested, f"{model} on {features}, {split}, fold {fold}")
+                tested.to_csv(folder / TESTED)
                 (folder / "fold.json").write_text(json.dumps(job.record() | {"digest": digest}, indent=1))
             _seal_of(work / fold).write_text(content_digest(work / fold))
     _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials)
@@ -251,6 +253,14 @@ def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[
     data = families.FoldData(train, y_train, validation, y_validation)
     validated = families.fit(job.model, data, job.settings, seed, job.threads, folder, advance)
     return pd.DataFrame(validated, index=pd.Index(validation_ids, name="material_id"))[list(job.labels)]
+
+
+def _check_finite(predicted: pd.DataFrame, source: str) -> None:
+    """Raise InputError where a model predicts no number: left out, the row would flatter its scores."""
+    failed = predicted.index[~np.isfinite(predicted.to_numpy()).all(axis=1)]
+    if len(failed):
+        problem = f"predicts no finite number for {len(failed)} of {len(predicted)} test materials ({failed[0]}, ...)"
+        raise InputError(source, problem, "Its training diverged or its features overflow: check them, or leave it out")
 
 
 def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from rho2prop.errors import InputError
+from rho2prop.final_models import judge_final_models
 from rho2prop.intervals import COLUMNS, POOLED, Calibration, calibrate, calibrations, evaluate_intervals
 
-BULK, ENERGY = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
+BULK, SHEAR, ENERGY = "bulk_modulus_gpa", "shear_modulus_gpa", "formation_energy_ev_per_atom"
 
 
 def proportional_errors(n=4000, seed=1):
@@ -143,7 +144,11 @@ def test_a_coverage_that_is_no_probability_is_refused(coverage):
 
 
 def test_one_fold_cannot_check_itself(tmp_path):
-    with pytest.raises(InputError, match="one fold only"):
-        evaluate_intervals(
-            [write_regression(tmp_path / "one", made_rows(20, 1))], [write_final(tmp_path / "f", made_rows(9))], 0.9
-        )
+    """K has been tested in three folds, G in one: nothing says how often the intervals of G hold the true value."""
+    one = made_rows(20, 1, target=SHEAR)
+    folds = write_regression(tmp_path / "folds", pd.concat([made_rows(60, 3), one]))
+    final = write_final(tmp_path / "final", pd.concat([made_rows(9, 1), one]))
+    assert set(evaluate_intervals([folds], [final], 0.9)["target"]) == {BULK}
+    judged = judge_final_models([final], [folds], 0.9).set_index("target")
+    assert judged["is_offered"].to_dict() == {BULK: True, SHEAR: False}
+    assert "fewer than two folds" in judged.loc[SHEAR, "reason"]

@@ -98,6 +98,18 @@ def test_predictions_are_of_test_rows_with_a_label(boosted, inputs):
     assert (derived["target"] == "youngs_modulus_gpa").sum() == 160
 
 
+def test_a_model_that_predicts_no_number_is_refused_not_scored_without_that_row(tmp_path, inputs, monkeypatch):
+    def diverged(folder, blocks, ids):
+        predicted = predict_fold(folder, blocks, ids)
+        predicted.iloc[2] = np.nan
+        return predicted
+
+    monkeypatch.setattr(regression, "predict_fold", diverged)
+    with pytest.raises(InputError, match=r"mean on none, random, fold 0: predicts no finite number for 1 of"):
+        run_model(tmp_path / "random", "mean", "none", inputs)
+    assert not (tmp_path / "random").exists()
+
+
 def test_half_a_table_of_predictions_is_refused(boosted, tmp_path):
     shutil.copytree(boosted, tmp_path / "copy")
     path = tmp_path / "copy/predictions.csv"
