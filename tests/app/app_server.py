@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -59,6 +59,11 @@ class App:
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+
+def until(condition: Callable[[], bool], most_looks: int = 2_000_000) -> None:
+    """Look until a condition holds: a minute or more, then the test fails instead of hanging."""
+    assert any(condition() for _ in range(most_looks))
 
 
 def terminal_file(temporary: Path) -> Path:

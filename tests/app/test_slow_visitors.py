@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
+from app_server import until
 from fastapi import FastAPI
 
 from rho2prop.app.connections import MOST_HEAD_BYTES, BoundedProtocol
@@ -112,8 +113,7 @@ def drip(connection: socket.socket, piece: bytes, most_bytes: int) -> bytes:
 
 def test_stalled_uploads_end_and_free_their_places(served):
     stalled = [served.upload(served.open(), stated=1000) for _ in range(MOST_UPLOADS)]
-    while len(served.stored()) < MOST_UPLOADS:
-        pass
+    until(lambda: len(served.stored()) == MOST_UPLOADS)
     assert status(served.upload(served.open())) == 413  # all places are taken, which is said
     assert "files are being uploaded already" in served.problems[-1]
     assert [status(connection) for connection in stalled] == [408] * MOST_UPLOADS
@@ -170,8 +170,7 @@ def test_connections_are_bounded_and_places_come_back(served):
 def test_a_page_that_is_closed_during_its_upload_gets_no_file(served):
     session = served.open()
     connection = served.upload(session, stated=2)
-    while served.stored() != ["CHGCAR"]:
-        pass
+    until(lambda: served.stored() == ["CHGCAR"])
     served.sessions.close(session)
     connection.sendall(b"y")
     assert status(connection) == 408
@@ -182,8 +181,7 @@ def test_a_page_that_is_closed_during_its_upload_gets_no_file(served):
 def test_a_second_upload_of_a_page_takes_the_place_of_the_first(served):
     session = served.open()
     first = served.upload(session, name="same", sent=b"a", stated=2)
-    while served.stored() != ["same"]:
-        pass
+    until(lambda: served.stored() == ["same"])
     assert status(served.upload(session, name="same", sent=b"new")) == 204
     first.sendall(b"b")
     assert status(first) == 408
