@@ -79,12 +79,12 @@ def run(
 
     Notes
     -----
-    ``predictions.csv`` (test rows with a label), ``predictions_from_kg.csv`` (E and Θ from the predicted K
-    and G, same columns; the only ones of families that learn K and G alone; the true values are the labels, or what
-    follows from labels of K and G), ``validation.csv`` and ``validation_from_kg.csv`` (the same of the validation
-    parts, by models that had not learned from them), ``targets.json`` (targets, those left out and why, numbers of
-    training rows) and ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in ``.unfinished-<name>``
-    beside the folder and are taken up again if nothing that they came from has changed.
+    ``predictions.csv`` (test rows with a label), ``predictions_from_kg.csv`` (E and Θ from the predicted K and G, same
+    columns; the only ones of families that learn K and G alone; the true values are the labels or, of a property
+    without any, what follows from labels of K and G), ``validation.csv`` and ``validation_from_kg.csv`` (the same of
+    the validation parts, by models that had not learned from them), ``targets.json`` (targets, those left out and why,
+    numbers of training rows) and ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in
+    ``.unfinished-<name>`` beside the folder and are taken up again if nothing that they came from has changed.
     """
     out_dir = Path(out_dir)
     check(model, block_names(features))
@@ -267,7 +267,8 @@ def _assemble(out_dir, work, model, features, split, folds, targets, left_out, l
     n_train = {fold: json.loads((work / fold / "fold.json").read_text())["n_train"] for fold in folds}
     summary = {"model": model, "features": features, "split": split}
     summary |= {"targets": targets, "left_out": left_out, "n_train": n_train, "n_rows": {}}
-    truth = labels.combine_first(derive_from_kg(labels[targets], materials))
+    exact = derive_from_kg(labels[targets], materials)
+    truth = labels.assign(**{target: exact[target] for target in exact if labels[target].isna().all()})
     with atomic(out_dir) as folder:
         (folder / "folds").mkdir(parents=True)
         empty = pd.DataFrame(columns=PREDICTION_COLUMNS)
