@@ -1,5 +1,7 @@
 """The density that most unit tests look at; NumPy as users have it."""
 
+import signal
+
 import numpy as np
 import pytest
 from standins.densities import gaussian_density
@@ -15,6 +17,16 @@ def import_gpaw_as_users_do() -> None:
 
 
 import_gpaw_as_users_do()
+
+
+def take_signals_as_at_a_terminal() -> None:
+    """Jobs that a script puts into the background ignore Ctrl-C, and so would every program that a test starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+take_signals_as_at_a_terminal()
 
 
 @pytest.fixture
