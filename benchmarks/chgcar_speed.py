@@ -13,9 +13,9 @@ import numpy as np
 from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 
-from rho2prop.chgcar import write_chgcar
-from rho2prop.density import Density
-from rho2prop.structures import structure_from_density
+from rho2prop.crystals.structures import structure_from_density
+from rho2prop.densities.chgcar_writer import write_chgcar
+from rho2prop.densities.density import Density
 
 
 def cpu_seconds(action) -> float:

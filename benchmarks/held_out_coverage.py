@@ -18,14 +18,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rho2prop.choices import MODELS
-from rho2prop.collection import block_data, read_materials
-from rho2prop.elasticity import derive_from_kg
-from rho2prop.final_models import judge_final_models
-from rho2prop.intervals import calibrations
-from rho2prop.regression import FROM_KG, predict_fold, run
-from rho2prop.splits import FINAL_FOLD, FINAL_SPLIT, derived_seed, draw_splits
-from rho2prop.targets import TARGETS
+from rho2prop.core.targets import TARGETS
+from rho2prop.crystals.elasticity import derive_from_kg
+from rho2prop.evaluation.cross_validation import FROM_KG, predict_fold, run
+from rho2prop.evaluation.final_models import judge_final_models
+from rho2prop.evaluation.intervals import calibrations
+from rho2prop.features.block_files import block_data
+from rho2prop.materials.collection import read_materials
+from rho2prop.materials.splits import FINAL_FOLD, FINAL_SPLIT, derived_seed, draw_splits
+from rho2prop.models.registry import MODELS
 
 KEPT_BACK, SPLIT = 0.2, "chemical_system"
 ROOT = Path(__file__).parents[1]

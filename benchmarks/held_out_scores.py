@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from rho2prop import families
-from rho2prop.blocks import block_names, fit_design, read_blocks
-from rho2prop.collection import read_materials
-from rho2prop.elasticity import derive_from_kg
-from rho2prop.splits import derived_seed, read_splits
-from rho2prop.targets import TARGETS
+from rho2prop.core.targets import TARGETS
+from rho2prop.crystals.elasticity import derive_from_kg
+from rho2prop.features.design_matrix import block_names, fit_design, read_blocks
+from rho2prop.materials.collection import read_materials
+from rho2prop.materials.splits import derived_seed, read_splits
+from rho2prop.models import families
 
 SPLIT, HELD_OUT, VALIDATION = "chemical_system", 0.15, 0.15  # shares of what a fold may learn from
 BOOSTING = {"n_trials": 1, "max_rounds": 1200, "patience": 60, "learning_rate": [0.05, 0.1], "max_bin": 31}

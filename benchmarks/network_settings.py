@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rho2prop.blocks import read_blocks
-from rho2prop.collection import read_materials
-from rho2prop.regression import read_predictions, run
-from rho2prop.splits import read_splits
+from rho2prop.evaluation.cross_validation import read_predictions, run
+from rho2prop.features.design_matrix import read_blocks
+from rho2prop.materials.collection import read_materials
+from rho2prop.materials.splits import read_splits
 
 FEATURES = "magpie+latent"
 SETTINGS = {

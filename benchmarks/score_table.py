@@ -4,9 +4,9 @@ import sys
 
 import pandas as pd
 
-from rho2prop.description import NO_DENSITY, NO_DENSITY_NAME
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.description import NO_DENSITY, NO_DENSITY_NAME
 from rho2prop.report.data import is_derived, with_own_answers
-from rho2prop.targets import TARGETS
 
 SPLIT = "chemical_system"
 DIGITS = {"debye_temperature_k": 0, "formation_energy_ev_per_atom": 2}

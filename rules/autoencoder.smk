@@ -34,7 +34,7 @@ rule train_autoencoder:
         # not those of the rule, which --cores caps: the last digits depend on them
         threads=config["autoencoder"]["threads"],
         work="results/checkpoints/autoencoder/{scope}",
-        code=code_digest(*TRAINING_CODE),
+        code=code_of("train_autoencoder.py"),
     script:
         SCRIPTS / "train_autoencoder.py"
 
@@ -61,15 +61,7 @@ rule encode_latents:
     params:
         grid=config["grid"],
         threads=config["autoencoder"]["threads"],
-        code=code_digest(
-            "encoding.py",
-            "centres.py",
-            "fields.py",
-            "fourier.py",
-            "grids.py",
-            "models/autoencoder.py",
-            "transformations.py",
-        ),
+        code=code_of("encode_latents.py"),
     script:
         SCRIPTS / "encode_latents.py"
 
@@ -94,7 +86,7 @@ rule evaluate_reconstruction:
         runtime=growing(120),
     params:
         grid=config["grid"],
-        code=code_digest("reconstruction.py", "fields.py", "grids.py"),
+        code=code_of("evaluate_reconstruction.py"),
     script:
         SCRIPTS / "evaluate_reconstruction.py"
 
@@ -117,6 +109,6 @@ rule write_slices:
         runtime=growing(30),
     params:
         grid=config["grid"],
-        code=code_digest("reconstruction.py", "grids.py"),
+        code=code_of("write_slices.py"),
     script:
         SCRIPTS / "write_slices.py"

@@ -7,29 +7,24 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-from rho2prop.choices import (
-    FITTING_CODE,
-    MODELS,
-    NETWORKS,
-    OTHERS,
-    block_names,
-    field_of,
-    problems,
-)
-from rho2prop.job_memory import training_mem_mb
-from rho2prop.label_check import (
+from rho2prop.densities.field_names import field_of
+from rho2prop.evaluation.config_check import problems
+from rho2prop.features.registry import block_names
+from rho2prop.models.registry import MODELS, NETWORKS, OTHERS
+from rho2prop.core.jobs.code_digest import code_digest
+from rho2prop.core.jobs.memory import training_mem_mb
+from rho2prop.evaluation.label_check import (
     formula_and_system,
     require_any_label,
     require_groups,
     require_labels,
 )
-from rho2prop.materials import load_materials
-from rho2prop.protocol import without_machine
-from rho2prop.running_jobs import refuse_while_local_jobs_run
-from rho2prop.run_check import check_run
-from rho2prop.slurm import growing, rank_resources, refuse_while_jobs_run
-from rho2prop.table_digest import record_table, table_digest
-from rho2prop.training_ranks import TRAINING_CODE
+from rho2prop.materials.table import load_materials
+from rho2prop.core.jobs.protocol import without_machine
+from rho2prop.core.jobs.running_jobs import refuse_while_local_jobs_run
+from rho2prop.core.jobs.run_check import check_run
+from rho2prop.core.jobs.slurm import growing, rank_resources, refuse_while_jobs_run
+from rho2prop.core.jobs.table_digest import record_table, table_digest
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
@@ -156,17 +151,9 @@ def table_as_read(wildcards, resources):
     return [TABLE, TABLE_DIGEST]
 
 
-def code_digest(*modules):
-    """Changes when one of these modules or folders does: the trigger that Snakemake lacks for packages."""
-    paths = [Path(workflow.basedir) / "rho2prop" / module for module in modules]
-    files = [
-        file
-        for path in paths
-        for file in ([path] if path.is_file() else sorted(path.glob("*.*")))
-    ]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[
-        :12
-    ]
+def code_of(script):
+    """Function of params: changes when the code of a script does, all that it imports included."""
+    return lambda wildcards: code_digest(SCRIPTS / script)
 
 
 def preset_digest(preset):

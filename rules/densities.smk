@@ -60,6 +60,7 @@ rule write_vasp_inputs:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        code=code_of("write_vasp_inputs.py"),
         ids=lambda wildcards: list(materials()),
         settings={
             key: value
@@ -143,6 +144,6 @@ rule collect_materials:
         table=table_as_read,
         computed=config["dft"]["formation_energy"] == "computed",
         min_converged_fraction=config["dft"]["min_converged_fraction"],
-        code=code_digest("collection.py", "formation.py"),
+        code=code_of("collect_materials.py"),
     script:
         SCRIPTS / "collect_materials.py"

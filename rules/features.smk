@@ -22,13 +22,7 @@ rule write_descriptors:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        code=code_digest(
-            "descriptors.py",
-            "element_tables.py",
-            "data/element_tables.json",
-            "magpie_table.py",
-            "springs.py",
-        ),
+        code=code_of("write_descriptors.py"),
     script:
         SCRIPTS / "write_descriptors.py"
 
@@ -48,7 +42,7 @@ rule write_graphs:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        code=code_digest("graphs.py"),
+        code=code_of("write_graphs.py"),
     script:
         SCRIPTS / "write_graphs.py"
 
@@ -72,14 +66,6 @@ rule write_fingerprints:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        code=code_digest(
-            "fingerprint.py",
-            "field_statistics.py",
-            "difference_fingerprint.py",
-            "fields.py",
-            "centres.py",
-            "fourier.py",
-            "transformations.py",
-        ),
+        code=code_of("write_fingerprints.py"),
     script:
         SCRIPTS / "write_fingerprints.py"

@@ -14,6 +14,7 @@ if config["materials"] == "elements":
             mem_mb=growing(1000),
             runtime=growing(10),
         params:
+            code=code_of("write_elements.py"),
             materials=list(MATERIALS),
         script:
             SCRIPTS / "write_elements.py"

@@ -21,7 +21,7 @@ rule judge_final_models:
         runtime=growing(30),
     params:
         coverage=config["intervals"]["coverage"],
-        code=code_digest("final_models.py", "intervals.py"),
+        code=code_of("judge_final_models.py"),
     script:
         SCRIPTS / "judge_final_models.py"
 
@@ -42,7 +42,7 @@ rule evaluate_intervals:
         runtime=growing(30),
     params:
         coverage=config["intervals"]["coverage"],
-        code=code_digest("intervals.py"),
+        code=code_of("evaluate_intervals.py"),
     script:
         SCRIPTS / "evaluate_intervals.py"
 
@@ -68,15 +68,7 @@ rule write_bundle:
         runtime=growing(30),
     params:
         config=PROTOCOL,
-        code=code_digest(
-            "bundle.py",
-            "bundle_check.py",
-            "bundle_reading.py",
-            "bundle_reference.py",
-            "intervals.py",
-            "data/element_tables.json",
-            "novelty.py",
-        ),
+        code=code_of("write_bundle.py"),
     script:
         SCRIPTS / "write_bundle.py"
 
@@ -104,12 +96,7 @@ rule write_latent_database:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        code=code_digest(
-            "latent_database.py",
-            "latent_record.py",
-            "latent_writing.py",
-            "decoding.py",
-        ),
+        code=code_of("write_latent_database.py"),
     script:
         SCRIPTS / "write_latent_database.py"
 
@@ -140,8 +127,6 @@ rule evaluate_robustness:
     params:
         n_materials=config["robustness"]["n_materials"],
         seed=config["seed"],
-        code=code_digest(
-            "robustness.py", "centres.py", "encoding.py", "transformations.py"
-        ),
+        code=code_of("evaluate_robustness.py"),
     script:
         SCRIPTS / "evaluate_robustness.py"

@@ -27,22 +27,7 @@ rule encode_material:
                 for block in choice["features"].split("+")
             }
         ),
-        code=code_digest(
-            "description.py",
-            "difference_fingerprint.py",
-            "fields.py",
-            "fingerprint.py",
-            "field_statistics.py",
-            "fourier.py",
-            "descriptors.py",
-            "element_tables.py",
-            "data/element_tables.json",
-            "magpie_table.py",
-            "springs.py",
-            "centres.py",
-            "encoding.py",
-            "transformations.py",
-        ),
+        code=code_of("encode_material.py"),
     script:
         SCRIPTS / "encode_material.py"
 
@@ -73,6 +58,6 @@ rule predict_properties:
         runtime=growing(30),
     params:
         choices=config["predict"],
-        code=code_digest("prediction.py", "new_materials.py", "elasticity.py"),
+        code=code_of("predict_properties.py"),
     script:
         SCRIPTS / "predict_properties.py"

@@ -16,7 +16,7 @@ rule write_splits:
         n_folds=config["evaluation"]["n_folds"],
         validation_fraction=config["evaluation"]["validation_fraction"],
         seed=config["seed"],
-        code=code_digest("splits.py"),
+        code=code_of("write_splits.py"),
     script:
         SCRIPTS / "write_splits.py"
 
@@ -51,7 +51,7 @@ rule fit_regression:
         settings=settings_of,
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
-        code=code_digest(*FITTING_CODE),
+        code=code_of("fit_regression.py"),
     script:
         SCRIPTS / "fit_regression.py"
 
@@ -90,7 +90,7 @@ rule learn_from_fewer:
         settings=settings_of,
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
-        code=code_digest(*FITTING_CODE, "learning_curve.py"),
+        code=code_of("learn_from_fewer.py"),
     script:
         SCRIPTS / "learn_from_fewer.py"
 
@@ -118,7 +118,7 @@ rule evaluate_learning:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=code_digest("metrics.py", "regression.py", "learning_curve.py"),
+        code=code_of("evaluate_learning.py"),
     script:
         SCRIPTS / "evaluate_learning.py"
 
@@ -139,7 +139,7 @@ rule evaluate_regressions:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=code_digest("metrics.py", "regression.py", "elasticity.py"),
+        code=code_of("evaluate_regressions.py"),
     script:
         SCRIPTS / "evaluate_regressions.py"
 
@@ -166,7 +166,7 @@ rule list_largest_errors:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=code_digest("largest_errors.py"),
+        code=code_of("list_largest_errors.py"),
     script:
         SCRIPTS / "list_largest_errors.py"
 
@@ -192,6 +192,6 @@ rule explain_regression:
         runtime=growing(120),
     params:
         seed=config["seed"],
-        code=code_digest("importance.py"),
+        code=code_of("explain_regression.py"),
     script:
         SCRIPTS / "explain_regression.py"

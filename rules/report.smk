@@ -62,6 +62,8 @@ rule collect_tables:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("collect_tables.py"),
     script:
         SCRIPTS / "collect_tables.py"
 
@@ -102,7 +104,7 @@ rule plot_figures:
     params:
         config=PROTOCOL,
         inputs=REPORTED,
-        code=code_digest("report"),
+        code=code_of("plot_figures.py"),
     script:
         SCRIPTS / "plot_figures.py"
 
@@ -123,6 +125,6 @@ rule render_report:
         config=PROTOCOL,
         table=table_as_read,
         inputs=REPORTED,
-        code=code_digest("report", "../workflow/report"),
+        code=code_of("render_report.py"),
     script:
         SCRIPTS / "render_report.py"

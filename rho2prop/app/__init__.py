@@ -1,1 +1,4 @@
-"""The web app: predictions for a dropped density, the latent database, the report. Start it with ``main.run``."""
+"""The web app: pages, workers, guards.
+
+Imports prediction and below.
+"""

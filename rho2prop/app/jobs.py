@@ -6,15 +6,15 @@ from pathlib import Path
 from rho2prop.app.answers import Answer, Decoded
 from rho2prop.app.unpacking import unpack
 from rho2prop.app.view import DensityView, make_view
-from rho2prop.bundle_reading import Bundle
-from rho2prop.chgcar import chgcar_bytes, write_chgcar
-from rho2prop.decoding import decode_with_factor
-from rho2prop.density import Density
-from rho2prop.errors import InputError
-from rho2prop.latent_database import LatentDatabase
-from rho2prop.latent_record import LatentRecord
-from rho2prop.prediction_input import is_structure, read_input
-from rho2prop.prediction_output import as_csv
+from rho2prop.autoencoder.decoding import decode_with_factor
+from rho2prop.autoencoder.latent_database import LatentDatabase
+from rho2prop.autoencoder.latent_record import LatentRecord
+from rho2prop.core.errors import InputError
+from rho2prop.densities.chgcar_writer import chgcar_bytes, write_chgcar
+from rho2prop.densities.density import Density
+from rho2prop.prediction.bundle.reader import Bundle
+from rho2prop.prediction.inputs import is_structure, read_input
+from rho2prop.prediction.outputs import as_csv
 
 Progress = Callable[[str], None]
 MOST_ATOMS = 2000  # that a browser still draws

@@ -15,10 +15,10 @@ from rho2prop.app.density_panel import DensityPanel
 from rho2prop.app.layout import ProgressLine, failure_text, frame, message
 from rho2prop.app.sessions import Work
 from rho2prop.app.settings import safe_name
-from rho2prop.errors import escaped
+from rho2prop.core.errors import escaped
 
 if TYPE_CHECKING:
-    from rho2prop.latent_database import LatentEntry
+    from rho2prop.autoencoder.latent_database import LatentEntry
 
 MOST_SHOWN = 50
 LOOK_UP_S = 5.0  # that one query may take
@@ -129,7 +129,7 @@ class LatentsPage:
 
 
 def _look_up(path: Path, text: str) -> tuple[list["LatentEntry"], int]:
-    from rho2prop.latent_database import LatentDatabase  # loads much that the other pages do not need
+    from rho2prop.autoencoder.latent_database import LatentDatabase  # loads much that the other pages do not need
 
     with LatentDatabase(path, time_limit_s=LOOK_UP_S) as database:
         return database.search(text, MOST_SHOWN + 1), len(database)

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from rho2prop.app.context import Context
 from rho2prop.app.plain_text import for_page
-from rho2prop.errors import InputError, escaped
+from rho2prop.core.errors import InputError, escaped
 
 PAGES = {"/": "Predict", "/latents": "Latent database", "/report": "Report"}
 COLOURS = {"error": "bg-red-50 text-red-900", "warning": "bg-amber-50 text-amber-900", "note": "bg-sky-50 text-sky-900"}

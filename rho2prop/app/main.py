@@ -9,12 +9,7 @@ from pathlib import Path
 from rho2prop.app.leftovers import private_folder
 from rho2prop.app.plain_text import printable_stderr
 from rho2prop.app.settings import Settings, check_settings
-from rho2prop.errors import InputError
-
-N_WORKERS = 2
-QUEUE_LENGTH = 8
-TIME_LIMIT_S = 900.0
-SHUTDOWN_S = 2  # for open pages when the app ends
+from rho2prop.core.errors import InputError
 
 
 def run(

@@ -4,7 +4,7 @@ import os
 import resource
 from pathlib import Path
 
-from rho2prop.job_memory import cgroup_bytes, slurm_bytes
+from rho2prop.core.jobs.memory import cgroup_bytes, slurm_bytes
 
 MEMORY_SHARE = 0.6  # of the memory that the app may use
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TextIO
 
-from rho2prop.errors import escaped
+from rho2prop.core.errors import escaped
 
 LONGEST_TEXT = 2000
 # A path from the root at the start of a word; "e/Å³" and "http://…" are none.

@@ -11,9 +11,9 @@ from rho2prop.app.density_panel import DensityPanel
 from rho2prop.app.layout import ProgressLine, failure_text, frame, message
 from rho2prop.app.sessions import Work
 from rho2prop.app.settings import in_mb, path_below, safe_name
-from rho2prop.description import blocks_text
-from rho2prop.errors import InputError, escaped
-from rho2prop.targets import TARGETS
+from rho2prop.core.errors import InputError, escaped
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.description import blocks_text
 
 INSIST = "Predict also for densities of another engine than the training set's (the values may be wrong)"
 COLUMNS = [

@@ -12,11 +12,10 @@ from rho2prop.app.connections import BoundedProtocol
 from rho2prop.app.context import Context
 from rho2prop.app.guard import Guard
 from rho2prop.app.latents_page import LatentsPage
-from rho2prop.app.main import N_WORKERS, QUEUE_LENGTH, SHUTDOWN_S, TIME_LIMIT_S
 from rho2prop.app.predict_page import PredictPage
 from rho2prop.app.report_page import report_page
 from rho2prop.app.sessions import Sessions
-from rho2prop.app.settings import Settings
+from rho2prop.app.settings import N_WORKERS, QUEUE_LENGTH, SHUTDOWN_S, TIME_LIMIT_S, Settings
 from rho2prop.app.transfers import add_transfers
 from rho2prop.app.workers import WorkerPool
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.requests import ClientDisconnect, Request
 
 from rho2prop.app.settings import Settings, in_mb, safe_name
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
 
 BUFFER_BYTES = 4 << 20
 MOST_UPLOADS = 8  # at the same time

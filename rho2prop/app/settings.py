@@ -7,10 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rho2prop.bundle_check import read_manifest
-from rho2prop.errors import InputError, escaped
+from rho2prop.core.errors import InputError, escaped
+from rho2prop.prediction.bundle.checks import read_manifest
 
 MB = 1_000_000
+N_WORKERS = 2
+QUEUE_LENGTH = 8
+TIME_LIMIT_S = 900.0
+SHUTDOWN_S = 2  # for open pages when the app ends
 UNPACKED_PER_UPLOAD = 4  # a CHGCAR shrinks to about a third; what grows more than this is refused
 BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 LONGEST_NAME_BYTES = 100

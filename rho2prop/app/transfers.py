@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from rho2prop.app.plain_text import for_page
 from rho2prop.app.sessions import Sessions
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
 
 # The report is one file without scripts; nothing it holds may run or be fetched.
 REPORT_POLICY = (

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rho2prop.app.settings import in_mb, safe_name
-from rho2prop.archive_check import check_archive
-from rho2prop.errors import InputError
-from rho2prop.file_content import MEND_CUT, OPENERS
+from rho2prop.core.archive_check import check_archive
+from rho2prop.core.errors import InputError
+from rho2prop.core.file_content import MEND_CUT, OPENERS
 
 CHUNK_BYTES = 1 << 20
 

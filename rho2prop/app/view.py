@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from rho2prop.density import Density
+from rho2prop.densities.density import Density
 
 MOST_POINTS = 40**3  # of the grid that is drawn
 FEWEST_ALONG = 8  # points along an edge
@@ -27,7 +27,7 @@ class DensityView:
     native_shape
         Points of the native grid.
     n_electrons, kind, engine
-        As in ``rho2prop.density.Density``.
+        As in ``rho2prop.densities.density.Density``.
     """
 
     values: np.ndarray

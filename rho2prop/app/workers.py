@@ -16,8 +16,8 @@ from typing import Any
 
 from rho2prop.app.memory import MEMORY_SHARE, limit_memory, memory_bytes
 from rho2prop.app.plain_text import for_page, printable_stderr
-from rho2prop.errors import InputError
-from rho2prop.processes import available_cores
+from rho2prop.core.errors import InputError
+from rho2prop.core.processes import available_cores
 
 SPAWN = get_context("spawn")  # a fork would copy the server's threads and sockets
 
@@ -199,7 +199,7 @@ def _do_jobs(connection: Connection, bundle_folder: Path, threads: int) -> None:
     import torch
 
     from rho2prop.app.jobs import JOBS
-    from rho2prop.bundle_reading import load_bundle
+    from rho2prop.prediction.bundle.reader import load_bundle
 
     torch.set_num_threads(threads)
     bundle = None

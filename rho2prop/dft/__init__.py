@@ -1,1 +1,4 @@
-"""DFT engines behind one interface: see base.py."""
+"""Engines that make densities, one folder or module each, and what became of each calculation.
+
+Imports densities and below; engines are imported when they are asked for.
+"""

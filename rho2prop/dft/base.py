@@ -18,17 +18,17 @@ from pymatgen.core import Element, Lattice, Structure
 from threadpoolctl import threadpool_limits
 
 from rho2prop import __version__
-from rho2prop.atomic import atomic
-from rho2prop.density import Density, write_npz
+from rho2prop.core.atomic_files import atomic
+from rho2prop.core.errors import InputError
+from rho2prop.crystals.structures import read_structure
+from rho2prop.densities.density import Density, write_npz
 from rho2prop.dft.failures import EngineError, SetupError, job_failure, job_failures
 from rho2prop.dft.outcome import Outcome
-from rho2prop.errors import InputError
-from rho2prop.structures import read_structure
 
 ENGINES = {
-    "gpaw": "rho2prop.dft.gpaw",
-    "vasp": "rho2prop.dft.vasp",
-    "materials_project": "rho2prop.dft.materials_project",
+    "gpaw": "rho2prop.dft.gpaw.engine",
+    "vasp": "rho2prop.dft.vasp.engine",
+    "materials_project": "rho2prop.dft.materials_project.engine",
     "files": "rho2prop.dft.files",
 }
 BOX_STRETCH = (1.0, 1.05, 1.1)  # unequal edges: the box must not impose a cubic field on an open shell

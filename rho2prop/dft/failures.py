@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
 
 # errors of the system that a file or a path of the material may cause; all others are those of the machine
 MATERIAL_ERRNOS = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP}

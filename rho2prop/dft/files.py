@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from rho2prop import __version__
+from rho2prop.densities.readers import read_density
 from rho2prop.dft.base import Calculation, Task, load_engine
 from rho2prop.dft.failures import EngineError
-from rho2prop.volumetric import read_density
 
 
 def version(settings: dict) -> str:

@@ -6,7 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) 
     -------
     pd.DataFrame
         One row per material, columns ``COLUMNS``; the grid as "48x48x60", lists joined by "; "; formation
-        energies blank (``rho2prop.formation`` fills them in).
+        energies blank (``rho2prop.dft.formation_energy`` fills them in).
     """
     rows = []
     for material_id, folder in outcomes.items():

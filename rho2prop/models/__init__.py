@@ -1,3 +1,4 @@
-"""Networks, and the names of those that learn properties; nothing is imported here, torch takes seconds."""
+"""Families of models: how each is fitted, saved and loaded.
 
-ATTENTION_CNN, MULTISCALE_CNN, GRAPH_NETWORK = "attention_cnn", "multiscale_cnn", "graph_network"
+registry.py names them all and imports nothing slow.
+"""

@@ -12,8 +12,8 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
-from rho2prop.errors import InputError
-from rho2prop.graphs import CrystalGraph
+from rho2prop.core.errors import InputError
+from rho2prop.features.crystal_graphs import CrystalGraph
 
 try:
     from alignn.models.alignn_atomwise_pure import ALIGNNAtomWisePure, ALIGNNAtomWisePureConfig

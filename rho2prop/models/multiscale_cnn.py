@@ -9,8 +9,8 @@ One network for all targets is the idea of "universal" prediction from the densi
 import torch
 from torch import nn
 
-from rho2prop.choices import MULTISCALE_HEADS
 from rho2prop.models.attention_cnn import AttentionCnnConfig, ResidualAttentionBlock, dense
+from rho2prop.models.registry import MULTISCALE_HEADS
 
 N_SCALES = 3
 SMALLEST = 2  # voxels along the edge of the coarsest scale

@@ -9,11 +9,11 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from rho2prop.description import COMPOSITION_BLOCKS
-from rho2prop.errors import InputError
-from rho2prop.metrics import summarise as summarise_scores
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import TARGETS
+from rho2prop.evaluation.metrics import summarise as summarise_scores
+from rho2prop.features.description import COMPOSITION_BLOCKS
 from rho2prop.report import paper
-from rho2prop.targets import TARGETS
 
 # Columns of each table: text, then numbers.
 TABLES = {
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def targets(self) -> list[str]:
-        """Targets with metrics, in the order of ``rho2prop.targets``."""
+        """Targets with metrics, in the order of ``rho2prop.core.targets``."""
         found = set() if self.metrics is None else set(self.metrics["target"])
         return [target for target in TARGETS if target in found]
 
@@ -251,7 +251,7 @@ def kind_of(block: str) -> str:
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Scores over folds (``rho2prop.metrics.summarise``), by rising MAE in each split and target."""
+    """Scores over folds (``rho2prop.evaluation.metrics.summarise``), by rising MAE in each split and target."""
     order = ["split", "target", "mae_mean"]
     return summarise_scores(metrics).sort_values(order, kind="stable", ignore_index=True)
 

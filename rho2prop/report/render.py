@@ -8,26 +8,16 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
 from rho2prop import __version__
-from rho2prop.atomic import atomic
-from rho2prop.errors import InputError
-from rho2prop.report import (
-    figures,
-    figures_density,
-    figures_models,
-    sections_data,
-    sections_density,
-    sections_errors,
-    sections_intervals,
-    sections_learning,
-    sections_making,
-    sections_models,
-    sections_trust,
-    sections_use,
-)
+from rho2prop.core.atomic_files import atomic
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import TARGETS
 from rho2prop.report.blocks import Figure, Section
 from rho2prop.report.data import Run, hybrid_features, pooled_predictions, read_run, summarise
+from rho2prop.report.figures import density as density_figures
+from rho2prop.report.figures import materials as material_figures
+from rho2prop.report.figures import models as model_figures
+from rho2prop.report.sections import data, density, errors, intervals, learning, making, models, trust, use
 from rho2prop.report.style import data_uri, sentence_figure, to_png, to_svg
-from rho2prop.targets import TARGETS
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "workflow" / "report" / "report.html.j2"
 MAX_BYTES = 10_000_000
@@ -48,20 +38,20 @@ FIGURE_FILES = {
 def sections(run: Run) -> list[Section]:
     """All sections of the report, in order."""
     return [
-        sections_making.summary(run),
-        sections_data.materials(run),
-        sections_data.targets(run),
-        sections_data.dft(run),
-        sections_density.autoencoder(run),
-        sections_models.properties(run),
-        sections_errors.errors(run),
-        sections_learning.learning(run),
-        sections_use.importance(run),
-        sections_intervals.intervals(run),
-        sections_trust.robustness(run.robustness),
-        sections_trust.latent_database(run.latent_database),
-        sections_use.predictions(run),
-        sections_making.making(run),
+        making.summary(run),
+        data.materials(run),
+        data.targets(run),
+        data.dft(run),
+        density.autoencoder(run),
+        models.properties(run),
+        errors.errors(run),
+        learning.learning(run),
+        use.importance(run),
+        intervals.intervals(run),
+        trust.robustness(run.robustness),
+        trust.latent_database(run.latent_database),
+        use.predictions(run),
+        making.making(run),
     ]
 
 
@@ -150,34 +140,34 @@ def main_figures(run: Run) -> dict[str, Drawing | str]:
         "density_slices": "This run has no density slices.",
         "parity_lightgbm": "LightGBM was not evaluated with density and composition together.",
         "parity_attention_cnn": "The attention CNN was not evaluated with density and composition together.",
-        "learning_curves": sections_learning.MISSING,
+        "learning_curves": learning.MISSING,
         "importance": "No SHAP values were computed in this run.",
         "feature_sets": "No property model was evaluated: too few labelled materials.",
     }
     if run.materials is not None and len(run.materials):
-        drawn["crystal_systems"] = figures.crystal_systems(run.materials)
+        drawn["crystal_systems"] = material_figures.crystal_systems(run.materials)
         known = [target for target in TARGETS if run.materials[target].notna().any()]
         if known:
-            drawn["target_distributions"] = figures.target_distributions(run.materials, known)
+            drawn["target_distributions"] = material_figures.target_distributions(run.materials, known)
     if run.history is not None and run.history["validation_loss"].notna().any():
-        drawn["training_curve"] = figures_density.training_curve(run.history)
+        drawn["training_curve"] = density_figures.training_curve(run.history)
     if run.slices:
-        drawn["density_slices"] = figures_density.density_slices(run.slices)
+        drawn["density_slices"] = density_figures.density_slices(run.slices)
     if run.metrics is not None and len(run.metrics):
         table = summarise(run.metrics)
         if (table["model"] != "mean").any():
-            drawn["feature_sets"] = figures_models.feature_sets(table, run.split_names, run.targets)
-        for model in sections_models.PARITY_MODELS:
+            drawn["feature_sets"] = model_figures.feature_sets(table, run.split_names, run.targets)
+        for model in models.PARITY_MODELS:
             features = hybrid_features(run, model)
             pooled = pooled_predictions(run, model, features, run.main_split) if features else None
             if pooled is not None and len(pooled):
-                rows = sections_models.rows_of(table, model, features, run.main_split)
+                rows = models.rows_of(table, model, features, run.main_split)
                 targets = [target for target in run.targets if target in set(pooled["target"])]
-                shares = sections_models.shares_of(run, model, features)
-                drawn[f"parity_{model}"] = figures_models.parity(pooled, rows, targets, shares)
-    curves = sections_learning.direct_scores(run)
+                shares = models.shares_of(run, model, features)
+                drawn[f"parity_{model}"] = model_figures.parity(pooled, rows, targets, shares)
+    curves = learning.direct_scores(run)
     if curves is not None:
-        drawn["learning_curves"] = figures_models.learning_curves(curves)
+        drawn["learning_curves"] = model_figures.learning_curves(curves)
     if run.importance is not None and len(run.importance):
-        drawn["importance"] = sections_use.importance_figure(run)
+        drawn["importance"] = use.importance_figure(run)
     return drawn

@@ -14,11 +14,11 @@ from bundle_run import CONFIG, finished_run
 from report_run import CONFIG as REPORT_CONFIG
 from report_run import write_run
 
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.chgcar import write_chgcar
-from rho2prop.density import Density, read_npz
+from rho2prop.autoencoder.latent_database import LatentDatabase
+from rho2prop.densities.chgcar_writer import write_chgcar
+from rho2prop.densities.density import Density, read_npz
 from rho2prop.dft.base import run_material
-from rho2prop.latent_database import LatentDatabase
+from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.report import render
 
 

@@ -13,9 +13,9 @@ import pytest
 from app_server import MAX_UPLOAD_MB, upload, watched_page
 from playwright.sync_api import expect
 
-from rho2prop.chgcar import write_chgcar
-from rho2prop.density import read_npz
-from rho2prop.structures import structure_from_density
+from rho2prop.crystals.structures import structure_from_density
+from rho2prop.densities.chgcar_writer import write_chgcar
+from rho2prop.densities.density import read_npz
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from rho2prop.app.settings import check_settings, path_below, safe_name
 from rho2prop.app.unpacking import unpack
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
 
 LIMIT_BYTES = 100_000
 

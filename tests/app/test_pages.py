@@ -10,10 +10,10 @@ from app_server import plot, upload, wait_for_plot
 from playwright.sync_api import expect
 from pymatgen.io.vasp.outputs import Chgcar
 
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.density import read_npz
-from rho2prop.prediction_output import as_csv
-from rho2prop.targets import TARGETS
+from rho2prop.core.targets import TARGETS
+from rho2prop.densities.density import read_npz
+from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.outputs import as_csv
 
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));

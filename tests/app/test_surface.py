@@ -54,7 +54,7 @@ def test_the_level_of_a_share_encloses_that_share_of_the_electrons(density):
 def test_a_large_grid_is_drawn_with_few_points_and_the_same_mean(density):
     from dataclasses import replace
 
-    from rho2prop.fourier import resample
+    from rho2prop.densities.fourier import resample
 
     fine = replace(density, values=resample(density.values, (72, 60, 75)))
     view = make_view(fine)

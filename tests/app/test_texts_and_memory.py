@@ -8,7 +8,7 @@ import pytest
 
 from rho2prop.app.memory import memory_bytes
 from rho2prop.app.plain_text import LONGEST_TEXT, for_page, printable_stderr
-from rho2prop.errors import escaped
+from rho2prop.core.errors import escaped
 
 
 @pytest.mark.parametrize(

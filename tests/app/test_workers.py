@@ -12,7 +12,7 @@ import pytest
 
 from rho2prop.app.memory import MEMORY_SHARE, memory_bytes
 from rho2prop.app.workers import Worker, WorkerPool
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
 
 
 def job(place, name="MgO.npz") -> dict:

@@ -8,7 +8,7 @@ sys.path.insert(
     0, str(Path(workflow.basedir).parents[1])
 )  # the package, in the job's process too
 
-from rho2prop.slurm import growing, refuse_while_jobs_run
+from rho2prop.core.jobs.slurm import growing, refuse_while_jobs_run
 
 NAMES = config["names"].split(",")
 

@@ -10,8 +10,9 @@ import yaml
 from cluster import ROOT
 from standins.tables import write_table
 
-from rho2prop.choices import GRAPH, LATENT, MODELS, TABLE
-from rho2prop.slurm import growing, rank_resources
+from rho2prop.core.jobs.slurm import growing, rank_resources
+from rho2prop.features.registry import GRAPH, LATENT, TABLE
+from rho2prop.models.registry import MODELS
 
 PROFILE = ROOT / "profiles" / "slurm" / "profile.v9+.yaml"
 

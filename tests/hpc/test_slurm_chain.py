@@ -13,9 +13,9 @@ from cluster import ROOT, Run
 from pymatgen.core import Lattice, Structure
 from torch import nn
 
-from rho2prop.autoencoder_training import load_autoencoder, load_grids
-from rho2prop.density import Density, write_npz
-from rho2prop.electrons import SYMBOLS, possible_electrons
+from rho2prop.autoencoder.training import load_autoencoder, load_grids
+from rho2prop.densities.density import Density, write_npz
+from rho2prop.densities.electrons import SYMBOLS, possible_electrons
 
 # One core is reserved for each in the cluster, two on the local machine: the numbers do not depend on it.
 OPTIONS = ("--set-threads", "train_autoencoder=1", "encode_latents=1", "write_fingerprints=1")

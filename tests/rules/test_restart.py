@@ -14,9 +14,9 @@ import pytest
 from standins.records import seal_in
 from test_rules import ROOT, configured, snakemake, table  # noqa: F401
 
-from rho2prop.density import write_npz
-from rho2prop.errors import InputError
-from rho2prop.running_jobs import JOBS, refuse_while_local_jobs_run
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.running_jobs import JOBS, refuse_while_local_jobs_run
+from rho2prop.densities.density import write_npz
 
 PATIENCE_S = 300
 

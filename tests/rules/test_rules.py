@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from standins.records import seal_in
 from standins.tables import write_metals
 
-from rho2prop.autoencoder_training import split_80_10_10, train
-from rho2prop.density import read_npz, write_npz
-from rho2prop.encoding import encode_files, read_latents
-from rho2prop.fingerprint import fingerprint
-from rho2prop.structures import structure_from_density
+from rho2prop.autoencoder.encoding import encode_files, read_latents
+from rho2prop.autoencoder.training import split_80_10_10, train
+from rho2prop.crystals.structures import structure_from_density
+from rho2prop.densities.density import read_npz, write_npz
+from rho2prop.features.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = "material_id,role,formula,chemical_system,crystal_system,space_group_number,n_sites,volume_per_atom_ang3"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rho2prop.density import Density
+from rho2prop.densities.density import Density
 
 TRICLINIC_ANG = np.array([[3.2, 0.1, 0.0], [-0.9, 3.7, 0.2], [0.4, 0.6, 4.1]])
 

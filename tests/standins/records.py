@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from rho2prop.provenance import seal
+from rho2prop.core.jobs.provenance import seal
 
 
 def seal_in(folder: Path, results: list[str]) -> None:

@@ -10,22 +10,24 @@ import pandas as pd
 import yaml
 from pymatgen.core import Structure
 
-from rho2prop import autoencoder_training, encoding
-from rho2prop.bundle import FinishedRun, write_bundle
-from rho2prop.cli import main
-from rho2prop.collection import block_data, material_row, write_block, write_table
-from rho2prop.density import Density, write_npz
-from rho2prop.descriptors import magpie_features
+from rho2prop.__main__ import main
+from rho2prop.autoencoder import encoding, training
+from rho2prop.core.tables import write_table
+from rho2prop.core.targets import TARGETS
+from rho2prop.crystals.elasticity import derive_from_kg
+from rho2prop.crystals.structures import structure_from_density
+from rho2prop.densities.density import Density, write_npz
 from rho2prop.dft.base import run_material
-from rho2prop.elasticity import derive_from_kg
-from rho2prop.final_models import judge_final_models
-from rho2prop.fingerprint import fingerprint
-from rho2prop.intervals import evaluate_intervals
-from rho2prop.new_materials import describe_material, predict_all
-from rho2prop.regression import run
-from rho2prop.splits import draw_splits
-from rho2prop.structures import structure_from_density
-from rho2prop.targets import TARGETS
+from rho2prop.evaluation.cross_validation import run
+from rho2prop.evaluation.final_models import judge_final_models
+from rho2prop.evaluation.intervals import evaluate_intervals
+from rho2prop.features.block_files import block_data, write_block
+from rho2prop.features.descriptors import magpie_features
+from rho2prop.features.fingerprint import fingerprint
+from rho2prop.materials.collection import material_row
+from rho2prop.materials.splits import draw_splits
+from rho2prop.prediction.bundle.writer import FinishedRun, write_bundle
+from rho2prop.prediction.new_materials import describe_material, predict_all
 
 ELEMENTS = (3, 5, 8, 11, 12, 13, 14, 17)
 SPLIT = "chemical_system"
@@ -90,9 +92,9 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
 
     paths = [(name, dft / name / "density.npz") for name in densities]
     settings = CONFIG["autoencoder"] | {"latent_size": 4, "max_epochs": 1, "precision": "fp32"}
-    split = autoencoder_training.split_80_10_10(list(densities), 1)
+    split = training.split_80_10_10(list(densities), 1)
     autoencoder = folder / "autoencoder"
-    autoencoder_training.train(paths, split, settings, CONFIG["grid"], autoencoder, folder / "work", 1, 1)
+    training.train(paths, split, settings, CONFIG["grid"], autoencoder, folder / "work", 1, 1)
     latents = encoding.encode_files(autoencoder, paths, CONFIG["grid"], 1)
     encoding.write_latents(folder / "all.npz", list(densities), *latents)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from rho2prop.atomic import atomic, check_output
-from rho2prop.errors import InputError
+from rho2prop.core.atomic_files import atomic, check_output
+from rho2prop.core.errors import InputError
 
 KILLED = """
 import os, signal, sys
-from rho2prop.atomic import atomic
+from rho2prop.core.atomic_files import atomic
 with atomic(sys.argv[1]) as folder:
     folder.mkdir()
     (folder / "half").write_text("half")
@@ -155,7 +155,8 @@ def test_standard_output_gets_the_content_after_what_is_there(name, tmp_path):
     """Into a file, where a shell keeps the position for the next program: neither replaced nor overwritten."""
     (tmp_path / "link").symlink_to("/dev/stdout")
     code = (
-        "import sys; from rho2prop.atomic import atomic, check_output; check_output(sys.argv[1]); print('first')\n"
+        "import sys; from rho2prop.core.atomic_files import atomic, check_output\n"
+        "check_output(sys.argv[1]); print('first')\n"
         "with atomic(sys.argv[1]) as temporary: temporary.write_text('second\\n')\n"
         "print('third')"
     )
@@ -188,8 +189,8 @@ def test_outputs_that_cannot_be_written_are_refused_before_anything_is_computed(
 
 AS_NOBODY = """
 import os, sys
-from rho2prop.atomic import check_output
-from rho2prop.errors import InputError
+from rho2prop.core.atomic_files import check_output
+from rho2prop.core.errors import InputError
 if os.geteuid() == 0:
     os.setuid(65534)
 for path in sys.argv[1:]:

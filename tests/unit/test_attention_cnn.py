@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from rho2prop.blocks import DesignMatrix
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.attention_cnn import AttentionCnn, AttentionCnnConfig, ChannelAttention, SpatialAttention
-from rho2prop.network_training import NetworkSettings, fit, load_network, masked_mse
+from rho2prop.models.network_training import NetworkSettings, fit, load_network, masked_mse
 
 SETTINGS = NetworkSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, shape={"channels": (4, 8)})
 NAMES = ["bulk_modulus_gpa", "formation_energy_ev_per_atom"]

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-import rho2prop.autoencoder_training as training
-from rho2prop.density import write_npz
-from rho2prop.errors import InputError
-from rho2prop.models.autoencoder import AutoencoderConfig, build_autoencoder
+import rho2prop.autoencoder.training as training
+from rho2prop.autoencoder.network import AutoencoderConfig, build_autoencoder
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import write_npz
 
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
 SETTINGS = {

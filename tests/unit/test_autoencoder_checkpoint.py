@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-import rho2prop.autoencoder_training as training
-from rho2prop import autoencoder_checkpoint
-from rho2prop.density import read_npz, write_npz
-from rho2prop.errors import InputError
+import rho2prop.autoencoder.training as training
+from rho2prop.autoencoder import checkpoint
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import read_npz, write_npz
 
 ROOT = Path(__file__).parents[2]
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
@@ -100,20 +100,20 @@ def test_a_checkpoint_of_other_settings_is_not_used(interrupted, tmp_path, capsy
 
 def test_what_the_digest_of_a_training_knows(paths, tmp_path, monkeypatch):
     def digest():
-        return autoencoder_checkpoint.training_digest(paths[:4], SETTINGS, "fp32", 2)
+        return checkpoint.training_digest(paths[:4], SETTINGS, "fp32", 2)
 
     before = digest()
     assert digest() == before
-    assert autoencoder_checkpoint.training_digest(paths[3::-1], SETTINGS, "fp32", 2) != before
-    assert autoencoder_checkpoint.training_digest(paths[:4], SETTINGS, "bf16", 2) != before
+    assert checkpoint.training_digest(paths[3::-1], SETTINGS, "fp32", 2) != before
+    assert checkpoint.training_digest(paths[:4], SETTINGS, "bf16", 2) != before
 
     package = tmp_path / "rho2prop"
     (package / "models").mkdir(parents=True)
-    for module in autoencoder_checkpoint.TRAINING_CODE:
+    for module in checkpoint.TRAINING_CODE:
         shutil.copyfile(ROOT / "rho2prop" / module, package / module)
-    monkeypatch.setattr(autoencoder_checkpoint, "__file__", str(package / "autoencoder_checkpoint.py"))
+    monkeypatch.setattr(checkpoint, "__file__", str(package / "autoencoder_checkpoint.py"))
     assert digest() == before
-    for module in autoencoder_checkpoint.TRAINING_CODE:
+    for module in checkpoint.TRAINING_CODE:
         source = (package / module).read_text()
         (package / module).write_text(source.replace("0", "1", 1))
         assert digest() != before, module
@@ -138,7 +138,7 @@ def test_a_cut_checkpoint_costs_its_epochs_and_nothing_else(interrupted, tmp_pat
 
 def test_two_trainings_never_share_a_folder(paths, tmp_path):
     hold = (
-        "import sys\nfrom rho2prop.autoencoder_checkpoint import only_training\n"
+        "import sys\nfrom rho2prop.autoencoder.checkpoint import only_training\n"
         f"with only_training({str(tmp_path / 'work')!r}):\n print('held', flush=True)\n sys.stdin.read()\n"
     )
     other = subprocess.Popen(

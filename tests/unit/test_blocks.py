@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.blocks import BlockData, Latents, fit_design, load_design, read_blocks
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.features.design_matrix import BlockData, Latents, fit_design, load_design, read_blocks
 
 TRAIN = [f"m{i}" for i in range(30)]
 OTHER = [f"m{i}" for i in range(30, 40)]

@@ -10,14 +10,14 @@ import pytest
 from bundle_run import CONFIG, ENGINE, finished_run, made_density
 
 from rho2prop import __version__
-from rho2prop.bundle import write_bundle
-from rho2prop.bundle_check import SUFFIXES, VERSION
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.errors import InputError
-from rho2prop.intervals import calibrations
-from rho2prop.metrics import summarise
-from rho2prop.regression import collect_metrics
-from rho2prop.targets import TARGETS
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import TARGETS
+from rho2prop.evaluation.cross_validation import collect_metrics
+from rho2prop.evaluation.intervals import calibrations
+from rho2prop.evaluation.metrics import summarise
+from rho2prop.prediction.bundle.checks import SUFFIXES, VERSION
+from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.bundle.writer import write_bundle
 
 
 @pytest.fixture(scope="module")

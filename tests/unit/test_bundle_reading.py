@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from bundle_run import CONFIG, ENGINE, edit_manifest, finished_run, made_density, training_set, workflow_predictions
 
-from rho2prop.autoencoder_training import load_autoencoder
-from rho2prop.bundle_reading import COLUMNS, load_bundle
-from rho2prop.decoding import decode_record
-from rho2prop.encoding import encode
-from rho2prop.errors import InputError
-from rho2prop.given_density import checked_density
-from rho2prop.targets import TARGETS
+from rho2prop.autoencoder.decoding import decode_record
+from rho2prop.autoencoder.encoding import encode
+from rho2prop.autoencoder.training import load_autoencoder
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import TARGETS
+from rho2prop.densities.given_density import checked_density
+from rho2prop.prediction.bundle.reader import COLUMNS, load_bundle
 
 LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
 

@@ -5,22 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-from bundle_damage import (
-    first_scores,
-    manifest_of,
-    replace_arrays,
-    replace_file,
-    replace_weights,
-    set_key,
-    with_first,
-)
+from bundle_damage import first_scores, manifest_of, replace_arrays, replace_file, replace_weights, set_key, with_first
 from bundle_run import finished_run, made_density
 
-from rho2prop import fingerprint, springs
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.bundle_reference import library_versions, reference_densities
-from rho2prop.density import check
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import check
+from rho2prop.features import fingerprint, spring_network
+from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.bundle.reference import library_versions, reference_densities
 
 LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
@@ -73,7 +65,7 @@ def test_another_definition_of_a_feature_is_named_with_block_column_and_versions
     assert "fingerprint, column 'log_rho_vq" in message
     assert f"numpy 1.0 / {library_versions()['numpy']}" in message
     monkeypatch.undo()
-    monkeypatch.setattr(springs, "DECAY", 7.0)  # of a block that no model of this bundle reads
+    monkeypatch.setattr(spring_network, "DECAY", 7.0)  # of a block that no model of this bundle reads
     assert len(load_bundle(folder).predict(made_density(), "x").table)
 
 

@@ -6,10 +6,10 @@ import pytest
 from ase.calculators.vasp import VaspChargeDensity
 from pymatgen.io.vasp.outputs import Chgcar
 
-from rho2prop import chgcar
-from rho2prop.chgcar import chgcar_bytes, write_chgcar
-from rho2prop.errors import InputError
-from rho2prop.volumetric import read_density
+from rho2prop.core.errors import InputError
+from rho2prop.densities import chgcar_writer
+from rho2prop.densities.chgcar_writer import chgcar_bytes, write_chgcar
+from rho2prop.densities.readers import read_density
 
 FIELD = re.compile(r" [0-]\.\d{11}E[+-]\d\d")
 
@@ -68,7 +68,7 @@ def test_every_magnitude_is_rounded_to_eleven_digits():
     rng = np.random.default_rng(1)
     values = rng.choice([-1, 1], 5000) * 10 ** rng.uniform(-98, 98, 5000)
     values[:4] = 1.0, 0.1, 999999999999.0, 9.999999999951e-5
-    text = [bytes(row).decode() for row in chgcar._fixed_width(values, "CHGCAR")]
+    text = [bytes(row).decode() for row in chgcar_writer._fixed_width(values, "CHGCAR")]
     assert all(FIELD.fullmatch(field) for field in text)
     assert all(field[3] != "0" for field in text)  # the leading digit carries
     np.testing.assert_allclose([float(field) for field in text], values, rtol=5.001e-11)
@@ -101,4 +101,4 @@ def test_an_unsound_density_writes_nothing(density, tmp_path):
 
 def test_a_value_too_large_for_the_format_is_refused(tmp_path):
     with pytest.raises(InputError, match="at its largest"):
-        chgcar._fixed_width(np.array([1.0, -1e99]), tmp_path / "CHGCAR")
+        chgcar_writer._fixed_width(np.array([1.0, -1e99]), tmp_path / "CHGCAR")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rho2prop import choices, families
-from rho2prop.choices import BLOCKS, MODELS, NETWORKS, check, least_labels, problems
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.evaluation.config_check import problems
+from rho2prop.features.registry import BLOCKS
+from rho2prop.models import families, registry
+from rho2prop.models.registry import MODELS, NETWORKS, check, least_labels
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -109,7 +111,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_a_network_without_its_package_is_told(monkeypatch):
-    monkeypatch.setattr(choices, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     graph = regressions(graph_network=["graph"])
     assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].mend
     assert "envs/rho2prop.yaml" in places(graph, environment="- torch==2")["evaluation.regressions.graph_network"].mend
@@ -145,6 +147,6 @@ def test_fewest_labels_of_which_every_fold_has_enough():
 
 
 def test_the_snakefile_imports_no_numerical_library_for_it():
-    code = "import sys, rho2prop.choices, rho2prop.label_check as _; print(*sys.modules)"
+    code = "import sys, rho2prop.models.choices, rho2prop.evaluation.label_check as _; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True).stdout
     assert not {"numpy", "scipy", "pandas", "torch", "pymatgen", "ase"} & set(modules.split())

@@ -8,9 +8,9 @@ from bundle_run import CONFIG, edit_manifest, finished_run, made_density
 from bundle_run import run_command as run
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.density import read_npz, write_npz
+from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.dft import base
+from rho2prop.prediction.bundle.reader import load_bundle
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.collection import block_data, collect_materials, join_tables, read_materials, write_block, write_table
-from rho2prop.density import write_npz
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.log import logged
+from rho2prop.core.tables import join_tables, write_table
+from rho2prop.densities.density import write_npz
 from rho2prop.dft.outcome import Outcome
-from rho2prop.errors import InputError
-from rho2prop.script_log import logged
+from rho2prop.features.block_files import block_data, write_block
+from rho2prop.materials.collection import collect_materials, read_materials
 
 
 def outcome_folder(folder, name, density, status="converged", reason="", energy_ev=None, version="1"):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rho2prop.density import Density, read_npz, write_npz
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import Density, read_npz, write_npz
 
 LATTICE = np.array([[4.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.5, 5.0]])
 

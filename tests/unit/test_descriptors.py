@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.descriptors import (
+from rho2prop.crystals.symmetry import crystal_system
+from rho2prop.features.descriptors import (
     cohesion_features,
     composition_features,
-    crystal_system,
     element_features,
     magpie_features,
     structure_features,

@@ -15,13 +15,14 @@ from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 
 from rho2prop import __version__
-from rho2prop.density import read_npz, write_npz
-from rho2prop.dft import base, gpaw
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import read_npz, write_npz
+from rho2prop.densities.fourier import resample
+from rho2prop.dft import base
 from rho2prop.dft.base import run_material
 from rho2prop.dft.failures import EngineError, Unfinished
+from rho2prop.dft.gpaw import engine
 from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
-from rho2prop.errors import InputError
-from rho2prop.fourier import resample
 
 SETTINGS = {
     "xc": "PBE",
@@ -96,7 +97,7 @@ def test_superposition_keeps_nothing_of_the_self_consistent_density():
     def calculator():
         atoms = bulk("Si")
         k_points = {"size": (2, 2, 2), "gamma": True}
-        atoms.calc = gpaw.LegacyGPAW(mode=gpaw.gpaw.PW(200), xc="PBE", kpts=k_points, txt=None)
+        atoms.calc = engine.LegacyGPAW(mode=engine.gpaw.PW(200), xc="PBE", kpts=k_points, txt=None)
         return atoms, atoms.calc
 
     atoms, converged = calculator()
@@ -104,7 +105,7 @@ def test_superposition_keeps_nothing_of_the_self_consistent_density():
     atoms, fresh = calculator()
     fresh.initialize(atoms)
     fresh.set_positions(atoms)  # its density is the superposition before any iteration
-    np.testing.assert_allclose(gpaw.superposed_density(converged), gpaw.valence_density(fresh), atol=1e-10)
+    np.testing.assert_allclose(engine.superposed_density(converged), engine.valence_density(fresh), atol=1e-10)
 
 
 def test_stored_densities_of_gpaw_get_their_atoms_without_an_iteration(silicon, tmp_path):
@@ -179,7 +180,7 @@ def test_interrupt_passes_and_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(task, settings, work_dir):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpaw, "compute", interrupted)
+    monkeypatch.setattr(engine, "compute", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, SILICON)
     assert [path.name for path in tmp_path.iterdir()] == ["m.vasp"]
@@ -191,7 +192,7 @@ def test_a_run_that_can_go_on_leaves_no_outcome_and_keeps_its_scratch(tmp_path, 
         (task.scratch / "CONTCAR").write_text("half way")
         raise Unfinished("m", "stopped before the time limit", "Start again")
 
-    monkeypatch.setattr(gpaw, "compute", stopped)
+    monkeypatch.setattr(engine, "compute", stopped)
     Poscar(SILICON).write_file(tmp_path / "m.vasp")
     arguments = ("m", tmp_path / "m.vasp", None, "gpaw", SETTINGS, tmp_path / "m")
     with pytest.raises(Unfinished):
@@ -205,7 +206,7 @@ def test_a_run_that_can_go_on_leaves_no_outcome_and_keeps_its_scratch(tmp_path, 
         return compute
 
     for resumable in (True, False):
-        monkeypatch.setattr(gpaw, "compute", failing(resumable))
+        monkeypatch.setattr(engine, "compute", failing(resumable))
         outcome = run_material(*arguments, scratch=tmp_path / "scratch")
         assert (outcome.status, outcome.reason) == ("failed", "no convergence")
         assert outcome.corrections == ["ALGO Fast → Normal"]
@@ -266,20 +267,20 @@ def test_damaged_outcomes_are_named(tmp_path, silicon):
 
 def test_k_mesh_counts_with_two_pi():
     lattice = np.diag([2 * np.pi, np.pi, 20.0])
-    assert gpaw.k_mesh(lattice, 0.5) == (2, 4, 1)
-    assert len(set(gpaw.k_mesh(FCC * 4.05, 0.35))) == 1
+    assert engine.k_mesh(lattice, 0.5) == (2, 4, 1)
+    assert len(set(engine.k_mesh(FCC * 4.05, 0.35))) == 1
 
 
 def test_spin_is_on_where_it_matters():
     def crystal(*symbols):
         return Structure(np.eye(3) * 8, symbols, [[0, 0, i / len(symbols)] for i in range(len(symbols))])
 
-    assert gpaw.is_polarised(crystal("Fe", "O"), "auto")
-    assert gpaw.is_polarised(crystal("O", "O"), "auto")
-    assert not gpaw.is_polarised(crystal("Mg", "O"), "auto")
-    assert gpaw.is_polarised(crystal("Mg", "O"), "polarised")
-    assert not gpaw.is_polarised(crystal("Fe"), "none")
-    assert gpaw.initial_moments_mub(crystal("Fe", "O", "Ar")) == [4.0, 0.6, 0.0]
+    assert engine.is_polarised(crystal("Fe", "O"), "auto")
+    assert engine.is_polarised(crystal("O", "O"), "auto")
+    assert not engine.is_polarised(crystal("Mg", "O"), "auto")
+    assert engine.is_polarised(crystal("Mg", "O"), "polarised")
+    assert not engine.is_polarised(crystal("Fe"), "none")
+    assert engine.initial_moments_mub(crystal("Fe", "O", "Ar")) == [4.0, 0.6, 0.0]
 
 
 def test_nickel_stays_ferromagnetic_and_keeps_ten_electrons(tmp_path):

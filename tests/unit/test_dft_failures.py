@@ -14,13 +14,13 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
 
-from rho2prop.density import write_npz
-from rho2prop.dft import gpaw
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import write_npz
 from rho2prop.dft.base import run_atom, run_material
 from rho2prop.dft.failures import EngineError, SetupError, Unfinished
+from rho2prop.dft.gpaw import engine
 from rho2prop.dft.outcome import read_outcome
-from rho2prop.dft.vasp_causes import CannotStart, Crashed, DiskFull, Killed, OutOfMemory, Refused, crash
-from rho2prop.errors import InputError
+from rho2prop.dft.vasp.causes import CannotStart, Crashed, DiskFull, Killed, OutOfMemory, Refused, crash
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -57,8 +57,8 @@ def raised_by_the_engine(monkeypatch, error):
         (task.scratch / "CONTCAR").write_text("half way")
         raise error
 
-    monkeypatch.setattr(gpaw, "compute", compute)
-    monkeypatch.setattr(gpaw, "compute_atom", compute)
+    monkeypatch.setattr(engine, "compute", compute)
+    monkeypatch.setattr(engine, "compute_atom", compute)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 from rho2prop.dft.base import run_material
-from rho2prop.script_log import logged
+from rho2prop.core.jobs.log import logged
 folder, settings, engine, density, limit, amount = sys.argv[1:]
 settings = json.loads(settings)
 if limit == "memory":  # what libraries take once and for all is taken before the limit
@@ -189,7 +189,7 @@ def test_eigenvalues_that_do_not_converge_are_a_sentence_and_an_atom_tries_its_o
     def diverge(*arguments, **options):
         raise np.linalg.LinAlgError("Eigenvalues did not converge")
 
-    monkeypatch.setattr(gpaw.LegacyGPAW, "calculate", diverge)
+    monkeypatch.setattr(engine.LegacyGPAW, "calculate", diverge)
     outcome = run(tmp_path)
     assert outcome.status == "failed"
     assert not outcome.reason.startswith(("Eigenvalues", "LinAlgError"))
@@ -201,8 +201,8 @@ def test_eigenvalues_that_do_not_converge_are_a_sentence_and_an_atom_tries_its_o
 
 
 def test_datasets_that_are_not_installed_are_a_fault_of_the_setup(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpaw.gpaw, "setup_paths", [tmp_path])
-    monkeypatch.setattr("rho2prop.dft.gpaw_failures.gpaw.setup_paths", [tmp_path])
+    monkeypatch.setattr(engine.gpaw, "setup_paths", [tmp_path])
+    monkeypatch.setattr("rho2prop.dft.gpaw.failures.gpaw.setup_paths", [tmp_path])
     with pytest.raises(SetupError, match=r"PBE dataset for Al.*gpaw-data"):
         run(tmp_path)
     assert not (tmp_path / "out").exists()
@@ -216,7 +216,7 @@ def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(dens
     density = replace(density, numbers=np.array([3, 15]), superposition=None, engine="gpaw 25.7.0")
     write_npz(density, tmp_path / "d.npz")
     structure = Structure(density.lattice, density.numbers, density.frac_coords)
-    monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw", None)
+    monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw.engine", None)
     with pytest.raises(SetupError, match="gpaw"):
         run(tmp_path, structure, "files", tmp_path / "d.npz", kind=density.kind, superposition="gpaw")
     assert not (tmp_path / "out").exists()

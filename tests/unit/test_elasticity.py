@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.elasticity import (
+from rho2prop.crystals.elasticity import (
     debye_temperature_k,
     derive_from_kg,
     mean_atomic_mass_u,

@@ -14,9 +14,9 @@ from monty.serialization import loadfn
 from pymatgen.core import Element
 from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH
 
-from rho2prop.density import Density
-from rho2prop.electrons import GPAW_PBE, SYMBOLS, VASP_PBE, check_electrons, parse_table, possible_electrons
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import Density
+from rho2prop.densities.electrons import GPAW_PBE, SYMBOLS, VASP_PBE, check_electrons, parse_table, possible_electrons
 
 
 def test_table_of_vasp_is_that_of_the_installed_metadata():
@@ -45,7 +45,7 @@ def test_symbols_are_in_the_order_of_the_nuclei():
 
 def test_counts_need_neither_pymatgen_nor_gpaw():
     code = (
-        "import sys; from rho2prop.electrons import possible_electrons; "
+        "import sys; from rho2prop.densities.electrons import possible_electrons; "
         "assert possible_electrons({'Si': 2}) == {8, 20, 24}; "
         "assert not {'pymatgen.io.vasp', 'gpaw', 'ase', 'scipy'} & set(sys.modules)"
     )

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 
-from rho2prop import element_tables
-from rho2prop.description import descriptor_tables
-from rho2prop.descriptors import element_features, magpie_features, structure_features
-from rho2prop.elasticity import mean_atomic_mass_u
-from rho2prop.element_sources import installed_tables
-from rho2prop.errors import InputError
-from rho2prop.springs import spring_features
+from rho2prop.core.errors import InputError
+from rho2prop.crystals import element_tables
+from rho2prop.crystals.elasticity import mean_atomic_mass_u
+from rho2prop.crystals.element_sources import installed_tables
+from rho2prop.features.description import descriptor_tables
+from rho2prop.features.descriptors import element_features, magpie_features, structure_features
+from rho2prop.features.spring_network import spring_features
 
 
 @pytest.fixture(scope="module")

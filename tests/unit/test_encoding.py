@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rho2prop.autoencoder_training import train
-from rho2prop.density import write_npz
-from rho2prop.encoding import encode_files
-from rho2prop.errors import InputError
+from rho2prop.autoencoder.encoding import encode_files
+from rho2prop.autoencoder.training import train
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import write_npz
 
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
 SETTINGS = {

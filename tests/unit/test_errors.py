@@ -9,8 +9,8 @@ from multiprocessing import get_context
 import pytest
 
 import rho2prop
-from rho2prop.density import read_npz
-from rho2prop.errors import InputError, escaped, printable
+from rho2prop.core.errors import InputError, escaped, printable
+from rho2prop.densities.density import read_npz
 
 ARGUMENTS = [("a.npz", "is cut", "Copy it again"), ("it failed",), ("a kind", "its detail")]
 

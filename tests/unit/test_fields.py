@@ -7,11 +7,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 from standins.densities import TRICLINIC_ANG, gaussian_density
 
-from rho2prop.density import write_npz
-from rho2prop.errors import InputError
-from rho2prop.fields import FIELDS, field_of, take_field
-from rho2prop.fingerprint import fingerprint, fingerprint_of_file
-from rho2prop.transformations import rotated, shifted, supercell
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import write_npz
+from rho2prop.densities.field_names import FIELDS, field_of
+from rho2prop.densities.fields import take_field
+from rho2prop.densities.transformations import rotated, shifted, supercell
+from rho2prop.features.fingerprint import fingerprint, fingerprint_of_file
 
 
 @pytest.fixture(scope="module")

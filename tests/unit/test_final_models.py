@@ -10,14 +10,14 @@ from scipy.stats import norm
 from test_graphs import rock_salt
 from test_regression import SETTINGS
 
-from rho2prop.blocks import BlockData, Latents
-from rho2prop.elasticity import BULK, SHEAR
-from rho2prop.final_models import COLUMNS, judge_final_models, read_offered
-from rho2prop.graphs import crystal_graph
-from rho2prop.intervals import calibrations
-from rho2prop.regression import predict_fold, run
-from rho2prop.splits import draw_splits
-from rho2prop.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.crystals.elasticity import BULK, SHEAR
+from rho2prop.evaluation.cross_validation import predict_fold, run
+from rho2prop.evaluation.final_models import COLUMNS, judge_final_models, read_offered
+from rho2prop.evaluation.intervals import calibrations
+from rho2prop.features.crystal_graphs import crystal_graph
+from rho2prop.features.design_matrix import BlockData, Latents
+from rho2prop.materials.splits import draw_splits
 
 COVERAGE, N_KNOWN, N_FEW, N_UNSEEN = 0.9, 1000, 400, 2000
 NETWORK = dict(n_trials=2, max_epochs=16, patience=16, batch_size=32)

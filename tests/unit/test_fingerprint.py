@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from rho2prop.field_statistics import QUANTILES, quantiles
-from rho2prop.fingerprint import fingerprint, statistics
+from rho2prop.features.field_statistics import QUANTILES, quantiles
+from rho2prop.features.fingerprint import fingerprint, statistics
 
 
 def supercell(density, repeats):

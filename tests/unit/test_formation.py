@@ -5,10 +5,10 @@ import pytest
 from pymatgen.core import Structure
 from pymatgen.io.vasp.inputs import Poscar
 
-from rho2prop.dft import gpaw_atom
 from rho2prop.dft.base import atom_in_box, run_atom, run_material
+from rho2prop.dft.formation_energy import formation_energy_ev_per_atom, read_atoms
+from rho2prop.dft.gpaw import atom
 from rho2prop.dft.outcome import read_outcome
-from rho2prop.formation import formation_energy_ev_per_atom, read_atoms
 
 SETTINGS = {
     "xc": "PBE",
@@ -67,8 +67,8 @@ def test_atom_that_does_not_converge_records_each_attempt(tmp_path):
 
 
 def test_direct_minimisation_finds_the_same_atom(atoms, tmp_path, monkeypatch):
-    second = gpaw_atom.attempts(0.1)[1]
-    monkeypatch.setattr(gpaw_atom, "attempts", lambda smearing_ev: [second])
+    second = atom.attempts(0.1)[1]
+    monkeypatch.setattr(atom, "attempts", lambda smearing_ev: [second])
     outcome = run_atom("C", "gpaw", SETTINGS, tmp_path / "C")
     known = read_outcome(atoms / "C", needs_density=False)
     assert outcome.energy_ev == pytest.approx(known.energy_ev, abs=0.02)
@@ -79,8 +79,8 @@ def test_direct_minimisation_finds_the_same_atom(atoms, tmp_path, monkeypatch):
 
 def test_a_smeared_atom_with_an_open_d_shell_converges(tmp_path, monkeypatch):
     """Titanium: neither a cycle with integer occupations nor direct minimisation converges; its moment is kept."""
-    third = gpaw_atom.attempts(0.1)[2]
-    monkeypatch.setattr(gpaw_atom, "attempts", lambda smearing_ev: [third])
+    third = atom.attempts(0.1)[2]
+    monkeypatch.setattr(atom, "attempts", lambda smearing_ev: [third])
     outcome = run_atom("Ti", "gpaw", SETTINGS | {"atom_box_ang": 7.0, "max_iterations": 150}, tmp_path / "Ti")
     assert outcome.status == "converged"
     assert outcome.magnetic_moment_mub == pytest.approx(2.0, abs=0.01)

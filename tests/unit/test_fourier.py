@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from rho2prop.fourier import half_spectrum, resample, wave_vectors
+from rho2prop.densities.fourier import half_spectrum, resample, wave_vectors
 
 
 @pytest.mark.parametrize("fine", [(9, 8, 7), (12, 13, 14)])

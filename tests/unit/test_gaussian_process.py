@@ -11,11 +11,12 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from standins.densities import gaussian_density
 
-from rho2prop import choices, families, gaussian_process, importance
-from rho2prop.blocks import DesignMatrix
-from rho2prop.description import describe
-from rho2prop.errors import InputError
-from rho2prop.gaussian_process import SCALES
+from rho2prop.core.errors import InputError
+from rho2prop.evaluation import importance
+from rho2prop.features.description import describe
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models import families, gaussian_process, registry
+from rho2prop.models.gaussian_process import SCALES
 
 BULK, FORMATION = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
 BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
@@ -152,7 +153,7 @@ def test_the_blend_lies_between_its_members(tmp_path):
 
 def test_three_dimensional_latents_are_refused():
     with pytest.raises(InputError, match="Use latent_pca"):
-        choices.check("blend", ["magpie", "latent"])
+        registry.check("blend", ["magpie", "latent"])
 
 
 def test_shares_of_blocks_are_shapley_values():

@@ -11,12 +11,12 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from standins.density_files import COORDS, LATTICE_ANG, VOLUME_ANG3, chgcar, crystal_density, cube, header
 
-from rho2prop.density import Density, read_npz, write_npz
+from rho2prop.core.errors import InputError
+from rho2prop.crystals.structures import read_structure
+from rho2prop.densities.density import Density, read_npz, write_npz
+from rho2prop.densities.readers import parse_density, read_density
 from rho2prop.dft.base import run_material
-from rho2prop.errors import InputError
-from rho2prop.prediction_input import read_input
-from rho2prop.structures import read_structure
-from rho2prop.volumetric import parse_density, read_density
+from rho2prop.prediction.inputs import read_input
 
 TOTAL = crystal_density()
 WHOLE = chgcar([TOTAL])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.blocks import DesignMatrix
-from rho2prop.errors import InputError
-from rho2prop.graphs import crystal_graph, read_graphs, write_graphs
-from rho2prop.network_training import NetworkSettings, fit, load_network
+from rho2prop.core.errors import InputError
+from rho2prop.features.crystal_graphs import crystal_graph, read_graphs, write_graphs
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models.network_training import NetworkSettings, fit, load_network
 
 SETTINGS = NetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, shape={"width": 16, "layers": 2})
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rho2prop.grids import ORIENTATIONS, cell_mask, rotate, to_grid
+from rho2prop.densities.grids import ORIENTATIONS, cell_mask, rotate, to_grid
 
 WINDOW = {"kind": "window", "size": 16, "voxel_ang": 0.35}
 

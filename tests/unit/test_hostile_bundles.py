@@ -21,11 +21,11 @@ from bundle_damage import (
 from bundle_run import edit_manifest, finished_run, made_density
 from tree_text_fuzz import booster_text
 
-from rho2prop import bundle_parts
-from rho2prop.bundle_check import MANIFEST_FIELDS, REGRESSOR_FIELDS
-from rho2prop.bundle_parts import check_regressor
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.prediction.bundle import parts
+from rho2prop.prediction.bundle.checks import MANIFEST_FIELDS, REGRESSOR_FIELDS
+from rho2prop.prediction.bundle.parts import check_regressor
+from rho2prop.prediction.bundle.reader import load_bundle
 
 LIGHTGBM, NETWORK = "regressors/lightgbm/magpie+fingerprint", "regressors/attention_cnn/magpie+latent"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
@@ -140,7 +140,7 @@ def test_an_array_that_claims_or_unpacks_to_too_much_is_refused(folder, monkeypa
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(80))
     replace_file(folder, "intervals.npz", stream.getvalue())
     assert "(1000000000000,)" in refusal(folder)
-    monkeypatch.setattr(bundle_parts, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(parts, "MOST_BYTES", 2**20)
     np.savez_compressed(stream := io.BytesIO(), x=np.zeros(2**18))
     assert len(stream.getvalue()) < 2**14
     replace_file(folder, "intervals.npz", stream.getvalue())

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.errors import InputError
-from rho2prop.final_models import judge_final_models
-from rho2prop.intervals import COLUMNS, POOLED, Calibration, calibrate, calibrations, evaluate_intervals
+from rho2prop.core.errors import InputError
+from rho2prop.evaluation.final_models import judge_final_models
+from rho2prop.evaluation.intervals import COLUMNS, POOLED, Calibration, calibrate, calibrations, evaluate_intervals
 
 BULK, SHEAR, ENERGY = "bulk_modulus_gpa", "shear_modulus_gpa", "formation_energy_ev_per_atom"
 

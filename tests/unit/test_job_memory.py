@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-import rho2prop.autoencoder_training as training
-from rho2prop import job_memory
-from rho2prop.density import write_npz
-from rho2prop.errors import InputError
+import rho2prop.autoencoder.training as training
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs import memory
+from rho2prop.densities.density import write_npz
 
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
 
@@ -16,11 +16,11 @@ def free_memory(monkeypatch):
     """Set the memory that the machine has free; no Slurm, no control group."""
     for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(job_memory, "cgroup_bytes", lambda: None)
+    monkeypatch.setattr(memory, "cgroup_bytes", lambda: None)
 
     def set_bytes(free_bytes):
         memory = type("Memory", (), {"available": free_bytes})
-        monkeypatch.setattr(job_memory.psutil, "virtual_memory", lambda: memory)
+        monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: memory)
 
     return set_bytes
 
@@ -65,16 +65,16 @@ def test_a_slurm_job_counts_its_own_memory_and_not_the_nodes(free_memory, monkey
     free_memory(500e9)
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "2000")
-    assert job_memory.allowed_bytes() == (2000 * 2**20, "memory of the Slurm job")
+    assert memory.allowed_bytes() == (2000 * 2**20, "memory of the Slurm job")
     monkeypatch.delenv("SLURM_MEM_PER_NODE")
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "500")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
-    assert job_memory.allowed_bytes()[0] == 4000 * 2**20
+    assert memory.allowed_bytes()[0] == 4000 * 2**20
 
 
 def test_the_resource_of_the_rule_limits(free_memory):
     free_memory(500e9)
-    assert job_memory.allowed_bytes(3000) == (3e9, "resource mem_mb of the rule")
+    assert memory.allowed_bytes(3000) == (3e9, "resource mem_mb of the rule")
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_the_limit_of_a_control_group_is_the_least_of_it_and_those_above(tmp_pat
         path = tmp_path / "sys/fs/cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    assert job_memory.cgroup_bytes(tmp_path) == expected
+    assert memory.cgroup_bytes(tmp_path) == expected
 
 
 def test_a_job_asks_for_what_the_check_demands():
     for n_materials, size, precision, devices in ((6000, 128, "fp32", 1), (50_000, 64, "bf16", 4), (3, 64, "fp32", 1)):
-        asked = 1e6 * job_memory.training_mem_mb(n_materials, size, precision, devices)
-        assert asked >= devices * (job_memory.grids_bytes(n_materials, size, precision) + training.PROCESS_BYTES)
-    assert job_memory.grids_bytes(6000, 128, "fp32") == 6000 * 128**3 * 4
+        asked = 1e6 * memory.training_mem_mb(n_materials, size, precision, devices)
+        assert asked >= devices * (memory.grids_bytes(n_materials, size, precision) + training.PROCESS_BYTES)
+    assert memory.grids_bytes(6000, 128, "fp32") == 6000 * 128**3 * 4

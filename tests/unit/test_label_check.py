@@ -7,9 +7,9 @@ import pytest
 import yaml
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.errors import InputError
-from rho2prop.label_check import formula_and_system, require_any_label, require_groups, require_labels
-from rho2prop.materials import Material
+from rho2prop.core.errors import InputError
+from rho2prop.evaluation.label_check import formula_and_system, require_any_label, require_groups, require_labels
+from rho2prop.materials.table import Material
 
 DEFAULTS = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 SOURCE = "table.csv"

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from bundle_run import CONFIG, made_density, write_results
 
-from rho2prop.bundle import write_bundle
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG
-from rho2prop.targets import FORMATION_ENERGY
+from rho2prop.core.targets import FORMATION_ENERGY
+from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG
+from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.bundle.writer import write_bundle
 
 FEATURES = "magpie+fingerprint"
 LEARNED = ("lightgbm", "blend")

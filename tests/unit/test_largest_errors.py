@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.largest_errors import form, largest_errors
-from rho2prop.targets import TARGETS
+from rho2prop.core.targets import TARGETS
+from rho2prop.evaluation.largest_errors import form, largest_errors
 
 BULK, SHEAR, YOUNG = "bulk_modulus_gpa", "shear_modulus_gpa", "youngs_modulus_gpa"
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from rho2prop.errors import InputError
-from rho2prop.latent_database import LatentDatabase
-from rho2prop.latent_record import make_record
+from rho2prop.autoencoder.latent_database import LatentDatabase
+from rho2prop.autoencoder.latent_record import make_record
+from rho2prop.core.errors import InputError
 
 GRID = {"kind": "window", "size": 32, "voxel_ang": 0.15}
 CRYSTALS = {

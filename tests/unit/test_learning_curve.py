@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.blocks import BlockData
-from rho2prop.learning_curve import ALL, COLUMNS, collect, learn, thinned
-from rho2prop.regression import run
-from rho2prop.splits import draw_splits
-from rho2prop.targets import TARGETS
+from rho2prop.core.targets import TARGETS
+from rho2prop.evaluation.cross_validation import run
+from rho2prop.evaluation.learning_curve import ALL, COLUMNS, collect, learn, thinned
+from rho2prop.features.design_matrix import BlockData
+from rho2prop.materials.splits import draw_splits
 
 BULK = "bulk_modulus_gpa"
 N_MATERIALS = 90

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop import learning_curve
-from rho2prop.blocks import BlockData
-from rho2prop.elasticity import BULK, SHEAR
-from rho2prop.final_models import judge_final_models, read_offered
-from rho2prop.importance import COLUMNS, block_importance
-from rho2prop.intervals import calibrations
-from rho2prop.regression import _trainable_targets, collect_metrics, is_trained, read_predictions, run
+from rho2prop.core.targets import TARGETS
+from rho2prop.crystals.elasticity import BULK, SHEAR
+from rho2prop.evaluation import learning_curve
+from rho2prop.evaluation.cross_validation import _trainable_targets, collect_metrics, is_trained, read_predictions, run
+from rho2prop.evaluation.final_models import judge_final_models, read_offered
+from rho2prop.evaluation.importance import COLUMNS, block_importance
+from rho2prop.evaluation.intervals import calibrations
+from rho2prop.features.design_matrix import BlockData
+from rho2prop.materials.splits import draw_splits
 from rho2prop.report.data import left_out
-from rho2prop.splits import draw_splits
-from rho2prop.targets import TARGETS
 
 SETTINGS = {
     "mean": {},

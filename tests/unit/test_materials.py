@@ -1,6 +1,6 @@
 import pytest
 
-from rho2prop.materials import element_materials, read_table, write_element_structures
+from rho2prop.materials.table import element_materials, read_table, write_element_structures
 
 HEADER = "material_id,structure,density,bulk_modulus_gpa,formation_energy_ev_per_atom\n"
 

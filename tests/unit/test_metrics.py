@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.metrics import score, summarise
+from rho2prop.evaluation.metrics import score, summarise
 
 
 def test_scores_by_hand():

@@ -6,8 +6,8 @@ import pytest
 from standins.mp_materials import documents
 from standins.mp_server import KEY, Fault, MaterialsProjectServer
 
-from rho2prop import mp_client
-from rho2prop.mp_client import Patience, ServiceError, connect, material_id, with_retries
+from rho2prop.dft.materials_project import client
+from rho2prop.dft.materials_project.client import Patience, ServiceError, connect, material_id, with_retries
 
 AT_ONCE = Patience(timeout_s=20, retries=1, backoff_s=0)
 
@@ -143,7 +143,7 @@ def test_a_request_that_the_interface_does_not_know_is_refused_at_once(server):
 
 def test_pauses_double_up_to_five_minutes(monkeypatch):
     pauses = []
-    monkeypatch.setattr(mp_client.time, "sleep", pauses.append)
+    monkeypatch.setattr(client.time, "sleep", pauses.append)
 
     def always_late():
         raise TimeoutError("timed out")

@@ -6,11 +6,11 @@ import pytest
 from standins.mp_materials import CRYSTALS, chgcar, crystal, documents
 from standins.mp_server import KEY, Fault, MaterialsProjectServer
 
-from rho2prop.density import read_npz
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import read_npz
 from rho2prop.dft.base import run_atom, run_material
 from rho2prop.dft.failures import EngineError, Unfinished
-from rho2prop.dft.materials_project import checked_density, possible_electrons
-from rho2prop.errors import InputError
+from rho2prop.dft.materials_project.engine import checked_density, possible_electrons
 
 SETTINGS = {"timeout_s": 20, "retries": 0, "backoff_s": 0, "max_volume_difference": 0.1}
 

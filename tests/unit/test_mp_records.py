@@ -8,12 +8,12 @@ import pytest
 from pymatgen.core import Structure
 from standins.mp_materials import CRYSTALS, crystal, elasticity_document, summary_document
 
-from rho2prop.errors import InputError
-from rho2prop.formation import cohesive_energies_ev
-from rho2prop.materials import read_table
-from rho2prop.mp_records import write_materials_project
-from rho2prop.mp_snapshot import FORMAT, SCHEMA
-from rho2prop.structures import read_structure
+from rho2prop.core.errors import InputError
+from rho2prop.crystals.structures import read_structure
+from rho2prop.dft.formation_energy import cohesive_energies_ev
+from rho2prop.materials.materials_project.records import write_materials_project
+from rho2prop.materials.materials_project.snapshot import FORMAT, SCHEMA
+from rho2prop.materials.table import read_table
 
 FILTERS = {
     "elements": [],

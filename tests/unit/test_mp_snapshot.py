@@ -8,9 +8,9 @@ from emmet.core.mpid import AlphaID
 from standins.mp_materials import CRYSTALS, documents
 from standins.mp_server import KEY, Fault, MaterialsProjectServer
 
-from rho2prop.errors import InputError
-from rho2prop.mp_client import ServiceError
-from rho2prop.mp_snapshot import FORMAT, fetch_snapshot, read_header, read_records
+from rho2prop.core.errors import InputError
+from rho2prop.dft.materials_project.client import ServiceError
+from rho2prop.materials.materials_project.snapshot import FORMAT, fetch_snapshot, read_header, read_records
 
 SETTINGS = {"page_size": 3, "pause_s": 0, "timeout_s": 20, "retries": 0, "backoff_s": 0}
 PAGES = [1, 2, 3, 4]  # ten materials by three
@@ -75,7 +75,7 @@ def test_each_request_has_a_filter_and_pages_are_small(server, path):
 
 def test_requests_are_paused(server, path, monkeypatch):
     pauses = []
-    monkeypatch.setattr("rho2prop.mp_snapshot.time.sleep", pauses.append)
+    monkeypatch.setattr("rho2prop.materials.materials_project.snapshot.time.sleep", pauses.append)
     fetch_snapshot(path, SETTINGS | {"pause_s": 0.25})
     assert pauses.count(0.25) == 2 * len(PAGES)
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from rho2prop import choices, families
-from rho2prop.blocks import DesignMatrix
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models import families, registry
 from rho2prop.models.attention_cnn import AttentionCnnConfig
 from rho2prop.models.multiscale_cnn import MultiscaleCnn, VoxelPooling
 
@@ -43,7 +43,7 @@ def test_it_reads_densities_only():
     with pytest.raises(ValueError, match="latents and nothing else"):
         MultiscaleCnn(config(n_tabular=3))
     with pytest.raises(InputError, match="reads densities only"):
-        choices.check("multiscale_cnn", ["magpie", "latent"])
+        registry.check("multiscale_cnn", ["magpie", "latent"])
 
 
 def make_data(n_rows, seed):

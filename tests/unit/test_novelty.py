@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.errors import InputError
-from rho2prop.novelty import TrainingSpace, fit_training_space
+from rho2prop.core.errors import InputError
+from rho2prop.prediction.applicability import TrainingSpace, fit_training_space
 
 COLUMNS = [f"f{i}" for i in range(8)]
 

@@ -10,17 +10,17 @@ from bundle_run import finished_run, made_density
 from pymatgen.core import Lattice, Structure
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from rho2prop import processes
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.cli import main
-from rho2prop.density import write_npz
-from rho2prop.dft import gpaw as engine
+from rho2prop.__main__ import main
+from rho2prop.core import processes
+from rho2prop.core.errors import InputError
+from rho2prop.core.processes import available_cores
+from rho2prop.densities.density import write_npz
 from rho2prop.dft.base import EngineError
-from rho2prop.errors import InputError
-from rho2prop.prediction_input import read_input
-from rho2prop.processes import available_cores
+from rho2prop.dft.gpaw import engine as engine
+from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.inputs import read_input
 
-PROGRAM = "import sys; from rho2prop.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from rho2prop.__main__ import main; sys.exit(main())"
 
 # A signal in the middle of an import, where an exception would be lost or end in a traceback.
 DURING_IMPORT = """
@@ -32,7 +32,7 @@ class Sender:
             os.kill(os.getpid(), number)
 sys.meta_path.insert(0, Sender())
 sys.argv[1:3] = []
-from rho2prop.cli import main
+from rho2prop.__main__ import main
 sys.exit(main())
 """
 
@@ -49,7 +49,7 @@ def check_and_send(self, *arguments, **options):
     return check(self, *arguments, **options)
 gpaw.scf.SCFLoop.check_convergence = check_and_send
 sys.argv[1:2] = []
-from rho2prop.cli import main
+from rho2prop.__main__ import main
 sys.exit(main())
 """
 
@@ -79,7 +79,7 @@ def run(code, *arguments, temporary=None, **options):
     [
         ("pandas", ("predict", "x.npz")),
         ("numpy", ("encode", "x.npz", "-o", "latent.npz")),
-        ("rho2prop.chgcar", ("decode", "x.npz", "-o", "CHGCAR")),
+        ("rho2prop.densities.chgcar_writer", ("decode", "x.npz", "-o", "CHGCAR")),
         ("rho2prop.app.server", ("app", "--port", "0")),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_signal_during_a_calculation_leaves_nothing(bundle, lithium, tmp_path,
 def test_a_signal_that_the_caller_ignores_stays_ignored(bundle, tmp_path):
     """As under nohup and in the background of a script."""
     code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{DURING_IMPORT}"
-    result = run(code, "rho2prop.bundle_reading", signal.SIGINT, "predict", "x.npz", "--bundle", tmp_path)
+    result = run(code, "rho2prop.prediction.bundle.reader", signal.SIGINT, "predict", "x.npz", "--bundle", tmp_path)
     assert result.returncode == 1
     assert str(tmp_path) in result.stderr
 
@@ -153,7 +153,7 @@ def test_a_calculation_takes_one_thread_of_each_library(bundle, lithium, monkeyp
 def test_a_program_keeps_to_its_threads(bundle):
     """One for matrices; those of --threads for networks, shared by densities that are read beside each other."""
     code = (
-        "from rho2prop.cli import main; main(); from threadpoolctl import threadpool_info\n"
+        "from rho2prop.__main__ import main; main(); from threadpoolctl import threadpool_info\n"
         "import torch; print('torch', torch.get_num_threads())\n"
         "for one in threadpool_info(): print(one['user_api'], one['num_threads'])"
     )

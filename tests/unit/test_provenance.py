@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from rho2prop.errors import InputError
-from rho2prop.provenance import (
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.log import job
+from rho2prop.core.jobs.provenance import (
     CheckedPaths,
     accept,
     check_input,
@@ -19,8 +20,7 @@ from rho2prop.provenance import (
     record_path,
     seal,
 )
-from rho2prop.run_check import check_run
-from rho2prop.script_log import job
+from rho2prop.core.jobs.run_check import check_run
 
 FOLDER, TABLE, WEIGHTS = "results/dft/m-1", "results/features/magpie.csv", "results/dft/m-1/density.npz"
 
@@ -107,7 +107,7 @@ def test_results_that_changed_places_together_with_their_records_are_refused(run
 
 def test_a_result_without_a_record_is_refused_until_it_is_accepted(run):
     record_path(FOLDER).unlink()
-    with pytest.raises(InputError, match=f"has no record.*python -m rho2prop.provenance {FOLDER}"):
+    with pytest.raises(InputError, match=f"has no record.*python -m rho2prop.core.jobs.provenance {FOLDER}"):
         check_inputs([FOLDER])
     accept([FOLDER])
     check_inputs([FOLDER])
@@ -152,8 +152,8 @@ def test_files_that_were_only_touched_are_read_once(run, monkeypatch):
     for path in (TABLE, WEIGHTS):
         os.utime(run / path, (10**9, 10**9))
     check_run()
-    monkeypatch.setattr("rho2prop.run_check.digest", lambda path: pytest.fail(f"{path} is read again"))
-    monkeypatch.setattr("rho2prop.provenance.digest", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("rho2prop.core.jobs.run_check.digest", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("rho2prop.core.jobs.provenance.digest", lambda path: pytest.fail(f"{path} is read again"))
     check_run()
 
 

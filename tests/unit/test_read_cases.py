@@ -26,12 +26,12 @@ from standins.density_files import (
     word,
 )
 
-from rho2prop.density import write_npz
+from rho2prop.core.errors import InputError
+from rho2prop.crystals.structures import read_structure
+from rho2prop.densities.density import write_npz
+from rho2prop.densities.readers import read_density
 from rho2prop.dft.base import run_material
-from rho2prop.errors import InputError
-from rho2prop.prediction_input import is_structure, read_input
-from rho2prop.structures import read_structure
-from rho2prop.volumetric import read_density
+from rho2prop.prediction.inputs import is_structure, read_input
 
 TOTAL = crystal_density()
 SPIN = 0.2 * np.roll(TOTAL, 1, axis=0)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rho2prop.reconstruction import errors, fourier_truncated, zfp_compressed
+from rho2prop.autoencoder.reconstruction import errors, fourier_truncated, zfp_compressed
 
 
 def test_all_waves_give_the_density_back(density):

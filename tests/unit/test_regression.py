@@ -5,14 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop import families, regression
-from rho2prop.blocks import BlockData, Latents, fit_design
-from rho2prop.elasticity import BULK, DEBYE, SHEAR, YOUNG, derive_from_kg
-from rho2prop.errors import InputError
-from rho2prop.importance import block_importance
-from rho2prop.regression import collect_metrics, predict_fold, read_predictions, run
-from rho2prop.splits import draw_splits
-from rho2prop.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG, derive_from_kg
+from rho2prop.evaluation import cross_validation
+from rho2prop.evaluation.cross_validation import collect_metrics, predict_fold, read_predictions, run
+from rho2prop.evaluation.importance import block_importance
+from rho2prop.features.design_matrix import BlockData, Latents, fit_design
+from rho2prop.materials.splits import draw_splits
+from rho2prop.models import families
 
 SETTINGS = {
     "mean": {},
@@ -104,7 +105,7 @@ def test_a_model_that_predicts_no_number_is_refused_not_scored_without_that_row(
         predicted.iloc[2] = np.nan
         return predicted
 
-    monkeypatch.setattr(regression, "predict_fold", diverged)
+    monkeypatch.setattr(cross_validation, "predict_fold", diverged)
     with pytest.raises(InputError, match=r"mean on none, random, fold 0: predicts no finite number for 1 of"):
         run_model(tmp_path / "random", "mean", "none", inputs)
     assert not (tmp_path / "random").exists()
@@ -216,7 +217,7 @@ def test_same_seed_same_predictions_and_saved_models_repeat_them(tmp_path, boost
 def test_finished_folds_survive_an_interruption_unless_they_were_damaged(
     tmp_path, boosted, inputs, monkeypatch, damaged
 ):
-    fit_fold, fitted = regression._fit_fold, []
+    fit_fold, fitted = cross_validation._fit_fold, []
 
     def interrupted(job, *arguments):
         if job.fold == "1" and "1" not in fitted:
@@ -225,7 +226,7 @@ def test_finished_folds_survive_an_interruption_unless_they_were_damaged(
         fitted.append(job.fold)
         return fit_fold(job, *arguments)
 
-    monkeypatch.setattr(regression, "_fit_fold", interrupted)
+    monkeypatch.setattr(cross_validation, "_fit_fold", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_model(tmp_path / "random", "lightgbm", "magpie+structure", inputs)
     assert not (tmp_path / "random").exists()
@@ -265,8 +266,8 @@ def test_the_zero_of_formation_energies_has_its_share_and_no_other_target_has_on
 
 @pytest.mark.parametrize("features", ["magpie+structure+latent", "latent", "magpie"])
 def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch):
-    monkeypatch.setattr("rho2prop.importance.CNN_SAMPLES", 4)
-    monkeypatch.setattr("rho2prop.importance.CNN_ROWS", 5)
+    monkeypatch.setattr("rho2prop.evaluation.importance.CNN_SAMPLES", 4)
+    monkeypatch.setattr("rho2prop.evaluation.importance.CNN_ROWS", 5)
     materials, splits, blocks = inputs
     one_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")]
     folder = run_model(tmp_path / "cnn", "attention_cnn", features, (materials, one_fold, blocks))

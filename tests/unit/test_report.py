@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from report_run import CONFIG, FAR_OFF, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
-from rho2prop.description import blocks_text
-from rho2prop.errors import InputError
+from rho2prop.core.errors import InputError
+from rho2prop.features.description import blocks_text
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
-from rho2prop.report.figures_density import density_slices
-from rho2prop.report.figures_models import blocks_label
+from rho2prop.report.figures.density import density_slices
+from rho2prop.report.figures.models import blocks_label
 from rho2prop.report.numbers import duration, percentage, plain, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
-from rho2prop.report.sections_controls import against_controls
+from rho2prop.report.sections.controls import against_controls
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ import pandas as pd
 import pytest
 import torch
 
-from rho2prop import robustness
-from rho2prop.autoencoder_training import load_autoencoder, train
-from rho2prop.blocks import BlockData, Latents
-from rho2prop.centres import centres, distinct_centres
-from rho2prop.density import Density, check, read_npz, write_npz
-from rho2prop.encoding import encode, encode_averaged, read_latents, turned, write_latents
-from rho2prop.errors import InputError
-from rho2prop.fingerprint import fingerprint, statistics
-from rho2prop.grids import to_grid
-from rho2prop.regression import predict_fold, run
-from rho2prop.robustness import REFERENCE, evaluate, sample, summarise, transformations
-from rho2prop.transformations import ROTATIONS, rolled, rotated, shifted, supercell
+from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents, turned, write_latents
+from rho2prop.autoencoder.training import load_autoencoder, train
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import Density, check, read_npz, write_npz
+from rho2prop.densities.grids import to_grid
+from rho2prop.densities.origins import centres, distinct_centres
+from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
+from rho2prop.evaluation import invariance
+from rho2prop.evaluation.cross_validation import predict_fold, run
+from rho2prop.evaluation.invariance import REFERENCE, evaluate, sample, summarise, transformations
+from rho2prop.features.design_matrix import BlockData, Latents
+from rho2prop.features.fingerprint import fingerprint, statistics
 
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
 SETTINGS = {
@@ -228,7 +228,7 @@ def test_predictions_for_all_descriptions_of_a_crystal(trained):
 
 def test_values_are_those_of_the_model_for_the_described_crystal(trained, monkeypatch):
     """Not a repeated reference: with latents that do turn, the prediction for a rotated crystal, once more by hand."""
-    monkeypatch.setattr(robustness, "encode_averaged", encode)
+    monkeypatch.setattr(invariance, "encode_averaged", encode)
     folder, paths = trained
     regression = folder / "regression/attention_cnn/latent/all"
     table = evaluate([regression], folder / "autoencoder", {"m5": paths["m5"]}, seed=1)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rho2prop.errors import InputError
-from rho2prop.running_jobs import JOBS, refuse_while_local_jobs_run, running_job
-from rho2prop.table_digest import record_table, require_same_table, table_digest
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.running_jobs import JOBS, refuse_while_local_jobs_run, running_job
+from rho2prop.core.jobs.table_digest import record_table, require_same_table, table_digest
 
 ROOT = Path(__file__).parents[2]
 JOB = """
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from rho2prop.running_jobs import running_job
+from rho2prop.core.jobs.running_jobs import running_job
 with running_job("logs/fit/x.log", sys.argv[1]):
     pool = ProcessPoolExecutor(1)
     print(pool.submit(sum, [1]).result(), next(iter(pool._processes)), flush=True)

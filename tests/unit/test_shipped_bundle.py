@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from standins.densities import gaussian_density
 
-from rho2prop.bundle_reading import load_bundle
-from rho2prop.density import write_npz
-from rho2prop.prediction_output import as_json, as_table
-from rho2prop.targets import FORMATION_ENERGY, TARGETS
-from rho2prop.transformations import ROTATIONS, rotated, supercell
+from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.densities.density import write_npz
+from rho2prop.densities.transformations import ROTATIONS, rotated, supercell
+from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.outputs import as_json, as_table
 
 FOLDER = Path(__file__).parents[2] / "models" / "bench"
 EXPECTED = Path(__file__).parent / "shipped_predictions.json"  # of the density below, written where it was trained
@@ -72,7 +72,7 @@ def test_atoms_that_do_not_fit_the_grid_leave_the_other_models(bundle, density):
 WITHOUT_GPAW = """
 import sys
 sys.modules["gpaw"] = None  # as where it is not installed
-from rho2prop.cli import main
+from rho2prop.__main__ import main
 sys.exit(main(["predict", *sys.argv[1:]]))
 """
 

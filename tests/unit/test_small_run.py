@@ -7,10 +7,10 @@ import bundle_run
 import pandas as pd
 import pytest
 
-from rho2prop.bundle import write_bundle
-from rho2prop.regression import is_trained
-from rho2prop.robustness import evaluate
-from rho2prop.splits import draw_splits
+from rho2prop.evaluation.cross_validation import is_trained
+from rho2prop.evaluation.invariance import evaluate
+from rho2prop.materials.splits import draw_splits
+from rho2prop.prediction.bundle.writer import write_bundle
 
 NETWORK, TREES = "attention_cnn", "lightgbm"
 PREDICT = bundle_run.CONFIG["predict"][::-1]

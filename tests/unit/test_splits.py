@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rho2prop.errors import InputError
-from rho2prop.splits import draw_splits, read_splits
+from rho2prop.core.errors import InputError
+from rho2prop.materials.splits import draw_splits, read_splits
 
 KINDS = ["random", "formula", "chemical_system"]
 

@@ -8,9 +8,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
-from rho2prop.density import Density
-from rho2prop.errors import InputError
-from rho2prop.structures import read_structure, structure_from_density
+from rho2prop.core.errors import InputError
+from rho2prop.crystals.structures import read_structure, structure_from_density
+from rho2prop.densities.density import Density
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg2+", "O2-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 POSCAR = """silicon

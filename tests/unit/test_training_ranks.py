@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from rho2prop.density import write_npz
-from rho2prop.errors import InputError
-from rho2prop.training_ranks import launcher, train_ranks
+from rho2prop.autoencoder.launch import launcher, train_ranks
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import write_npz
 
 SETTINGS = {
     "network": "fast", "latent_size": 4, "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tree_text_fuzz import N_FEATURES, booster_text, with_sizes
 
-from rho2prop.boosting import BoostingSettings, fit
-from rho2prop.errors import InputError
-from rho2prop.tree_text import DEEPEST, check_tree_text
+from rho2prop.core.errors import InputError
+from rho2prop.models.boosting import BoostingSettings, fit
+from rho2prop.prediction.bundle.tree_text import DEEPEST, check_tree_text
 
 
 @pytest.fixture(scope="module")

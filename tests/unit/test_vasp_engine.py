@@ -11,10 +11,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from standins.potcars import write_potcars
 
-from rho2prop.dft import vasp
 from rho2prop.dft.base import Task, atom_in_box, run_material
 from rho2prop.dft.failures import EngineError, SetupError, Unfinished
-from rho2prop.dft.vasp_restart import State
+from rho2prop.dft.vasp import engine
+from rho2prop.dft.vasp.restart import State
 
 MAGNESIA = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 SETTINGS = {
@@ -53,12 +53,12 @@ def test_a_machine_without_vasp_fails_the_job_and_not_the_material(task, tmp_pat
 def test_a_machine_without_potcars_says_so(task, tmp_path, monkeypatch):
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(SetupError, match=r"PMG_VASP_PSP_DIR.*nowhere"):
-        vasp.compute(task, SETTINGS, tmp_path)
+        engine.compute(task, SETTINGS, tmp_path)
 
 
 def test_a_potcar_that_is_missing_fails_the_job(task, tmp_path):
     with pytest.raises(SetupError, match="no readable POTCAR Si"):
-        vasp.compute(Task("Si", atom_in_box("Si", 5.0)), SETTINGS, tmp_path)
+        engine.compute(Task("Si", atom_in_box("Si", 5.0)), SETTINGS, tmp_path)
 
 
 def test_a_full_disk_of_our_own_files_fails_the_job_and_keeps_the_scratch_folder(task, tmp_path, monkeypatch):
@@ -78,17 +78,17 @@ def test_time_that_runs_out_again_and_again_ends_with_a_reason(task, tmp_path):
     late = Task(task.material_id, task.structure, scratch=task.scratch, deadline_s=1.0)
     for stop in (1, 2):
         with pytest.raises(Unfinished, match=rf"stopped in step relax .*\(stop {stop} of 2\)"):
-            vasp.compute(late, SETTINGS, tmp_path)
+            engine.compute(late, SETTINGS, tmp_path)
     with pytest.raises(EngineError, match=r"3 times \(dft.vasp.max_walltime_stops is 2\)") as caught:
-        vasp.compute(late, SETTINGS, tmp_path)
+        engine.compute(late, SETTINGS, tmp_path)
     assert caught.value.resumable
     with pytest.raises(Unfinished, match="stop 1 of 2"):
-        vasp.compute(late, SETTINGS, tmp_path)
+        engine.compute(late, SETTINGS, tmp_path)
 
 
 def test_without_a_scratch_folder_the_next_attempt_begins_anew(task, tmp_path):
     with pytest.raises(Unfinished, match="begins anew"):
-        vasp.compute(Task("MgO", MAGNESIA, deadline_s=1.0), SETTINGS, tmp_path)
+        engine.compute(Task("MgO", MAGNESIA, deadline_s=1.0), SETTINGS, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("vasp-")] == []
 
 
@@ -99,7 +99,7 @@ def test_launcher_and_ranks_make_the_command(task, tmp_path):
     settings = SETTINGS | {"binary": "vasp_std", "atom_binary": "vasp_gam"}
     atom = Task("O", atom_in_box("O", 8.0), threads=4, launch=f"{program} -n {{threads}}", scratch=task.scratch)
     with pytest.raises(Unfinished, match=r"O: .*exit status 3 and without a whole result, 2 times"):
-        vasp.compute_atom(atom, settings, tmp_path)
+        engine.compute_atom(atom, settings, tmp_path)
     assert (task.scratch / "atom" / "command").read_text().split() == [str(program), "-n", "4", "vasp_gam"]
     notes = json.loads((task.scratch / "state.json").read_text())["notes"]
     assert notes == {"atom": ["atom: VASP ended with exit status 3 and without a whole result: started again"]}
@@ -109,7 +109,7 @@ def test_vasp_does_not_outlive_the_process_that_runs_it(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-from rho2prop.dft.vasp_run import VaspProcess
+from rho2prop.dft.vasp.run import VaspProcess
 job = VaspProcess([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60); print('outlived')"])
 process = job.run(sys.argv[1])
 while "up" not in Path(sys.argv[1], "vasp.out").read_text():
@@ -117,7 +117,7 @@ while "up" not in Path(sys.argv[1], "vasp.out").read_text():
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    root = Path(vasp.__file__).parents[2]
+    root = Path(engine.__file__).parents[3]
     command = [sys.executable, "-c", code, str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=120)
     assert finished.returncode == -9, finished.stderr

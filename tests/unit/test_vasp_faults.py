@@ -19,11 +19,11 @@ from standins.potcars import MARKER
 from standins.vasp_faults import FAULTS
 from standins.vasp_machine import Machine, is_running, machine
 
-from rho2prop.density import Density, read_npz
-from rho2prop.dft import vasp_run
+from rho2prop.densities.density import Density, read_npz
 from rho2prop.dft.base import run_atom, run_material
 from rho2prop.dft.failures import Unfinished
 from rho2prop.dft.outcome import Outcome, read_outcome
+from rho2prop.dft.vasp import run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.inputs.UnknownPotcarWarning"),
@@ -98,7 +98,7 @@ def campaign(tmp_path, monkeypatch) -> Callable[..., Campaign]:
         vasp = machine(tmp_path / "machine", ["Mg", "O"], {"MgO": list(faults), "O": list(faults)})
         for name, value in vasp.environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(vasp_run, "MONITOR_S", 0.3)
+        monkeypatch.setattr(run, "MONITOR_S", 0.3)
         return Campaign(tmp_path, vasp)
 
     return make
@@ -233,7 +233,7 @@ def test_a_run_is_stopped_before_the_end_of_the_job_and_goes_on_in_the_next(
 ):
     disturbed = campaign(f"walltime-once@{step}")
     deadline_s = time.time() + 1000.0
-    monkeypatch.setattr(vasp_run, "time", clock_during(disturbed.vasp, "fault walltime", deadline_s - 2.0))
+    monkeypatch.setattr(run, "time", clock_during(disturbed.vasp, "fault walltime", deadline_s - 2.0))
     with pytest.raises(Unfinished, match=f"MgO: stopped in step {step}"):
         disturbed.run(deadline_s=deadline_s)
     assert [line["stopped"] for line in disturbed.vasp.events("end", step=step)] == [stop]
@@ -249,7 +249,7 @@ def test_a_run_is_stopped_before_the_end_of_the_job_and_goes_on_in_the_next(
 def test_a_vasp_that_does_not_listen_is_ended_before_the_end_of_the_job(campaign, monkeypatch):
     disturbed = campaign("frozen-once@relax")
     deadline_s = time.time() + 1000.0
-    monkeypatch.setattr(vasp_run, "time", clock_during(disturbed.vasp, "fault frozen", deadline_s - 0.5))
+    monkeypatch.setattr(run, "time", clock_during(disturbed.vasp, "fault frozen", deadline_s - 0.5))
     with pytest.raises(Unfinished):
         disturbed.run(deadline_s=deadline_s)
     assert disturbed.vasp.events("end") == []
@@ -259,7 +259,7 @@ def test_a_vasp_that_does_not_listen_is_ended_before_the_end_of_the_job(campaign
 def test_a_run_that_no_job_is_long_enough_for_fails(campaign, monkeypatch):
     disturbed = campaign("walltime-forever@relax")
     deadline_s = time.time() + 1000.0
-    monkeypatch.setattr(vasp_run, "time", clock_during(disturbed.vasp, "fault walltime", deadline_s - 2.0))
+    monkeypatch.setattr(run, "time", clock_during(disturbed.vasp, "fault walltime", deadline_s - 2.0))
     with pytest.raises(Unfinished):
         disturbed.run(deadline_s=deadline_s, max_walltime_stops=1)
     outcome = disturbed.run(deadline_s=deadline_s, max_walltime_stops=1)

@@ -11,15 +11,9 @@ from pymatgen.io.vasp import sets
 from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH, Incar, Poscar
 from standins.potcars import MARKER, write_potcars
 
+from rho2prop.core.errors import InputError
 from rho2prop.dft.base import atom_in_box
-from rho2prop.dft.vasp_inputs import (
-    PRESETS,
-    incar_tags,
-    load_preset,
-    write_inputs,
-    write_inputs_of_all,
-)
-from rho2prop.errors import InputError
+from rho2prop.dft.vasp.inputs import PRESETS, incar_tags, load_preset, write_inputs, write_inputs_of_all
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vasp"
 PRESET = load_preset("latentmatfusion")

@@ -12,11 +12,13 @@ from pymatgen.io.vasp.inputs import Incar, Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.densities import gaussian_density
 
-from rho2prop.dft import vasp_causes
+from rho2prop.core.errors import InputError
+from rho2prop.crystals.structures import structure_from_density
 from rho2prop.dft.failures import EngineError, SetupError
-from rho2prop.dft.vasp_causes import Crashed
-from rho2prop.dft.vasp_inputs import incar_tags, load_preset
-from rho2prop.dft.vasp_output import (
+from rho2prop.dft.vasp import causes
+from rho2prop.dft.vasp.causes import Crashed
+from rho2prop.dft.vasp.inputs import incar_tags, load_preset
+from rho2prop.dft.vasp.output import (
     StepResult,
     corrections_of,
     keep_logs,
@@ -27,9 +29,7 @@ from rho2prop.dft.vasp_output import (
     require_plausible,
     was_stopped,
 )
-from rho2prop.dft.vasp_run import STOPPED, DeadlineHandler, UnconvergedHandler
-from rho2prop.errors import InputError
-from rho2prop.structures import structure_from_density
+from rho2prop.dft.vasp.run import STOPPED, DeadlineHandler, UnconvergedHandler
 
 PRESET = load_preset("latentmatfusion")
 CRYSTAL = structure_from_density(gaussian_density())  # Li and B
@@ -327,8 +327,8 @@ def test_a_stopped_run_is_not_corrected_as_unconverged(folder):
 
 def test_the_last_words_are_whole_lines(tmp_path):
     (tmp_path / "vasp.out").write_text("".join(f"line {i}\n" for i in range(1000)))
-    assert vasp_causes.tail(tmp_path / "vasp.out", 25).splitlines() == ["line 998", "line 999"]
-    assert vasp_causes.tail(tmp_path / "none") == ""
+    assert causes.tail(tmp_path / "vasp.out", 25).splitlines() == ["line 998", "line 999"]
+    assert causes.tail(tmp_path / "none") == ""
 
 
 def test_incar_of_the_preset_is_not_touched_by_a_record(tmp_path):

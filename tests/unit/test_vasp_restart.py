@@ -14,10 +14,11 @@ from pymatgen.io.vasp.inputs import Incar, Poscar
 from standins.densities import gaussian_density
 from standins.potcars import write_potcars
 
-from rho2prop.chgcar import write_chgcar
+from rho2prop.core.errors import InputError
+from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.dft.failures import Unfinished
-from rho2prop.dft.vasp_inputs import load_preset
-from rho2prop.dft.vasp_restart import (
+from rho2prop.dft.vasp.inputs import load_preset
+from rho2prop.dft.vasp.restart import (
     PROCESS,
     archive_record,
     corrected,
@@ -31,7 +32,6 @@ from rho2prop.dft.vasp_restart import (
     was_written,
     whole_poscar,
 )
-from rho2prop.errors import InputError
 
 PRESET = load_preset("latentmatfusion")
 SETTINGS = {"relax": True, "spin": "materials_project", "parallel": {}}
@@ -247,6 +247,6 @@ def test_memory_that_lacks_while_a_charge_is_read_does_not_delete_it(tmp_path, m
     def hungry(path):
         raise InputError(path, "cannot be read", "Check it") from MemoryError()
 
-    monkeypatch.setattr("rho2prop.dft.vasp_restart.parse_density", hungry)
+    monkeypatch.setattr("rho2prop.dft.vasp.restart.parse_density", hungry)
     with pytest.raises(Unfinished, match="out of memory"):
         is_whole_chgcar(tmp_path / "CHGCAR")

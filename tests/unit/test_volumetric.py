@@ -15,9 +15,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 
-from rho2prop.density import write_npz
-from rho2prop.errors import InputError
-from rho2prop.volumetric import read_density
+from rho2prop.core.errors import InputError
+from rho2prop.densities.density import write_npz
+from rho2prop.densities.readers import read_density
 
 CELL = Structure(
     Lattice([[0.0, 2.1, 2.1], [2.1, 0.0, 2.1], [2.1, 2.3, 0.0]]), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]

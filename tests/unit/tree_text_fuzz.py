@@ -12,8 +12,8 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from rho2prop.errors import InputError
-from rho2prop.tree_text import check_tree_text
+from rho2prop.core.errors import InputError
+from rho2prop.prediction.bundle.tree_text import check_tree_text
 
 N_FEATURES = 4
 NUMBERS = ("-1", "0", "1", "7", "31", "-32", "2147483647", "-2147483648", "99999999999", "nan", "inf", "1e308", "", "x")

@@ -11,7 +11,7 @@ import yaml
 from chain import ROOT, Run
 from standins.tables import write_table
 
-from rho2prop.density import read_npz, write_npz
+from rho2prop.densities.density import read_npz, write_npz
 
 
 def test_every_element_converged_with_its_valence_electrons(elements_run):

@@ -13,10 +13,10 @@ import pytest
 from chain import Run
 from safetensors.numpy import load, save
 
-from rho2prop import run_check
-from rho2prop.errors import InputError
-from rho2prop.provenance import check_inputs, read_record, record_path
-from rho2prop.run_check import check_run
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs import run_check
+from rho2prop.core.jobs.provenance import check_inputs, read_record, record_path
+from rho2prop.core.jobs.run_check import check_run
 
 TEXT = (".csv", ".json", ".txt", ".html", ".svg")
 WITHOUT_RECORD = ("benchmarks", "checkpoints")  # times and memory, and what trainings resume from

@@ -9,8 +9,8 @@ from chain import Run
 from standins.mp_materials import CRYSTALS, chgcar, elasticity_document, summary_document
 from standins.mp_server import KEY, MaterialsProjectServer
 
-from rho2prop.density import read_npz
-from rho2prop.mp_snapshot import read_records
+from rho2prop.densities.density import read_npz
+from rho2prop.materials.materials_project.snapshot import read_records
 
 CONFIG = """
 materials: materials_project

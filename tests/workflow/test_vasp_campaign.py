@@ -25,7 +25,7 @@ from standins.vasp_faults import STEP_S as STEP_TIME
 from standins.vasp_files import parse_formula
 from standins.vasp_machine import PATIENCE_S, Machine, is_running, machine, wait_until
 
-from rho2prop.density import Density, read_npz
+from rho2prop.densities.density import Density, read_npz
 from rho2prop.dft.base import run_material
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.inputs.UnknownPotcarWarning")

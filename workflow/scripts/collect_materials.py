@@ -1,8 +1,8 @@
 """Outcomes of the training materials and the table of those that converged."""
 
-from rho2prop.collection import collect_materials
-from rho2prop.script_log import job
-from rho2prop.table_digest import require_same_table
+from rho2prop.core.jobs.log import job
+from rho2prop.core.jobs.table_digest import require_same_table
+from rho2prop.materials.collection import collect_materials
 
 with job(snakemake):
     require_same_table(*snakemake.params.table)

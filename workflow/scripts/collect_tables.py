@@ -1,10 +1,10 @@
 """Tables of the report that several rules contribute to: outcomes of all materials, importance, reconstruction."""
 
-from rho2prop.collection import join_tables
+from rho2prop.autoencoder.reconstruction import COLUMNS as RECONSTRUCTION_COLUMNS
+from rho2prop.core.jobs.log import job
+from rho2prop.core.tables import join_tables
 from rho2prop.dft.outcome import COLUMNS as OUTCOME_COLUMNS
-from rho2prop.importance import COLUMNS
-from rho2prop.reconstruction import COLUMNS as RECONSTRUCTION_COLUMNS
-from rho2prop.script_log import job
+from rho2prop.evaluation.importance import COLUMNS
 
 with job(snakemake):
     join_tables(list(snakemake.input.outcomes), OUTCOME_COLUMNS, snakemake.output.outcomes)

@@ -1,9 +1,9 @@
 """Latents of all training materials."""
 
-from rho2prop.collection import density_paths, read_materials
-from rho2prop.encoding import encode_files, write_latents
-from rho2prop.fields import field_of
-from rho2prop.script_log import job
+from rho2prop.autoencoder.encoding import encode_files, write_latents
+from rho2prop.core.jobs.log import job
+from rho2prop.densities.field_names import field_of
+from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake):
     paths = density_paths(read_materials(snakemake.input.materials))

@@ -1,7 +1,7 @@
 """Feature blocks and latent of one new material."""
 
-from rho2prop.new_materials import describe_material
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.prediction.new_materials import describe_material
 
 with job(snakemake):
     describe_material(

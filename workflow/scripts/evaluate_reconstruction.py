@@ -1,9 +1,10 @@
 """How well densities come back, beside rivals at equal bytes."""
 
-from rho2prop.collection import density_paths, read_materials, write_table
-from rho2prop.provenance import CheckedPaths
-from rho2prop.reconstruction import evaluate
-from rho2prop.script_log import job
+from rho2prop.autoencoder.reconstruction import evaluate
+from rho2prop.core.jobs.log import job
+from rho2prop.core.jobs.provenance import CheckedPaths
+from rho2prop.core.tables import write_table
+from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake, later=["dft"]):
     paths = CheckedPaths(density_paths(read_materials(snakemake.input.materials)))

@@ -1,9 +1,9 @@
 """The metrics table: every target, model, feature set, split and fold."""
 
-from rho2prop.collection import write_table
-from rho2prop.metrics import summarise
-from rho2prop.regression import collect_metrics
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.core.tables import write_table
+from rho2prop.evaluation.cross_validation import collect_metrics
+from rho2prop.evaluation.metrics import summarise
 
 with job(snakemake):
     metrics = collect_metrics(list(snakemake.input.regressions))

@@ -1,9 +1,10 @@
 """Predictions of final models for rotated, shifted and repeated descriptions of a few crystals."""
 
-from rho2prop.collection import density_paths, read_materials, write_table
-from rho2prop.provenance import CheckedPaths
-from rho2prop.robustness import evaluate, sample
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.core.jobs.provenance import CheckedPaths
+from rho2prop.core.tables import write_table
+from rho2prop.evaluation.invariance import evaluate, sample
+from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake, later=["dft"]):
     params = snakemake.params

@@ -1,9 +1,10 @@
 """SHAP share of each feature block."""
 
-from rho2prop.collection import block_data, write_table
-from rho2prop.importance import block_importance
-from rho2prop.script_log import job
-from rho2prop.splits import read_splits
+from rho2prop.core.jobs.log import job
+from rho2prop.core.tables import write_table
+from rho2prop.evaluation.importance import block_importance
+from rho2prop.features.block_files import block_data
+from rho2prop.materials.splits import read_splits
 
 with job(snakemake):
     importance = block_importance(

@@ -1,9 +1,10 @@
 """One model on one feature set: all folds and targets of a split."""
 
-from rho2prop.collection import block_data, read_materials
-from rho2prop.regression import run
-from rho2prop.script_log import job
-from rho2prop.splits import read_splits
+from rho2prop.core.jobs.log import job
+from rho2prop.evaluation.cross_validation import run
+from rho2prop.features.block_files import block_data
+from rho2prop.materials.collection import read_materials
+from rho2prop.materials.splits import read_splits
 
 with job(snakemake):
     materials = read_materials(snakemake.input.materials)

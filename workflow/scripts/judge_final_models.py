@@ -1,8 +1,8 @@
 """Are the models that predict as good as those that were tested?"""
 
-from rho2prop.collection import write_table
-from rho2prop.final_models import judge_final_models
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.core.tables import write_table
+from rho2prop.evaluation.final_models import judge_final_models
 
 with job(snakemake):
     final, folds = list(snakemake.input.final), list(snakemake.input.folds)

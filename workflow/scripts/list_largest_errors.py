@@ -1,8 +1,9 @@
 """The largest errors of the first of the models that predict, with remarks."""
 
-from rho2prop.collection import read_materials, write_table
-from rho2prop.largest_errors import largest_errors
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.core.tables import write_table
+from rho2prop.evaluation.largest_errors import largest_errors
+from rho2prop.materials.collection import read_materials
 
 with job(snakemake):
     materials = read_materials(snakemake.input.materials)

@@ -1,7 +1,7 @@
 """Predictions for all new materials by the chosen models, and the outcomes of their calculations."""
 
-from rho2prop.new_materials import predict_all
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.prediction.new_materials import predict_all
 
 with job(snakemake):
     predict_all(

@@ -1,8 +1,8 @@
 """Energy of one free atom, by the engine and settings of the materials."""
 
+from rho2prop.core.jobs.log import job
 from rho2prop.dft.base import run_atom
 from rho2prop.dft.deadline import job_deadline_s
-from rho2prop.script_log import job
 
 with job(snakemake):
     outcome = run_atom(

@@ -1,8 +1,8 @@
 """Density and outcome of one material."""
 
+from rho2prop.core.jobs.log import job
 from rho2prop.dft.base import run_material
 from rho2prop.dft.deadline import job_deadline_s
-from rho2prop.script_log import job
 
 with job(snakemake):
     outcome = run_material(

@@ -2,11 +2,11 @@
 
 import torch
 
-from rho2prop.autoencoder_training import scope_split, train
-from rho2prop.collection import density_paths, read_materials
-from rho2prop.fields import field_of
-from rho2prop.script_log import job
-from rho2prop.training_ranks import launcher, train_ranks
+from rho2prop.autoencoder.launch import launcher, train_ranks
+from rho2prop.autoencoder.training import scope_split, train
+from rho2prop.core.jobs.log import job
+from rho2prop.densities.field_names import field_of
+from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake):
     settings, threads = snakemake.params.autoencoder, snakemake.params.threads

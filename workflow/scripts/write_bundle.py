@@ -1,7 +1,7 @@
 """The model bundle: all that predicts new materials, in one folder that travels."""
 
-from rho2prop.bundle import FinishedRun, write_bundle
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.prediction.bundle.writer import FinishedRun, write_bundle
 
 with job(snakemake):
     run = FinishedRun(

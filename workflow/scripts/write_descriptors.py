@@ -1,9 +1,10 @@
 """Composition and structure blocks of the training materials."""
 
-from rho2prop.collection import load, read_materials, write_block
-from rho2prop.description import descriptor_tables
-from rho2prop.script_log import job
-from rho2prop.structures import structure_from_density
+from rho2prop.core.jobs.log import job
+from rho2prop.crystals.structures import structure_from_density
+from rho2prop.features.block_files import write_block
+from rho2prop.features.description import descriptor_tables
+from rho2prop.materials.collection import load, read_materials
 
 with job(snakemake):
     materials = read_materials(snakemake.input.materials)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rho2prop.materials import write_element_structures
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.materials.table import write_element_structures
 
 with job(snakemake):
     write_element_structures(snakemake.params.materials, Path(snakemake.output[0]).parent)

@@ -2,10 +2,10 @@
 
 from tqdm import tqdm
 
-from rho2prop.collection import load, read_materials
-from rho2prop.graphs import crystal_graph, write_graphs
-from rho2prop.script_log import job
-from rho2prop.structures import structure_from_density
+from rho2prop.core.jobs.log import job
+from rho2prop.crystals.structures import structure_from_density
+from rho2prop.features.crystal_graphs import crystal_graph, write_graphs
+from rho2prop.materials.collection import load, read_materials
 
 with job(snakemake):
     ids = read_materials(snakemake.input.materials)["material_id"]

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from rho2prop.collection import DENSITY_FILE, density_paths, read_materials, write_table
-from rho2prop.latent_writing import evaluate_database, write_database
-from rho2prop.provenance import CheckedPaths
-from rho2prop.script_log import job
+from rho2prop.autoencoder.latent_writing import evaluate_database, write_database
+from rho2prop.core.jobs.log import job
+from rho2prop.core.jobs.provenance import CheckedPaths
+from rho2prop.core.tables import write_table
+from rho2prop.materials.collection import DENSITY_FILE, density_paths, read_materials
 
 with job(snakemake, updated=[snakemake.output.database], later=["dft"]):
     # A new material whose calculation failed has no latent.

@@ -1,7 +1,7 @@
 """Materials table, structures and what was left out, from a snapshot of the Materials Project."""
 
-from rho2prop.mp_records import write_materials_project
-from rho2prop.script_log import job
+from rho2prop.core.jobs.log import job
+from rho2prop.materials.materials_project.records import write_materials_project
 
 with job(snakemake):
     write_materials_project(

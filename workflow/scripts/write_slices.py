@@ -1,9 +1,9 @@
 """Slices of two test densities: original, reconstructed, difference."""
 
-from rho2prop.collection import density_paths, read_materials
-from rho2prop.provenance import CheckedPaths
-from rho2prop.reconstruction import write_test_slices
-from rho2prop.script_log import job
+from rho2prop.autoencoder.reconstruction import write_test_slices
+from rho2prop.core.jobs.log import job
+from rho2prop.core.jobs.provenance import CheckedPaths
+from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake, later=["dft"]):
     materials = read_materials(snakemake.input.materials)

@@ -1,8 +1,9 @@
 """All folds, drawn once."""
 
-from rho2prop.collection import read_materials, write_table
-from rho2prop.script_log import job
-from rho2prop.splits import draw_splits
+from rho2prop.core.jobs.log import job
+from rho2prop.core.tables import write_table
+from rho2prop.materials.collection import read_materials
+from rho2prop.materials.splits import draw_splits
 
 with job(snakemake):
     params = snakemake.params

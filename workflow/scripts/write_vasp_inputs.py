@@ -1,8 +1,8 @@
 """VASP's inputs of all materials, without POTCARs."""
 
-from rho2prop.atomic import atomic
-from rho2prop.dft.vasp_inputs import write_inputs_of_all
-from rho2prop.script_log import job
+from rho2prop.core.atomic_files import atomic
+from rho2prop.core.jobs.log import job
+from rho2prop.dft.vasp.inputs import write_inputs_of_all
 
 with job(snakemake), atomic(snakemake.output.folder) as folder:
     structures = dict(zip(snakemake.params.ids, snakemake.input.structures, strict=True))

@@ -1,0 +1,133 @@
+"""Checkpoint of a training: one file, taken up only by the training that it belongs to, one training at a time."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from rho2prop.core.atomic_files import atomic
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.code_digest import code_digest
+from rho2prop.core.jobs.running_jobs import lock
+
+CHECKPOINT = "checkpoint.safetensors"
+LOCK = "training.lock"
+
+
+@contextmanager
+def only_training(work_dir: Path | str) -> Iterator[None]:
+    """Hold the folder of a checkpoint for this training; the kernel lets go of it however the process ends.
+
+    A folder that is empty at the end is removed.
+
+    Raises
+    ------
+    InputError
+        Another training holds it.
+    """
+    path = Path(work_dir) / LOCK
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as file:
+            if not lock(file, path):
+                file.seek(0)
+                mend = "Wait until it has ended, or end it, then start again"
+                problem = f"another training works in this folder ({file.read().strip()})"
+                raise InputError(work_dir, problem, mend)
+            if not _is_file_at(file.fileno(), path):  # a training that has just ended removed it
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.flush()
+            for cut in path.parent.glob(f".partial-*-{CHECKPOINT}"):  # of a killed training, perhaps of another machine
+                cut.unlink()
+            try:
+                yield
+                return
+            finally:
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # its checkpoint is kept
+                    path.parent.rmdir()
+
+
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def training_digest(paths: list[tuple[str, Path]], *parts) -> str:
+    """Digest of all that a training comes from.
+
+    Parameters
+    ----------
+    paths
+        Ids and density files that it reads, in their order; their contents count.
+    parts
+        Whatever else it depends on, as JSON can hold it. The code and the version of torch are added.
+    """
+    digest = hashlib.sha256(json.dumps([torch.__version__, *parts], sort_keys=True).encode())
+    for name, path in paths:
+        digest.update(json.dumps(name).encode() + _file_digest(path))
+    digest.update(code_digest(Path(__file__).with_name("training.py")).encode())
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path | str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "Compute this material again") from error
+
+
+def save_checkpoint(path: Path, digest: str, model, optimizer, state: dict) -> None:
+    """Write weights, best weights, moments of Adam and the rest of the state, whole or not at all."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in state["best"].items()}
+    moments = optimizer.state_dict()["state"]
+    for index, values in moments.items():
+        tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    record = {name: value for name, value in state.items() if name != "best"}
+    metadata = {"digest": digest, "state": json.dumps(record)}
+    with atomic(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+
+
+def resume(path: Path, digest: str, model, optimizer) -> dict:
+    """Load the checkpoint into model and optimiser; a fresh state where there is none for this training."""
+    fresh = {"history": [], "best_loss": float("inf"), "stale_epochs": 0, "best": {}, "hardware": []}
+    if not path.is_file():
+        return fresh
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path) if metadata.get("digest") == digest else {}
+    except SafetensorError as error:
+        print(f"{path}: cannot be read ({error}); training starts anew", file=sys.stderr)
+        return fresh
+    if not tensors:
+        print(f"{path}: belongs to other settings, data or code; training starts anew", file=sys.stderr)
+        return fresh
+    groups = {"model": {}, "best": {}, "adam": {}}
+    for name, tensor in tensors.items():
+        group, rest = name.split(".", 1)
+        groups[group][rest] = tensor
+    model.load_state_dict(groups["model"])
+    moments = {}
+    for name, tensor in groups["adam"].items():
+        index, key = name.split(".", 1)
+        moments.setdefault(int(index), {})[key] = tensor
+    state = json.loads(metadata["state"])
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    print(f"{path}: training goes on after epoch {len(state['history'])}", file=sys.stderr)
+    return state | {"best": groups["best"]}

@@ -1,0 +1,62 @@
+"""The one exception that a user is meant to read."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def escaped(text: object, kept: str = "") -> str:
+    r"""A text that is safe on a terminal or page: control characters, and what is not shown, as escapes (``\x1b``).
+
+    Titles, element names and paths come from files: an escape sequence in one of them must not reach the terminal.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    kept
+        Characters that stay as they are, such as a line break.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if _is_shown(c) or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable(text: object) -> str:
+    """One line of a text that is safe on a terminal: white space is folded, the rest escaped."""
+    return escaped(" ".join(str(text).split()))
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"  # spaces of other widths
+
+
+class InputError(ValueError):
+    """A file or value that the user gave cannot be used.
+
+    Parameters
+    ----------
+    source
+        File (or file and line) that is wrong, as the user would look for it.
+    problem
+        What is wrong, with the value found and what was expected.
+    mend
+        What to do about it.
+    """
+
+    def __init__(self, source: Path | str, problem: str, mend: str):
+        self.source, self.problem, self.mend = str(source), printable(problem), printable(mend)
+        super().__init__(printable(f"{source}: {problem}. {mend}."))
+
+    def __reduce__(self):
+        # a process pool sends exceptions by pickle, which would call the class with the message alone
+        return type(self), (self.source, self.problem, self.mend)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to choose instead of an unknown name: the closest of the known ones, then all of them."""
+    known = {choice.lower(): choice for choice in known}
+    close = difflib.get_close_matches(name.lower(), known, 1)
+    return (f"Did you mean {known[close[0]]!r}? " if close else "") + f"Known: {', '.join(known.values())}"

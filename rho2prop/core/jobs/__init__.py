@@ -1,0 +1,4 @@
+"""Jobs of the workflow: logs, records of results, locks, requests to Slurm.
+
+Imports core only.
+"""

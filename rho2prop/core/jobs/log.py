@@ -1,0 +1,91 @@
+"""What every workflow script does: messages to the rule's log, inputs checked before, outputs sealed after."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.provenance import check_inputs, keep, seal, unseal
+from rho2prop.core.jobs.running_jobs import running_job
+
+PATIENCE_S, PAUSE_S = 60, 5  # a file system of many nodes may show the others an old record, usually for less than this
+
+
+class _Tee:
+    """Write to the log and, if a person looks on, to the terminal (progress bars)."""
+
+    def __init__(self, *streams):
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextmanager
+def logged(path: str) -> Iterator[None]:
+    """Send stdout and stderr to the log file; end with one clear line and exit code 1 on a user's error."""
+    terminal = sys.stderr
+    with running_job(path), Path(path).open("w", encoding="utf-8") as log:
+        stream = _Tee(log, terminal) if terminal.isatty() else _Tee(log)
+        sys.stdout = sys.stderr = stream
+        try:
+            yield
+        except InputError as error:
+            print(f"rho2prop: {error}", file=_Tee(log, terminal))
+            sys.exit(1)
+        except Exception:
+            print(traceback.format_exc(), file=_Tee(log, terminal))
+            sys.exit(1)
+        finally:
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+
+
+@contextmanager
+def job(snakemake, updated: Iterable[str] = (), later: Iterable[str] = ()) -> Iterator[None]:
+    """Run the body of a workflow script: logged, on inputs that are what was written, with records of its outputs.
+
+    Parameters
+    ----------
+    snakemake
+        What Snakemake hands to a script.
+    updated
+        Outputs that are brought up to date, not made anew (``update`` in the rule).
+    later
+        Names of inputs of which only some are read: their content is checked when ``provenance.CheckedPaths`` gives
+        their paths.
+    """
+    with logged(snakemake.log[0]):
+        unread = [path for name in later for path in snakemake.input.get(name, [])]
+        inputs, outside = _patiently(lambda: check_inputs(snakemake.input, snakemake.threads, unread))
+        for path in updated:
+            keep(path)
+        unseal(snakemake.output)
+        yield
+        seal(snakemake.output, snakemake.rule, dict(snakemake.wildcards.items()), inputs, outside)
+
+
+def _patiently(check: Callable[[], tuple]) -> tuple:
+    """The outcome of a check; in a Slurm job what another node wrote may take a moment to be seen."""
+    end = time.monotonic() + (PATIENCE_S if "SLURM_JOB_ID" in os.environ else 0)
+    while True:
+        try:
+            return check()
+        except InputError as error:
+            if time.monotonic() >= end:
+                raise
+            print(f"{error} Looking again in {PAUSE_S} s.", file=sys.stderr)
+            time.sleep(PAUSE_S)

@@ -1,0 +1,183 @@
+"""Reading crystal structures and checking that they can be computed."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pymatgen.core import DummySpecies, Structure
+
+from rho2prop.core.errors import InputError
+from rho2prop.core.file_content import bare_name, read_content
+from rho2prop.core.scanner import Scanner
+from rho2prop.crystals.cif_formula import check_formula, check_sites, check_symmetry, count_crystals
+from rho2prop.crystals.limits import LARGEST_FRACTIONAL, SHORTEST_DISTANCE_ANG
+from rho2prop.crystals.poscar import check_end, parse_poscar
+
+SMALLEST_VOLUME_PER_ATOM_ANG3 = 1.0
+MEND_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
+
+
+class Crystal(Protocol):
+    """Anything with a cell and atoms."""
+
+    @property
+    def lattice(self) -> np.ndarray:
+        """Lattice vectors in Å as rows, shape (3, 3)."""
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Atomic numbers, shape (n,)."""
+
+    @property
+    def frac_coords(self) -> np.ndarray:
+        """Fractional coordinates, shape (n, 3)."""
+
+
+def read_structure(path: Path | str) -> Structure:
+    """Read and check a crystal structure; the cell is kept as it is written.
+
+    Parameters
+    ----------
+    path
+        CIF (``.cif``), POSCAR (``.vasp``, ``.poscar`` or a name with POSCAR or CONTCAR) or pymatgen JSON
+        (``.json``), each plain or compressed (.gz, .bz2, .xz).
+
+    Returns
+    -------
+    Structure
+        Ordered, with neutral elements as species and without site properties.
+    """
+    path = Path(path)
+    read = _reader(path)
+    if not path.is_file():
+        raise InputError(path, "there is no such structure file", "Check the path")
+    data = read_content(path)
+    if not data.strip():
+        raise InputError(path, "is empty", MEND_FILE)
+    try:
+        structure = read(data, path)
+    except InputError:
+        raise
+    except Exception as error:  # the parsers raise whatever a malformed line happens to trigger
+        problem = f"cannot be read as a structure ({type(error).__name__}: {error})"
+        raise InputError(path, problem, MEND_FILE) from error
+    return checked_structure(structure, path)
+
+
+def _reader(path: Path):
+    name = bare_name(path).lower()
+    if name.endswith(".cif"):
+        return _parse_cif
+    if name.endswith(".json"):
+        return _parse_json
+    if name.endswith((".vasp", ".poscar")) or "poscar" in name or "contcar" in name:
+        return _parse_poscar
+    raise InputError(path, "its name tells no known structure format", MEND_FILE)
+
+
+def _text(data: bytes) -> str:
+    """Text in UTF-8 or, as older programs write titles and names, Latin-1."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _parse_poscar(data: bytes, path: Path) -> Structure:
+    scanner = Scanner(data, path)
+    lattice, numbers, frac_coords = parse_poscar(scanner)
+    check_end(scanner)
+    return Structure(lattice, numbers, frac_coords)
+
+
+def _parse_cif(data: bytes, path: Path) -> Structure:
+    from pymatgen.io.cif import CifParser
+
+    text = _text(data)
+    n_crystals = count_crystals(text)
+    if n_crystals > 1:  # the parser keeps those that it can read
+        raise InputError(path, f"holds {n_crystals} structures, expected one", "Give one structure per file")
+    parser = CifParser.from_str(text)
+    check_sites(parser.as_dict(), path)
+    try:
+        structure = parser.parse_structures(primitive=False, on_error="ignore")[0]
+    except ValueError as error:
+        reasons = " ".join(" ".join(parser.warnings).split()) or str(error)
+        raise InputError(path, f"cannot be read as a structure ({reasons})", MEND_FILE) from error
+    check_symmetry(parser, path)
+    if structure.is_ordered:
+        check_formula(parser.as_dict(), structure, path)
+    return structure
+
+
+def _parse_json(data: bytes, path: Path) -> Structure:
+    content = json.loads(_text(data))
+    if isinstance(content, dict) and "sites" not in content and _holds_density(content):
+        problem = "holds a charge density: densities in JSON are not read"
+        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
+    if not isinstance(content, dict) or not {"sites", "lattice"} <= set(content):
+        problem = "holds no structure: expected one object with the keys lattice and sites"
+        raise InputError(path, problem, "Write the structure alone: Structure.to('NAME.json') in pymatgen")
+    if content.get("charge"):
+        problem = f"has the charge {content['charge']}, only neutral cells are computed"
+        raise InputError(path, problem, "Give the neutral crystal, with charge 0")
+    return structure_from_json(content)
+
+
+def structure_from_json(content: dict) -> Structure:
+    """A structure from pymatgen's dictionary of it; whatever is missing or of another type raises.
+
+    Only numbers and element names are taken: pymatgen's decoder would import any module that a property names.
+    """
+    sites = [
+        {
+            "species": [{"element": str(s["element"]), "occu": float(s["occu"])} for s in site["species"]],
+            "abc": [float(x) for x in site["abc"]],
+        }
+        for site in content["sites"]
+    ]
+    return Structure.from_dict({"lattice": {"matrix": content["lattice"]["matrix"]}, "sites": sites})
+
+
+def _holds_density(content: dict) -> bool:
+    """Whether JSON holds one of pymatgen's volumetric data, possibly inside a record of the Materials Project."""
+    records = [content, *(value for value in content.values() if isinstance(value, dict))]
+    return any("poscar" in record or "data_aug" in record or "total" in record for record in records)
+
+
+def checked_structure(structure: Structure, path: Path) -> Structure:
+    """An ordered crystal of neutral atoms that do not overlap, or an InputError that names ``path``."""
+    if len(structure) == 0:
+        raise InputError(path, "holds no atoms", MEND_FILE)
+    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+        raise InputError(path, "holds a lattice vector or coordinate that is not a number", MEND_FILE)
+    if np.abs(structure.frac_coords).max() > LARGEST_FRACTIONAL:
+        largest = np.abs(structure.frac_coords).max()
+        mend = "Give coordinates in units of the lattice vectors (Direct) or in Å (Cartesian)"
+        raise InputError(path, f"has an atom at fractional coordinate {largest:.3g}", mend)
+    if not structure.is_ordered:
+        site = next(site for site in structure if not site.is_ordered)
+        problem = f"has a partially occupied site ({site.species_string} at {site.frac_coords.round(4)})"
+        raise InputError(path, problem, "Give an ordered structure: a density needs whole atoms")
+    no_elements = sorted({str(site.specie) for site in structure if isinstance(site.specie, DummySpecies)})
+    if no_elements:
+        raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", MEND_FILE)
+    structure = Structure(structure.lattice, structure.atomic_numbers, structure.frac_coords)
+    lattice = structure.lattice
+    if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:
+        problem = f"has {len(structure)} atoms in {lattice.volume:.3g} Å³ (edges {np.round(lattice.abc, 3)} Å)"
+        raise InputError(path, problem, "Check the lattice vectors: they must be in Å")
+    centres, neighbours, _, distances = structure.get_neighbor_list(SHORTEST_DISTANCE_ANG)
+    if len(distances):
+        i = int(np.argmin(distances))
+        atoms = f"{structure[centres[i]].specie}{centres[i] + 1} and "
+        atoms += f"{structure[neighbours[i]].specie}{neighbours[i] + 1}"
+        problem = f"has overlapping atoms ({atoms} are {distances[i]:.3f} Å apart, at least 0.5 Å expected)"
+        raise InputError(path, problem, "Remove the duplicate or correct the coordinates")
+    return structure
+
+
+def structure_from_density(density: "Crystal") -> Structure:
+    """The crystal structure that a density, or whatever else knows its cell and atoms, belongs to."""
+    return Structure(density.lattice, [int(number) for number in density.numbers], density.frac_coords)

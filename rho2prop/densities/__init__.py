@@ -1,0 +1,4 @@
+"""Electron densities: reading and writing files, fields, grids, points they are looked at from.
+
+Imports core and crystals.
+"""

@@ -1,0 +1,157 @@
+"""Reading charge densities that other programs wrote: VASP's CHGCAR family, Gaussian cube, our own .npz."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pymatgen.core import Structure
+
+from rho2prop.core.errors import InputError
+from rho2prop.core.file_content import MEND_CUT, OPENERS
+from rho2prop.crystals.structures import checked_structure, structure_from_density
+from rho2prop.densities.chgcar_reader import read_chgcar
+from rho2prop.densities.cube_reader import read_cube
+from rho2prop.densities.density import ELECTRON_TOLERANCE, KINDS, Density, check, read_npz
+from rho2prop.densities.given_density import checked_density
+from rho2prop.densities.same_crystal import check_same_crystal
+
+__all__ = ["MEND_CUT", "OPENERS", "read_density"]
+
+MEND_FORMAT = "Give a CHGCAR or CHG (plain, .gz, .bz2, .xz), a .cube or a .npz file"
+EXACT_ELECTRONS = 1e-4  # relative; VASP's CHGCAR and CHG are exact to their digits, an all-electron AECCAR is not
+# of the distance of two atoms to their covalent radii: at least 0.78 in 515 crystals of the Materials Project, about
+# 0.55 where Å are taken for Bohr
+SMALLEST_DISTANCE_RATIO = 0.64
+NOT_VALENCE = {
+    "aeccar0": "the core charge",
+    "aeccar1": "the superposition of the atoms' densities",
+    "aeccar2": "the all-electron-like valence density, with its nodes at the nuclei",
+}
+
+
+def read_density(path: Path | str, kind: str = "valence", structure: Structure | None = None) -> Density:
+    """Read and check a density that a user has; the format is told by the file's name.
+
+    Parameters
+    ----------
+    path
+        CHGCAR or CHG file (also ``*.chgcar``, ``*.vasp``; AECCAR1 as superposition) or Gaussian cube, each plain or
+        compressed (.gz, .bz2, .xz), or ``.npz``.
+    kind
+        What the file holds: "valence", "superposition" or "all_electron".
+    structure
+        Structure that the density must belong to: same formula, number of atoms, lattice (1 %) and positions (0.05 Å).
+
+    Returns
+    -------
+    Density
+        In e/Å³. CHGCAR files hold density times cell volume (VASP wiki, CHGCAR), cube files e/Bohr³. Its ``remarks``
+        say what the user must know, a charged cell for instance.
+    """
+    density = checked_density(parse_density(path, kind), path)
+    if structure is not None:
+        check_same_crystal(density, structure, path)
+    return density
+
+
+def parse_density(path: Path | str, kind: str = "valence") -> Density:
+    """As ``read_density``, for the files of a calculation whose number of electrons and crystal are known anyway."""
+    path = Path(path)
+    if kind not in KINDS:
+        raise InputError(path, f"unknown kind of density {kind!r}", f"Set kind to one of {', '.join(KINDS)}")
+    name = path.name.lower()
+    bare = Path(name).stem if Path(name).suffix in OPENERS else name
+    if not path.is_file():
+        raise InputError(path, "there is no such density file", "Check the path")
+    if bare.endswith(".npz") and bare == name:
+        density = read_npz(path)
+        if density.kind != kind:
+            problem = f"holds a density of kind {density.kind}, expected {kind}"
+            raise InputError(path, problem, "Give a density of the kind that the configuration names")
+        return density
+    if bare.endswith((".cube", ".cub")):
+        density = _counted(*read_cube(path), kind=kind, engine="cube", path=path)
+        _check_bohr(density, path)
+        return density
+    if "chg" in bare or "aeccar" in bare or bare.endswith(".vasp"):
+        check_name(path, kind)
+        return _read_vasp(path, kind)
+    if bare.endswith(".json"):
+        problem = "is JSON: a charge density in JSON is not read"
+        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
+    raise InputError(path, "its name tells no known density format", MEND_FORMAT)
+
+
+def check_name(path: Path, kind: str) -> None:
+    """Raise InputError if a file is not of this kind by VASP's name for it."""
+    for name, content in NOT_VALENCE.items():
+        if name in path.name.lower() and not (name == "aeccar1" and kind == "superposition"):
+            problem = f"holds {content} by its name, not a density of kind {kind}"
+            mend = (
+                "Give the CHGCAR: AECCARs are only read beside it, in a run with engine vasp, for the superposition of "
+                "atoms (their integral on VASP's grid is not a whole number)"
+            )
+            raise InputError(path, problem, mend)
+
+
+def _read_vasp(path: Path, kind: str) -> Density:
+    chgcar = read_chgcar(path)
+    structure = checked_structure(Structure(chgcar.lattice, chgcar.numbers, chgcar.frac_coords), path)
+    values = chgcar.total / structure.volume
+    density = _counted(values, chgcar.lattice, chgcar.numbers, chgcar.frac_coords, kind=kind, engine="vasp", path=path)
+    integral = float(chgcar.total.mean())
+    if abs(integral - density.n_electrons) > EXACT_ELECTRONS * density.n_electrons:
+        remark = (
+            f"integrates to {integral:.4f} electrons, where VASP's CHGCAR gives {density.n_electrons:g} to its last "
+            "digit: it may be an AECCAR, which is another quantity, or another program's density"
+        )
+        density = replace(density, remarks=(*density.remarks, remark))
+    return density
+
+
+def _check_bohr(density: Density, path: Path) -> None:
+    """Raise InputError if atoms are as close as in a crystal whose lengths in Å were taken for Bohr."""
+    from ase.data import covalent_radii
+
+    crystal = checked_structure(structure_from_density(density), path)
+    radii = covalent_radii[density.numbers]
+    first, second, _, distances = crystal.get_neighbor_list(2 * SMALLEST_DISTANCE_RATIO * radii.max())
+    ratios = distances / (radii[first] + radii[second])
+    if ratios.min(initial=np.inf) < SMALLEST_DISTANCE_RATIO:
+        closest = int(np.argmin(ratios))
+        atoms = f"{crystal[first[closest]].specie} and {crystal[second[closest]].specie}"
+        problem = f"has {atoms} {distances[closest]:.2f} Å apart, half of what it is in crystals"
+        raise InputError(path, problem, "Its lengths seem to be in Å: write them in Bohr, its values in e/Bohr³")
+
+
+def _counted(
+    values: np.ndarray,
+    lattice: np.ndarray,
+    numbers: np.ndarray,
+    frac_coords: np.ndarray,
+    kind: str,
+    engine: str,
+    path: Path,
+) -> Density:
+    """A checked Density whose number of electrons is the whole number nearest to its integral."""
+    integral = float(values.mean(dtype=np.float64) * abs(np.linalg.det(lattice)))
+    n_electrons = round(integral) if np.isfinite(integral) else 1  # check() names the point that is not finite
+    if np.isfinite(integral) and abs(integral - n_electrons) > ELECTRON_TOLERANCE * max(n_electrons, 1):
+        problem = f"integrates to {integral:.4f} electrons, expected a whole number within 0.1 %"
+        raise InputError(path, problem, "Check that it holds the density of one whole cell")
+    if n_electrons < 1:
+        problem = f"integrates to {integral:.4f} electrons, expected at least 1"
+        raise InputError(path, problem, "Give the total density, not a difference or spin density")
+    with np.errstate(over="ignore"):  # check() names such a point
+        values = np.ascontiguousarray(values, dtype=np.float32)
+    density = Density(
+        values=values,
+        lattice=np.array(lattice, dtype=np.float64),
+        numbers=np.array(numbers, dtype=np.int64),
+        frac_coords=np.array(frac_coords, dtype=np.float64),
+        n_electrons=float(n_electrons),
+        kind=kind,
+        engine=engine,
+    )
+    check(density, path)
+    return density

@@ -1,0 +1,103 @@
+"""Formation energy per atom relative to free atoms, from energies of one engine and one set of settings."""
+
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+from pymatgen.core import Structure
+from tqdm import tqdm
+
+from rho2prop.core.errors import InputError
+from rho2prop.crystals import element_tables
+from rho2prop.crystals.structures import read_structure
+from rho2prop.dft.engine_versions import require_one_engine
+from rho2prop.dft.failures import job_failure
+from rho2prop.dft.outcome import collect
+
+
+def formation_energy_ev_per_atom(energy_ev: float, structure: Structure, atoms_ev: dict[str, float]) -> float | None:
+    """(E_crystal − Σ E_atom) / n: negative for a bound crystal, the cohesive energy with its sign reversed.
+
+    Parameters
+    ----------
+    energy_ev
+        Energy of the cell in eV.
+    structure
+        The cell.
+    atoms_ev
+        Energy of each free atom in eV, by symbol; converged ones only.
+
+    Returns
+    -------
+    float or None
+        eV per atom; None where one of the atoms is not there.
+    """
+    symbols = [site.specie.symbol for site in structure]
+    if not set(symbols) <= set(atoms_ev):
+        return None
+    return (energy_ev - sum(atoms_ev[symbol] for symbol in symbols)) / len(symbols)
+
+
+def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Outcomes of the free atoms, and the energies in eV of the converged ones by symbol.
+
+    Raises
+    ------
+    InputError
+        The atoms come of different engines or versions: their energies have no common zero.
+    """
+    outcomes = collect({Path(folder).name: folder for folder in folders}, needs_density=False)
+    converged = outcomes[outcomes["status"] == "converged"]
+    mend = "Delete results/atoms and let the workflow compute them with one engine"
+    require_one_engine(_engines(converged), "free atom", mend)
+    return outcomes, dict(zip(converged["material_id"], converged["energy_ev"], strict=True))
+
+
+def require_one_zero(crystals: pd.DataFrame, atoms: pd.DataFrame) -> None:
+    """Stop where crystals and free atoms, tables of outcomes, come of different engines or versions.
+
+    Raises
+    ------
+    InputError
+        Their energies have no common zero.
+    """
+    engines = _engines(crystals[crystals["status"] == "converged"])
+    engines |= {
+        f"the atom {symbol}": engine for symbol, engine in _engines(atoms[atoms["status"] == "converged"]).items()
+    }
+    mend = "Delete the older of results/dft and results/atoms and let the workflow compute it with one engine"
+    require_one_engine(engines, "energy", mend)
+
+
+def _engines(outcomes: pd.DataFrame) -> dict[str, str]:
+    """Program and version that each outcome states, by id; one that failed may not have known its version."""
+    names = [
+        version if re.match(r"[A-Za-z]", version) else f"{engine} {version}"
+        for engine, version in zip(outcomes["engine"], outcomes["engine_version"], strict=True)
+    ]
+    return dict(zip(outcomes["material_id"], names, strict=True))
+
+
+def elements_of(structure_paths: list[str]) -> list[str]:
+    """Symbols of all elements in these structure files, sorted; a file that cannot be read fails in its own run."""
+    symbols = set()
+    for path in tqdm(structure_paths, desc="structures", unit="file"):
+        try:
+            symbols |= {site.specie.symbol for site in read_structure(path)}
+        except InputError as error:
+            if failure := job_failure(error, path):
+                raise failure from error
+            print(f"left out: {error}")
+    return sorted(symbols)
+
+
+def cohesive_energies_ev() -> dict[str, float]:
+    """Experimental energy in eV per atom from each element's stable phase to free atoms, by symbol.
+
+    C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), table 1 of chapter 3; for molecules half the
+    dissociation energy, as there.
+    """
+    symbols = element_tables.symbols()
+    values = element_tables.of_elements(element_tables.COHESIVE_ENERGY, range(1, len(symbols) + 1)).tolist()
+    return {symbol: value for symbol, value in zip(symbols, values, strict=True) if math.isfinite(value)}

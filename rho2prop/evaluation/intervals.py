@@ -1,0 +1,225 @@
+"""Conformal prediction intervals from out-of-fold residuals, and the check that they hold what they state.
+
+Split conformal prediction with locally scaled residuals (J. Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): the
+half width at a prediction ŷ is q·σ(ŷ), with q the ⌈(n + 1)·coverage⌉-th smallest of the n scores |y − ŷ| / σ(ŷ). The
+residuals are those of test folds, so no model has seen the material that its residual belongs to.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import TARGETS
+from rho2prop.materials.splits import FINAL_FOLD
+
+POWERS = (0.0, 0.5, 1.0)  # 0: the same width everywhere; 1: a width that grows in proportion
+USUAL_POWER, USUAL_POWER_OF_POSITIVE = 0.0, 1.0  # logarithms of positive properties are learned
+COMPARISONS, LEAST_GAIN = 5, 2.0  # parts of the rows that compare powers; standard errors that make a difference
+OFFSET_SHARE = 0.25  # of the median |y|: what keeps the width at ŷ = 0 from vanishing
+POOLED = "pooled"
+COLUMNS = [
+    "target",
+    "model",
+    "features",
+    "fold",
+    "coverage_stated",
+    "coverage_found",
+    "n",
+    "mean_width",
+    "scale_power",
+]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a prediction into an interval.
+
+    Parameters
+    ----------
+    power
+        Exponent p of the local scale σ(ŷ) = offset · (1 + max(ŷ, 0) / offset)^p; |ŷ| instead of max(ŷ, 0) where the
+        property has no lower bound.
+    offset
+        In the unit of the property, positive.
+    scores
+        Scaled residuals, sorted, shape (n,).
+    is_positive
+        Whether the property cannot be negative (moduli, Debye temperature): intervals then begin at 0 or above.
+    """
+
+    power: float
+    offset: float
+    scores: np.ndarray
+    is_positive: bool
+
+    def bounds(self, predicted: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the intervals.
+
+        Parameters
+        ----------
+        predicted
+            Predictions in the unit of the property, shape (N,).
+        coverage
+            Wanted probability that the interval holds the true value. With too few residuals for it the interval
+            is the whole line: infinite.
+        """
+        half = self.quantile(coverage) * _scale(predicted, self.power, self.offset, self.is_positive)
+        lower, upper = predicted - half, predicted + half
+        return (np.maximum(lower, 0.0), np.maximum(upper, 0.0)) if self.is_positive else (lower, upper)
+
+    def scaled_errors(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """|y − ŷ| / σ(ŷ), shape (N,), without unit; labels and predictions in the unit of the property."""
+        return np.abs(y_true - y_pred) / _scale(y_pred, self.power, self.offset, self.is_positive)
+
+    def quantile(self, coverage: float) -> float:
+        """The score that new ones stay under with probability ``coverage``; infinite if n is too small to tell."""
+        if not 0 < coverage < 1:
+            raise InputError("coverage", f"{coverage} is no probability between 0 and 1", "Give for example 0.9")
+        rank = math.ceil((len(self.scores) + 1) * coverage - 1e-9)
+        return float(self.scores[rank - 1]) if rank <= len(self.scores) else math.inf
+
+
+def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positive: bool) -> Calibration:
+    """Choose the local scale and keep the scores.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Labels and out-of-fold predictions in the unit of the property, shape (n,).
+    coverage
+        Powers are compared by their interval scores at this coverage, on every fifth row in turn with the others to
+        calibrate. Width alone would favour intervals that leave out where errors are large; scores of the rows that
+        calibrate would favour chance, and the intervals would hold less than they state. The usual power, 1 for
+        positive properties and else 0, stands unless another is better by more than two standard errors.
+    is_positive
+        See ``Calibration``.
+    """
+    y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
+    if not len(y_true):
+        raise InputError("out-of-fold predictions", "there are none to calibrate intervals with", "Add labels")
+    offset = OFFSET_SHARE * float(np.median(np.abs(y_true))) or 1.0
+
+    def calibrated(rows: np.ndarray, power: float) -> Calibration:
+        scale = _scale(y_pred[rows], power, offset, is_positive)
+        return Calibration(power, offset, np.sort(np.abs(y_true - y_pred)[rows] / scale), is_positive)
+
+    def held_out_scores(power: float) -> np.ndarray:
+        scores, turn = np.empty(len(y_true)), np.arange(len(y_true)) % COMPARISONS
+        for rows in (turn == number for number in range(min(COMPARISONS, len(y_true)))):
+            bounds = calibrated(~rows, power).bounds(y_pred[rows], coverage)
+            scores[rows] = _interval_scores(y_true[rows], *bounds, coverage)
+        return scores
+
+    chosen = USUAL_POWER_OF_POSITIVE if is_positive else USUAL_POWER
+    usual = best = held_out_scores(chosen)
+    for power in POWERS if np.isfinite(usual).all() else ():
+        scores = held_out_scores(power)
+        gain = usual - scores
+        is_better = gain.mean() > LEAST_GAIN * gain.std(ddof=1) / math.sqrt(len(gain))
+        if is_better and scores.mean() < best.mean():
+            chosen, best = power, scores
+    return calibrated(np.ones(len(y_true), dtype=bool), chosen)
+
+
+def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], Calibration]:
+    """Calibration by model (``_from_kg`` included) and target, from all folds of one regression folder."""
+    return {
+        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, TARGETS[target].is_positive)
+        for model, _, target, rows in tested_rows(Path(folder))
+    }
+
+
+def evaluate_intervals(folders: list[Path | str], final: list[Path | str], coverage: float) -> pd.DataFrame:
+    """How often the intervals hold the true value of materials that they were not calibrated on.
+
+    Parameters
+    ----------
+    folders
+        Regression folders of one split with at least two folds.
+    final
+        Folders of the final models (split ``all``) of the same regressions, in the same order.
+    coverage
+        The stated coverage.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``results/intervals.csv``; ``mean_width`` in the unit of the target. A fold's row: calibrated on
+        all other folds. The row ``pooled``: all folds together, each as it was when held out; its ``scale_power`` is
+        that of the calibration on all folds, which the model bundle uses. The row ``final``: that calibration around
+        predictions of the final model for its validation part, which it had not learned from. A property that one
+        fold alone has test rows of has no row.
+    """
+    rows = []
+    for folder, final_folder in zip(folders, final, strict=True):
+        validated = {(model, target): found for model, _, target, found in validated_rows(Path(final_folder))}
+        for model, features, target, predictions in tested_rows(Path(folder)):
+            head = {"target": target, "model": model, "features": features, "coverage_stated": coverage}
+            folds = []
+            if (
+                predictions["fold"].nunique() < 2
+            ):  # nothing to check it by: rho2prop.evaluation.final_models does not offer it
+                continue
+            for fold, held_out in predictions.groupby("fold", sort=True):
+                others = predictions[predictions["fold"] != fold]
+                calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target].is_positive)
+                folds.append(head | {"fold": fold} | _found(calibration, held_out, coverage))
+            counts = np.array([row["n"] for row in folds])
+            pooled = {
+                name: float(np.average([row[name] for row in folds], weights=counts))
+                for name in ("coverage_found", "mean_width")
+            }
+            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, TARGETS[target].is_positive)
+            pooled |= {"fold": POOLED, "n": int(counts.sum()), "scale_power": everyone.power}
+            rows += [*folds, head | pooled]
+            if (model, target) in validated:
+                rows.append(head | {"fold": FINAL_FOLD} | _found(everyone, validated[model, target], coverage))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _interval_scores(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, coverage: float) -> np.ndarray:
+    """Width plus 2/α times the miss of each row (T. Gneiting, A. E. Raftery, JASA 102, 359 (2007), eq. 43)."""
+    miss = np.maximum(lower - y_true, 0) + np.maximum(y_true - upper, 0)
+    return upper - lower + 2 / (1 - coverage) * miss
+
+
+def _found(calibration: Calibration, rows: pd.DataFrame, coverage: float) -> dict:
+    y_true = rows["y_true"].to_numpy()
+    lower, upper = calibration.bounds(rows["y_pred"].to_numpy(), coverage)
+    return {
+        "coverage_found": float(np.mean((lower <= y_true) & (y_true <= upper))),
+        "n": len(rows),
+        "mean_width": float(np.mean(upper - lower)),
+        "scale_power": calibration.power,
+    }
+
+
+def tested_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Model (``_from_kg`` included), features, target and predictions for the labelled test rows of all folds."""
+    yield from _rows(folder, "predictions")
+
+
+def validated_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """The same of the validation rows, predicted before the models learned from them."""
+    yield from _rows(folder, "validation")
+
+
+def _rows(folder: Path, name: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    from rho2prop.evaluation.cross_validation import FROM_KG, read_predictions
+
+    summary = json.loads((folder / "targets.json").read_text())
+    for suffix in ("", FROM_KG):
+        for target, rows in read_predictions(folder / f"{name}{suffix}.csv").groupby("target", sort=False):
+            yield summary["model"] + suffix, summary["features"], target, rows
+
+
+def _scale(predicted: np.ndarray, power: float, offset: float, is_positive: bool) -> np.ndarray:
+    predicted = np.asarray(predicted, dtype=float)
+    size = np.maximum(predicted, 0.0) if is_positive else np.abs(predicted)
+    return offset * (1 + size / offset) ** power

@@ -1,0 +1,114 @@
+"""Whether a materials table has enough labels for a run to reach its report, asked before any work starts."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.materials.table import Material
+from rho2prop.models.registry import MODELS, least_labels
+
+GROUPS = {"random": "materials", "formula": "formulas", "chemical_system": "chemical systems"}
+
+
+def require_labels(labelled: dict[str, Material], source: str, config: dict) -> None:
+    """Stop where no model under ``predict`` could be trained.
+
+    Parameters
+    ----------
+    labelled
+        The materials with labels, by id.
+    source
+        Where they come from, for messages.
+    config
+        The whole configuration.
+
+    Raises
+    ------
+    InputError
+        Too few labels for the folds, or fewer labelled materials than some setting asks for.
+    """
+    evaluation, predict = config["evaluation"], config["predict"]
+    n_folds, fraction = evaluation["n_folds"], evaluation["validation_fraction"]
+    counts = {target: sum(target in material.labels for material in labelled.values()) for target in TARGETS}
+    if config["dft"]["formation_energy"] == "computed":  # the label of every material
+        counts[FORMATION_ENERGY] = len(labelled)
+    most = max(counts, key=counts.get)
+    needed = min(least_labels(choice["model"], n_folds, fraction) for choice in predict if choice["model"] in MODELS)
+    if counts[most] < needed:
+        shown = ", ".join(f"{count} of {target}" for target, count in counts.items() if count)
+        problem = (
+            f"too few labels ({shown}): {needed} of one property are needed with evaluation.n_folds {n_folds} and "
+            f"evaluation.validation_fraction {fraction:g} to train one of the models under predict"
+        )
+        raise InputError(source, problem, _mend(needed, n_folds, fraction, counts[most], predict))
+    n_looked_at = config["robustness"]["n_materials"]
+    if n_looked_at > len(labelled):
+        problem = f"{n_looked_at}, but {source} has {len(labelled)} labelled materials"
+        raise InputError("robustness.n_materials", problem, f"Set it to {len(labelled)} or less")
+
+
+def require_any_label(materials: dict[str, Material], source: str) -> dict[str, Material]:
+    """The labelled materials; InputError where there is none."""
+    labelled = {name: material for name, material in materials.items() if material.role == "train"}
+    if not labelled:
+        mend = f"Fill in at least one of the columns {', '.join(TARGETS)}; rows without labels are only predicted"
+        raise InputError(source, f"none of its {len(materials)} materials has a label to learn from", mend)
+    return labelled
+
+
+def require_groups(
+    labelled: dict[str, Material], source: str, kinds: list[str], n_folds: int, group_of: Callable
+) -> None:
+    """Stop where the materials are of fewer formulas or chemical systems than there are folds.
+
+    Parameters
+    ----------
+    labelled
+        The materials with labels, by id.
+    source
+        Where they come from, for messages.
+    kinds
+        Splits: ``random``, ``formula``, ``chemical_system``.
+    n_folds
+        Folds of each.
+    group_of
+        Path of a structure to its formula and chemical system; asked for as many as are needed to tell.
+    """
+    needed = dict.fromkeys(kinds, max(n_folds, 3))
+    needed["chemical_system"] = max(needed.get("chemical_system", 0), 2)  # the final models validate on whole ones
+    found = {kind: set() for kind in needed}
+    for name, material in labelled.items():
+        formula, system = group_of(material.structure)
+        values = {"random": name, "formula": formula, "chemical_system": system}
+        for kind in needed:
+            found[kind].add(values[kind])
+        if all(len(found[kind]) >= least for kind, least in needed.items()):
+            return
+    for kind, least in needed.items():
+        if len(found[kind]) < least:
+            folds = f"for {n_folds} folds of {kind!r}" if kind in kinds else "to validate the final models"
+            problem = f"{len(found[kind])} labelled {GROUPS[kind]} are too few {folds} (at least {least})"
+            mend = f"Add materials, lower evaluation.n_folds or take {kind!r} out of evaluation.splits"
+            raise InputError(source, problem, mend)
+
+
+@lru_cache
+def formula_and_system(structure: str) -> tuple[str, str]:
+    """Reduced formula and chemical system of a structure file; its path where it cannot be read."""
+    from rho2prop.crystals.structures import read_structure
+
+    try:
+        composition = read_structure(structure).composition
+    except InputError:  # it will be an outcome with this reason; here it counts as a group of its own
+        return structure, structure
+    return composition.reduced_formula, composition.chemical_system
+
+
+def _mend(needed: int, n_folds: int, fraction: float, n_labels: int, predict: list[dict]) -> str:
+    for folds in range(n_folds, 1, -1):
+        for share in sorted({fraction, 0.25, 0.4}):
+            models = [choice["model"] for choice in predict]
+            if share >= fraction and min(least_labels(model, folds, share) for model in models) <= n_labels:
+                return f"Add labelled materials, or set evaluation.n_folds {folds} and validation_fraction {share:g}"
+    return f"Add labelled materials: {needed - n_labels} at least"

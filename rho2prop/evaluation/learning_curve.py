@@ -1,0 +1,93 @@
+"""How the error falls with the number of materials: each fold learns again from a part of its training materials."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.core.atomic_files import atomic
+from rho2prop.evaluation.cross_validation import collect_metrics, is_trained, run
+from rho2prop.features.design_matrix import BlockData
+from rho2prop.materials.splits import derived_seed
+
+ALL = "all"
+COLUMNS = ["size", "target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
+
+
+def learn(
+    model: str,
+    features: str,
+    split: str,
+    sizes: list[int],
+    materials: pd.DataFrame,
+    splits: pd.DataFrame,
+    blocks: BlockData,
+    settings: dict,
+    n_components: int,
+    folder: Path | str,
+    seed: int,
+    threads: int,
+) -> None:
+    """Fit and test one regression on smaller training sets, as ``cross_validation.run`` does on the whole ones.
+
+    Parameters
+    ----------
+    sizes
+        Materials to learn from, validation included. Sizes that some fold does not have are left out (stderr says so).
+    folder
+        Folder to write, whole or not at all: a regression folder ``<size>`` for each.
+    """
+    rows = splits[splits["split"] == split]
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        for size in sizes:
+            fewer = thinned(rows, size, seed)
+            if fewer is None:
+                print(f"learning curve: a fold has fewer than {size} materials, this size is left out", file=sys.stderr)
+                continue
+            out_dir = temporary / str(size)
+            run(model, features, split, materials, fewer, blocks, settings, n_components, out_dir, seed, threads)
+
+
+def thinned(splits: pd.DataFrame, size: int, seed: int) -> pd.DataFrame | None:
+    """The same folds with ``size`` materials to learn from, or None where a fold has fewer.
+
+    The share that validates stays, the test part too, and a smaller set is a part of each larger one.
+    """
+    kept = []
+    for (split, fold), rows in splits.groupby(["split", "fold"], sort=True):
+        rows = rows.sort_values("material_id")
+        is_test = rows["part"] == "test"
+        validates = rows["part"] == "validation"
+        if (~is_test).sum() < size:
+            return None
+        n_validation = max(1, round(size * validates.sum() / (~is_test).sum()))
+        rng = np.random.default_rng(derived_seed(seed, "learning curve", split, fold))
+        for part, count in (("train", size - n_validation), ("validation", n_validation)):
+            members = rows[rows["part"] == part]
+            kept.append(members.iloc[np.sort(rng.permutation(len(members))[:count])])
+        kept.append(rows[is_test])
+    return pd.concat(kept, ignore_index=True)
+
+
+def collect(learned: list[Path | str], whole: list[Path | str]) -> pd.DataFrame:
+    """Scores of all sizes.
+
+    Parameters
+    ----------
+    learned
+        Folders of ``learn``.
+    whole
+        Folders of the same regressions on whole training sets.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``results/metrics.csv`` after ``size``: number of materials as text, or ``all``.
+    """
+    parts = [(path.name, path) for folder in learned for path in sorted(Path(folder).iterdir()) if path.is_dir()]
+    parts += [(ALL, Path(folder)) for folder in whole]
+    parts = [(size, path) for size, path in parts if is_trained(path)]
+    frames = [collect_metrics([path]).assign(size=size) for size, path in parts]
+    return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)

@@ -1,0 +1,81 @@
+"""Fingerprint of the difference density δ = ρ − ρ_atoms: what bonding moved, and where to.
+
+As in ``rho2prop.features.fingerprint`` every number is an average over the periodic crystal, so that no choice of
+cell, axes or origin changes it. The idea of learning from the difference to superposed atoms: Δ-SAED.
+"""
+
+import numpy as np
+from scipy import constants, fft
+
+from rho2prop.densities.density import Density
+from rho2prop.densities.fourier import half_spectrum, wave_vectors
+from rho2prop.features.field_statistics import (
+    DENSITY_FLOOR,
+    LOG_DENSITY_BINS,
+    POWER_FLOOR,
+    half_weights,
+    quantiles,
+    shares,
+    shell_powers,
+)
+
+DIFFERENCE_UNIT = 0.01  # e/Å³; arcsinh of δ in it is linear for small values, logarithmic for large ones
+RELATIVE_BOUNDS = (-1.0, 5.0)  # of δ/ρ_atoms, which is of no meaning where both vanish
+COULOMB_EV_ANG = constants.e / (4 * np.pi * constants.epsilon_0) * 1e10  # e²/4πε₀ = 14.40 eV Å
+TINY = 1e-12
+
+
+def difference_statistics(superposition: Density, difference: Density) -> dict[str, float]:
+    """Statistics of a difference density on the points of its own grid.
+
+    Parameters
+    ----------
+    superposition, difference
+        Fields of one crystal on one grid (``rho2prop.densities.fields.take_field``), e/Å³.
+
+    Returns
+    -------
+    dict
+        Feature name to value. ``moved``: ½∫|δ|, the electrons that bonding moves; ``gain`` and ``abs``: ∫δ and ∫|δ| per
+        atom where the atoms' density lies in a bin; ``hartree``: electrostatic energy of δ with itself; ``vq`` and
+        ``cq``: quantiles by volume and by the charge of the atoms.
+    """
+    n_atoms, n_electrons, volume = len(superposition.numbers), superposition.n_electrons, superposition.volume_ang3
+    shape, values = difference.values.shape, np.asarray(difference.values, dtype=np.float64).ravel()
+    atoms = np.maximum(np.asarray(superposition.values, dtype=np.float64).ravel(), DENSITY_FLOOR)
+    size = np.abs(values)
+    moved, rms = size.mean() * volume / 2, np.sqrt(np.mean(values**2))
+    features = {
+        "moved_per_atom": moved / n_atoms,
+        "moved_per_electron": moved / n_electrons,
+        "log_moved_per_volume": np.log10(moved / volume + TINY),
+        "log_rms": np.log10(rms + TINY),
+        "log_rms_relative": np.log10(rms * volume / n_electrons + TINY),
+        "skewness": np.cbrt(np.mean(values**3)) / (rms + TINY),
+        "volume_of_gain": np.mean(values > 0),
+        "charge_of_gain": atoms[values > 0].sum() / atoms.sum(),
+    }
+    features |= quantiles("delta", np.arcsinh(values / DIFFERENCE_UNIT), atoms)
+    features |= quantiles("relative", np.clip(values / atoms, *RELATIVE_BOUNDS), atoms)
+    for name, field in (("gain", values), ("abs", size)):
+        inside = np.zeros(len(LOG_DENSITY_BINS))
+        for bins, share in shares(np.log10(atoms), LOG_DENSITY_BINS):
+            inside += np.bincount(bins, share * field, minlength=inside.size)
+        inside *= volume / values.size / n_atoms
+        features |= {f"{name}_rho{edge:+.1f}": value for edge, value in zip(LOG_DENSITY_BINS, inside, strict=True)}
+    spectrum, wave = half_spectrum(difference.values), wave_vectors(difference.lattice, shape)
+    wave_squared = np.einsum("ixyz,ixyz->xyz", wave, wave)
+    features |= shell_powers(spectrum * volume / (values.size * n_electrons), wave_squared)
+    power = half_weights(spectrum) * np.abs(spectrum / values.size) ** 2
+    power[0, 0, 0] = 0.0
+    hartree = 2 * np.pi * COULOMB_EV_ANG * volume * (power / np.where(wave_squared > 0, wave_squared, 1.0)).sum()
+    features |= {
+        "log_hartree_per_atom": np.log10(hartree / n_atoms + POWER_FLOOR),
+        "log_hartree_per_volume": np.log10(hartree / volume + POWER_FLOOR),
+    }
+    gradient = np.stack([fft.irfftn(1j * component * spectrum, shape).ravel() for component in wave])
+    tensor = gradient @ gradient.T / values.size
+    trace = np.trace(tensor) + TINY
+    features["log_rms_gradient"] = 0.5 * np.log10(trace)
+    features |= {f"anisotropy_{i}": value for i, value in enumerate(np.linalg.eigvalsh(tensor / trace))}
+    return {name: float(value) for name, value in features.items()}

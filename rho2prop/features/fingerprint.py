@@ -1,0 +1,190 @@
+"""Density fingerprint: statistics of ρ and its derivatives that no choice of cell, axes or origin changes.
+
+Every number is an average over the periodic crystal, so a supercell, a rotation or a shift of the origin leaves it
+alone (1e-6 relative on the same sampling); grids start at the same points of the crystal, so that a shift by part of
+a grid point does neither. Histograms share each point linearly between the two nearest bins and
+quantiles are order statistics, so that rounding noise cannot move a value by a whole bin.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import fft
+from tqdm import tqdm
+
+from rho2prop.densities.density import Density, read_npz
+from rho2prop.densities.field_names import DIFFERENCE, SUPERPOSITION, TOTAL
+from rho2prop.densities.fields import take_field
+from rho2prop.densities.fourier import half_spectrum, wave_vectors
+from rho2prop.densities.origins import distinct_centres
+from rho2prop.densities.transformations import shifted
+from rho2prop.features.deformation_fingerprint import difference_statistics
+from rho2prop.features.field_statistics import (
+    DENSITY_FLOOR,
+    LOG_DENSITY_BINS,
+    LOG_GRADIENT_BINS,
+    quantiles,
+    shares,
+    shell_powers,
+)
+
+
+def fingerprint(density: Density, field: str = TOTAL) -> dict[str, float]:
+    """Invariant statistics of one field of a charge density.
+
+    Parameters
+    ----------
+    density
+        Valence density in e/Å³ on its native periodic grid.
+    field
+        One of ``rho2prop.densities.fields.FIELDS``; the difference has statistics of its own
+        (``rho2prop.features.deformation_fingerprint``).
+
+    Returns
+    -------
+    dict
+        Feature name to value: mean of ``statistics`` over grids that start at each of the crystal's centres
+        (``rho2prop.densities.origins``).
+    """
+    coords, shares = distinct_centres(density)
+    if field == DIFFERENCE:
+        parts = [take_field(density, name) for name in (SUPERPOSITION, DIFFERENCE)]
+        found = [difference_statistics(*(shifted(part, -centre) for part in parts)) for centre in coords]
+    else:
+        taken = take_field(density, field)
+        found = [statistics(shifted(taken, -centre)) for centre in coords]
+    return {name: float(np.dot(shares, [one[name] for one in found])) for name in found[0]}
+
+
+def statistics(density: Density) -> dict[str, float]:
+    """Statistics of a density on the points of its own grid.
+
+    Returns
+    -------
+    dict
+        Feature name to value. ``vq``: quantiles by volume, ``cq``: quantiles by charge.
+
+    Notes
+    -----
+    Reduced gradient s = |∇ρ| / (2 (3π²)^⅓ ρ^⁴ᐟ³) and reduced Laplacian q = ∇²ρ / (4 (3π²)^⅔ ρ^⁵ᐟ³) as in
+    J. P. Perdew et al., Phys. Rev. Lett. 77, 3865 (1996); derivatives are taken in Fourier space with the
+    metric of the cell.
+    """
+    values = np.asarray(density.values, dtype=np.float64)
+    spectrum = half_spectrum(values)
+    wave = wave_vectors(density.lattice, values.shape)
+    gradient = np.stack([fft.irfftn(1j * component * spectrum, values.shape).ravel() for component in wave])
+    wave_squared = np.einsum("ixyz,ixyz->xyz", wave, wave)
+    laplacian = fft.irfftn(-wave_squared * spectrum, values.shape).ravel()
+
+    rho = np.maximum(values.ravel(), DENSITY_FLOOR)
+    root = np.cbrt(rho)  # its powers cost less than rho ** (4 / 3)
+    slope = np.sqrt(np.einsum("ip,ip->p", gradient, gradient))
+    reduced_gradient = slope / (2 * (3 * np.pi**2) ** (1 / 3) * (rho * root))
+    reduced_laplacian = laplacian / (4 * (3 * np.pi**2) ** (2 / 3) * (rho * root * root))
+    log_rho = np.log10(rho)
+    fields = {
+        "log_rho": log_rho,
+        "log_s": np.log10(np.maximum(reduced_gradient, 1e-3)),
+        "q": np.arcsinh(reduced_laplacian),
+        "laplacian": np.arcsinh(laplacian),
+    }
+
+    features = _global_statistics(density, rho, root, log_rho, slope, laplacian)
+    for name, field in fields.items():
+        features |= quantiles(name, field, rho)
+    features |= _histogram(fields["log_rho"], fields["log_s"])
+    features |= _anisotropies(gradient, rho)
+    features |= shell_powers(spectrum / spectrum[0, 0, 0].real, wave_squared)
+    return {name: float(value) for name, value in features.items()}
+
+
+def fingerprint_of_file(path: Path, field: str = TOTAL) -> dict[str, float]:
+    """Fingerprint of a stored density; messages name its file."""
+    density = read_npz(path)
+    take_field(density, field, str(path))
+    return fingerprint(density, field)
+
+
+def fingerprint_table(paths: list[tuple[str, Path]], processes: int = 1, field: str = TOTAL) -> pd.DataFrame:
+    """Fingerprints of many stored densities.
+
+    Parameters
+    ----------
+    paths
+        Material ids and density files.
+    processes
+        Number of worker processes.
+    field
+        Which field of the densities.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``material_id``, one column per feature.
+    """
+    names, files = zip(*paths, strict=True)
+    with ProcessPoolExecutor(processes) as pool:
+        rows = list(
+            tqdm(
+                pool.map(partial(fingerprint_of_file, field=field), files, chunksize=4),
+                total=len(files),
+                desc="fingerprints",
+            )
+        )
+    return pd.DataFrame(rows, index=pd.Index(names, name="material_id"))
+
+
+def _global_statistics(
+    density: Density, rho: np.ndarray, root: np.ndarray, log_rho: np.ndarray, slope: np.ndarray, laplacian: np.ndarray
+) -> dict:
+    n_atoms = len(density.numbers)
+    charge = rho.sum()
+    features = {
+        "electrons_per_atom": density.n_electrons / n_atoms,
+        "mean_rho": density.n_electrons / density.volume_ang3,
+        "volume_per_atom": density.volume_ang3 / n_atoms,
+        "volume_per_electron": density.volume_ang3 / density.n_electrons,
+        "log_min_rho": np.log10(rho.min()),
+        "log_max_rho": np.log10(rho.max()),
+        "thomas_fermi": np.log10(np.mean(rho * root * root)),
+        "slater": np.log10(np.mean(rho * root)),
+        "weizsaecker": np.log10(np.mean(slope**2 / (8 * rho))),
+        "log_std_rho": np.log10(rho.std()),
+        "harmonic_rho": np.log10(1 / np.mean(1 / rho)),
+        "geometric_rho": np.mean(log_rho),
+        "cube_root_rho": np.log10(np.mean(root)),
+        "volume_of_charge_depletion": np.mean(laplacian > 0),
+        "charge_of_depletion": rho[laplacian > 0].sum() / charge,
+    }
+    for level in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8):
+        below = rho < level
+        features[f"volume_below_{level}"] = below.mean()
+        features[f"charge_below_{level}"] = rho[below].sum() / charge
+    return features
+
+
+def _histogram(log_rho: np.ndarray, log_s: np.ndarray) -> dict:
+    """Share of the volume by density and reduced gradient."""
+    shape = len(LOG_DENSITY_BINS), len(LOG_GRADIENT_BINS)
+    counts = np.zeros(shape[0] * shape[1])
+    for i, share_i in shares(log_rho, LOG_DENSITY_BINS):
+        for j, share_j in shares(log_s, LOG_GRADIENT_BINS):
+            counts += np.bincount(i * shape[1] + j, share_i * share_j, minlength=counts.size)
+    counts = (counts / log_rho.size).reshape(shape)
+    return {
+        f"hist_rho{LOG_DENSITY_BINS[i]:+.1f}_s{LOG_GRADIENT_BINS[j]:+.1f}": counts[i, j] for i, j in np.ndindex(shape)
+    }
+
+
+def _anisotropies(gradient: np.ndarray, rho: np.ndarray) -> dict:
+    """Sorted eigenvalues of ⟨w ∇ρ ∇ρᵀ⟩ / ⟨w |∇ρ|²⟩ for weights that stress cores, bonds and interstices."""
+    features = {}
+    for name, power in (("core", 0.0), ("bond", -1.0), ("interstice", -2.0)):
+        tensor = (gradient * rho**power) @ gradient.T
+        eigenvalues = np.linalg.eigvalsh(tensor / np.trace(tensor))
+        features |= {f"anisotropy_{name}_{i}": value for i, value in enumerate(eigenvalues)}
+    return features

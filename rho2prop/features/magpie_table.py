@@ -1,0 +1,43 @@
+"""MAGPIE descriptors from the frozen tables of the elements: matminer's numbers to the last bit, without it."""
+
+import numpy as np
+
+from rho2prop.crystals.element_tables import checked, magpie_table
+
+STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
+PREFIX = "MagpieData"
+
+
+def magpie_row(numbers: np.ndarray) -> dict[str, float]:
+    """The MAGPIE descriptors of a crystal.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of the cell, shape (n,).
+
+    Returns
+    -------
+    dict
+        Named and ordered as matminer does. Source: L. Ward et al., npj Comput. Mater. 2, 16028 (2016).
+    """
+    found, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    order = np.argsort(first)  # sums depend on the order of the terms in their last bit: that of the sites, as matminer
+    elements, weights = found[order], counts[order].astype(float)
+    properties, table = magpie_table()
+    row = {}
+    for name, values in zip(properties, table[checked(elements) - 1].T, strict=True):
+        row |= {f"{PREFIX} {statistic} {name}": x for statistic, x in _statistics(values, weights).items()}
+    return row
+
+
+def _statistics(values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    if np.isnan(values).any():
+        low = high = float("nan")
+    else:
+        low, high = float(values.min()), float(values.max())
+    mean = np.average(values, weights=weights)
+    most_frequent = np.isclose(weights, weights.max())
+    numbers = low, high, high - low, mean, np.average(np.abs(values - mean), weights=weights)
+    numbers = *numbers, values[most_frequent].min()
+    return {name: float(x) for name, x in zip(STATISTICS, numbers, strict=True)}

@@ -1,0 +1,144 @@
+"""Which material trains, validates and tests in which fold: drawn once, then only read."""
+
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.core.errors import InputError
+
+GROUP_COLUMNS = {"random": "material_id", "formula": "formula", "chemical_system": "chemical_system"}
+FINAL_SPLIT, FINAL_FOLD = "all", "final"
+SOURCE = "results/materials.csv"
+COLUMNS, PARTS = ["split", "fold", "material_id", "part"], {"train", "validation", "test"}
+
+
+def draw_splits(
+    materials: pd.DataFrame, kinds: list[str], n_folds: int, validation_fraction: float, seed: int
+) -> pd.DataFrame:
+    """Draw all folds.
+
+    Parameters
+    ----------
+    materials
+        Table of materials with the columns ``material_id, role, formula, chemical_system``; only rows of role
+        ``train`` take part. The order of the rows does not matter.
+    kinds
+        Any of ``random``, ``formula``, ``chemical_system``: what may not stand on both sides of a split.
+    n_folds
+        Number of test parts of each split.
+    validation_fraction
+        Share of a fold's non-test part that validates; whole groups, as the split has them.
+    seed
+        Seed; each split draws from its own stream.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``split, fold, material_id, part`` (train, validation or test), all strings. Split ``all`` with its
+        one fold ``final`` has no test part: it is for the models that predict new materials.
+
+    Raises
+    ------
+    InputError
+        Fewer groups than folds, or none left to train on.
+    """
+    rows = materials[materials["role"] == "train"].sort_values("material_id")
+    ids = rows["material_id"].astype(str).to_numpy()
+    parts = []
+    for kind in kinds:
+        groups = rows[GROUP_COLUMNS[kind]].astype(str).to_numpy()
+        _check_groups(kind, groups, max(n_folds, 3), n_folds)
+        rng = np.random.default_rng(derived_seed(seed, "splits", kind))
+        test_fold = _balanced_folds(groups, n_folds, rng)
+        for fold in range(n_folds):
+            part = np.where(test_fold == fold, "test", "train").astype("<U10")
+            remaining = np.flatnonzero(test_fold != fold)
+            part[remaining[_validation_rows(groups[remaining], validation_fraction, rng)]] = "validation"
+            parts.append(_frame(kind, str(fold), ids, part))
+    groups = rows["chemical_system"].astype(str).to_numpy()
+    _check_groups("chemical_system", groups, 2, n_folds)
+    rng = np.random.default_rng(derived_seed(seed, "splits", FINAL_SPLIT))
+    part = np.full(len(ids), "train", dtype="<U10")
+    part[_validation_rows(groups, validation_fraction, rng)] = "validation"
+    parts.append(_frame(FINAL_SPLIT, FINAL_FOLD, ids, part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read ``results/splits.csv``; all columns are text.
+
+    Parameters
+    ----------
+    path
+        File of ``draw_splits``.
+    material_ids
+        Materials that it was drawn for; None: whatever it names.
+
+    Raises
+    ------
+    InputError
+        A fold lacks a material or has it twice, or a split does not test each material once.
+    """
+    splits = pd.read_csv(path, dtype=str, keep_default_na=False)
+    mend = "Delete it and give the same command again, which draws the same folds"
+    if list(splits.columns) != COLUMNS:
+        raise InputError(path, f"has the columns {', '.join(splits.columns)}, expected {', '.join(COLUMNS)}", mend)
+    everyone = sorted(splits["material_id"].unique() if material_ids is None else material_ids)
+    for (split, fold), rows in splits.groupby(["split", "fold"], sort=False):
+        if sorted(rows["material_id"]) != everyone or not set(rows["part"]) <= PARTS:
+            problem = f"fold {fold} of split {split} has {len(rows)} rows, not each of {len(everyone)} materials once"
+            raise InputError(path, problem, mend)
+    for split, rows in splits[splits["split"] != FINAL_SPLIT].groupby("split", sort=False):
+        if sorted(rows.loc[rows["part"] == "test", "material_id"]) != everyone:
+            raise InputError(path, f"split {split} does not test each of {len(everyone)} materials once", mend)
+    return splits
+
+
+def derived_seed(seed: int, *names: str) -> int:
+    """A seed of its own for each named part of the run, the same on every machine."""
+    return int(np.random.SeedSequence([seed, zlib.crc32("/".join(names).encode())]).generate_state(1)[0] >> 1)
+
+
+def _check_groups(kind: str, groups: np.ndarray, n_needed: int, n_folds: int) -> None:
+    n_groups = len(np.unique(groups))
+    if n_groups < n_needed:
+        what = {"random": "materials", "formula": "formulas", "chemical_system": "chemical systems"}[kind]
+        raise InputError(
+            SOURCE,
+            f"{n_groups} labelled {what} are too few for {n_folds} folds of {kind!r} (at least {n_needed})",
+            f"Add materials, lower evaluation.n_folds or take {kind!r} out of evaluation.splits",
+        )
+
+
+def _balanced_folds(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Fold of each row: the largest groups first, each into the fold that has the fewest rows so far."""
+    names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    fold_of_group = np.empty(len(names), dtype=int)
+    n_rows = np.zeros(n_folds, dtype=int)
+    for group in order:
+        fold_of_group[group] = np.argmin(n_rows)
+        n_rows[fold_of_group[group]] += sizes[group]
+    return fold_of_group[group_of_row]
+
+
+def _validation_rows(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Whole groups in random order that stay within the wanted number of rows; at least one group."""
+    names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    wanted, n_rows, chosen = max(1, round(fraction * len(groups))), 0, []
+    order = rng.permutation(len(names))
+    for group in order:
+        if n_rows + sizes[group] <= wanted:
+            chosen.append(group)
+            n_rows += sizes[group]
+    if not chosen:
+        chosen = [order[np.argmin(sizes[order])]]
+    return np.flatnonzero(np.isin(group_of_row, chosen))
+
+
+def _frame(split: str, fold: str, ids: np.ndarray, part: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"split": split, "fold": fold, "material_id": ids, "part": part})

@@ -1,0 +1,189 @@
+"""The materials table: reading, checking row by row, and the embedded set of elemental crystals.
+
+The Snakefile imports this module each time it is parsed, also inside every cluster job: nothing heavy at the top.
+"""
+
+import csv
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from rho2prop.core.errors import InputError, suggestion
+from rho2prop.core.targets import TARGETS
+
+SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "materials.schema.yaml"
+ELEMENTS_FOLDER = "resources/elements"
+SHOWN_ERRORS = 10
+
+
+@dataclass(frozen=True)
+class Material:
+    """One row of the materials table; paths as they can be opened from the working directory."""
+
+    material_id: str
+    structure: str
+    density: str | None = None
+    labels: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def role(self) -> str:
+        """``train`` with at least one label, else ``predict``."""
+        return "train" if self.labels else "predict"
+
+
+def load_materials(source: str, elements: dict, engine: str) -> dict[str, Material]:
+    """The materials of a run, by id.
+
+    Parameters
+    ----------
+    source
+        ``elements`` or the path of a materials table.
+    elements
+        Section ``elements`` of the configuration.
+    engine
+        DFT engine; ``files`` needs a density in each row.
+    """
+    if source == "elements":
+        return element_materials(**elements)
+    return read_table(Path(source), needs_density=engine == "files")
+
+
+def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
+    """Read and check a materials table.
+
+    Raises
+    ------
+    InputError
+        All bad rows (at most ten are shown), each with line, column, value and mend.
+    """
+    if not path.is_file():
+        raise InputError(
+            path,
+            "there is no such materials table",
+            'Give the path of a CSV file, or "elements", as config key `materials`',
+        )
+    schema = yaml.safe_load(SCHEMA_PATH.read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, restkey="(surplus cells)", strict=True)
+            _check_header(path, reader.fieldnames, schema)
+            rows = [(reader.line_num, row) for row in reader if any(row.values())]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, f"not a readable CSV file ({error})", "Save the table as CSV in UTF-8") from error
+    if not rows:
+        raise InputError(path, "the table has no rows", "Add one row per material")
+
+    materials, lines, errors = {}, {}, []
+    for line, cells in rows:
+        record = {column: _number_if_one(column, cell) for column, cell in cells.items() if cell not in ("", None)}
+        row_errors = list(_row_errors(line, record, validator, path.parent, needs_density))
+        material_id = str(record.get("material_id", ""))
+        if not row_errors and material_id in materials:
+            row_errors = [
+                f"line {line}, column material_id: {material_id!r} already appears on line {lines[material_id]}; "
+                "give each material its own id or delete one row"
+            ]
+        errors += row_errors
+        if not row_errors:
+            lines[material_id] = line
+            materials[material_id] = Material(
+                material_id,
+                str(path.parent / record["structure"]),
+                str(path.parent / record["density"]) if "density" in record else None,
+                {column: record[column] for column in TARGETS if column in record},
+            )
+    if errors:
+        more = f"\n  ... and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
+        listing = "".join(f"\n  {path}: {error}" for error in errors[:SHOWN_ERRORS])
+        raise TableError(f"{len(errors)} bad row(s) in the materials table:{listing}{more}")
+    return materials
+
+
+class TableError(ValueError):
+    """Several rows of a table are bad; the message has one line for each."""
+
+
+def _check_header(path: Path, header: list[str] | None, schema: dict) -> None:
+    known = list(schema["properties"])
+    header = header or []
+    for column in header:
+        if column not in known:
+            raise InputError(f"{path}: line 1", f"unknown column {column!r}", f"Use the columns {', '.join(known)}")
+        if header.count(column) > 1:
+            raise InputError(f"{path}: line 1", f"column {column!r} appears twice", "Delete one of them")
+    for column in schema["required"]:
+        if column not in header:
+            raise InputError(f"{path}: line 1", f"column {column!r} is missing", "Add it; every material needs it")
+
+
+def _number_if_one(column: str, cell: str):
+    if column not in TARGETS:
+        return cell
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        return cell
+    return number if math.isfinite(number) else cell
+
+
+def _row_errors(line: int, record: dict, validator, folder: Path, needs_density: bool):
+    for error in validator.iter_errors(record):
+        column = error.path[0] if error.path else None
+        if column is None:
+            yield f"line {line}: {error.message}; fill in the cell or delete the surplus ones"
+        else:
+            expected = validator.schema["properties"][column]["description"]
+            yield f"line {line}, column {column}: {record[column]!r} is not possible; expected: {expected}"
+    if needs_density and "density" not in record:
+        yield f'line {line}, column density: blank, but the engine is "files"; name the density file or set dft.engine'
+    for column in ("structure", "density"):
+        if isinstance(record.get(column), str) and not (folder / record[column]).is_file():
+            yield f"line {line}, column {column}: there is no file {folder / record[column]}; correct the path"
+
+
+def element_materials(
+    max_atoms: int, max_atomic_number: int, magnetic: bool, exclude: list[str]
+) -> dict[str, Material]:
+    """Elemental crystals of ASE's DeltaCodes collection with WIEN2k (PBE, all-electron) bulk moduli.
+
+    Source: K. Lejaeghere et al., Science 351, aad3000 (2016); ``ase.collections.dcdft``.
+
+    Raises
+    ------
+    InputError
+        What to leave out is not the symbol of an element.
+    """
+    from ase.collections import dcdft
+    from ase.data import atomic_numbers
+
+    for symbol in exclude:
+        if symbol not in atomic_numbers:
+            raise InputError("elements.exclude", f"unknown element {symbol!r}", suggestion(symbol, dcdft.names))
+    materials = {}
+    for symbol in sorted(dcdft.names, key=atomic_numbers.get):
+        atoms = dcdft[symbol]
+        if len(atoms) > max_atoms or atomic_numbers[symbol] > max_atomic_number or symbol in exclude:
+            continue
+        if atoms.get_initial_magnetic_moments().any() and not magnetic:
+            continue
+        labels = {"bulk_modulus_gpa": dcdft.data[symbol]["wien2k_B"]}
+        materials[symbol] = Material(symbol, f"{ELEMENTS_FOLDER}/{symbol}.vasp", labels=labels)
+    return materials
+
+
+def write_element_structures(symbols: list[str], folder: Path) -> None:
+    """Write the primitive cells of elemental crystals of the embedded set as POSCAR files."""
+    from ase.collections import dcdft
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.io.vasp import Poscar
+
+    from rho2prop.core.atomic_files import atomic
+
+    for symbol in symbols:
+        structure = AseAtomsAdaptor.get_structure(dcdft[symbol]).get_primitive_structure()
+        with atomic(folder / f"{symbol}.vasp") as temporary:
+            temporary.write_text(Poscar(structure, comment=symbol).get_str(significant_figures=10))

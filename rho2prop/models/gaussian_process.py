@@ -1,0 +1,231 @@
+"""Gaussian process regression of one target: trends plus one length scale for each feature block.
+
+Of a positive target the logarithm is the sum of straight lines in a few columns and of a smooth function of all others,
+each with its own prior variance (universal kriging; C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine
+Learning, MIT Press 2006, ch. 2.7, 4 and 5):
+
+- contributions of the elements: the columns of the block composition;
+- powers of the scales that moduli have: those named in ``SCALES``, which are logarithms;
+- a Matérn function, ν = 5/2, of the distance r, r² = Σ_b d_b² / l_b², d_b² the mean squared difference over the columns
+  of block b (the composition is left to its trend).
+
+Everything is chosen by the marginal likelihood times a prior on the lengths: nothing is tuned on a validation part.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+from rho2prop.features.design_matrix import COMPOSITION
+
+SCALES = (
+    "elements.log_cohesive_energy_density",
+    "elements.log_bulk_modulus_mean",
+    "elements.log_shear_modulus_mean",
+    *(
+        f"{block}.log_rho_vq{share}"
+        for block in ("fingerprint", "superposition_fingerprint")
+        for share in ("0.050", "0.300", "0.500")
+    ),
+)
+NEITHER = -1  # in ``smooth`` and ``trend``
+JITTER = 1e-9  # on the diagonal, of the variance of the labels
+# of the logarithms
+BOUNDS = {"noise": (-12.0, 2.0), "signal": (-6.0, 6.0), "length": (-4.0, 6.0), "trend": (-10.0, 6.0)}
+STARTS = ((-4.0, 0.0, 0.0, 0.0), (-2.0, 0.0, 1.5, 0.0))  # log noise variance, log variance, log lengths, log trends
+LENGTH_PRIOR = 1.0, 1.0  # mean and standard deviation of log lengths: with few materials they are not left to chance
+TOLERANCE = 1e-6  # relative, of the posterior: errors do not change below it
+
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """A fitted process.
+
+    Parameters
+    ----------
+    rows
+        Scaled features of the training rows, shape (N, F), float32.
+    weights
+        (K + σ² 1)⁻¹ y, shape (N,).
+    smooth, trend
+        Of each column the number of its Matérn block and of its trend, −1: none; shape (F,).
+    hyperparameters
+        Logarithms of noise variance, signal variance, the length of each block and the variance of each trend.
+    mean, scale
+        Of the labels (of their logarithms where ``is_log``).
+    is_log
+        Whether the target is positive and its logarithm was fitted: predictions are then medians.
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray
+    smooth: np.ndarray
+    trend: np.ndarray
+    hyperparameters: np.ndarray
+    mean: float
+    scale: float
+    is_log: bool
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Values in the unit of the target, shape (M,), for scaled features of shape (M, F)."""
+        rows = features.astype(np.float32)
+        distances = torch.from_numpy(block_distances(rows, self.rows, self.smooth))
+        products = torch.from_numpy(trend_products(rows, self.rows, self.trend))
+        kernel = _kernel(distances, products, torch.from_numpy(self.hyperparameters)).numpy()
+        values = kernel @ self.weights * self.scale + self.mean
+        return np.exp(values) if self.is_log else values
+
+    def save(self, path: Path) -> None:
+        """Write one ``.npz``."""
+        np.savez(path, **{name: np.asarray(value) for name, value in vars(self).items()})
+
+
+def load(path: Path) -> GaussianProcess:
+    """Read what ``GaussianProcess.save`` wrote."""
+    with np.load(path) as arrays:
+        scalars = {name: arrays[name].item() for name in ("mean", "scale", "is_log")}
+        return GaussianProcess(**{name: arrays[name] for name in arrays.files if name not in scalars}, **scalars)
+
+
+def fit(
+    features: np.ndarray,
+    column_blocks: list[str],
+    column_names: tuple[str, ...],
+    labels: np.ndarray,
+    is_positive: bool,
+    threads: int,
+) -> GaussianProcess:
+    """Fit a process to all rows given.
+
+    Parameters
+    ----------
+    features
+        Scaled features, shape (N, F).
+    column_blocks, column_names
+        Block of each column and its name, ``<block>.<column>``.
+    labels
+        Shape (N,), finite.
+    is_positive
+        Fit the logarithm.
+    threads
+        CPU threads.
+
+    Returns
+    -------
+    GaussianProcess
+        With the best of the posteriors found from two starts.
+    """
+    torch.set_num_threads(threads)
+    values = np.log(labels) if is_positive else labels.astype(float)
+    mean, scale = float(values.mean()), float(values.std()) or 1.0
+    scaled = torch.from_numpy((values - mean) / scale)
+    rows = features.astype(np.float32)
+    smooth = _numbered([block if block != COMPOSITION else None for block in column_blocks])
+    trend = _numbered(
+        [
+            COMPOSITION if block == COMPOSITION else "scales" if name in SCALES else None
+            for block, name in zip(column_blocks, column_names, strict=True)
+        ]
+    )
+    distances = torch.from_numpy(block_distances(rows, rows, smooth))
+    products = torch.from_numpy(trend_products(rows, rows, trend))
+    n_lengths = len(distances)
+
+    def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters = torch.from_numpy(logarithms).requires_grad_()
+        factor, status = torch.linalg.cholesky_ex(_covariance(distances, products, parameters))
+        if status:
+            return 1e10, np.zeros_like(logarithms)
+        weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0]
+        away = (parameters[2 : 2 + n_lengths] - LENGTH_PRIOR[0]) / LENGTH_PRIOR[1]
+        value = 0.5 * scaled @ weights + factor.diagonal().log().sum() + 0.5 * away @ away
+        value.backward()
+        return float(value.detach()), parameters.grad.numpy()
+
+    sizes = {"noise": 1, "signal": 1, "length": n_lengths, "trend": len(products)}
+    bounds = [BOUNDS[name] for name, size in sizes.items() for _ in range(size)]
+    found = [
+        minimize(
+            loss,
+            np.repeat(start, list(sizes.values())),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": TOLERANCE},
+        )
+        for start in STARTS
+    ]
+    best = min(found, key=lambda one: one.fun).x
+    factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(best)))
+    weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
+    return GaussianProcess(rows, weights, smooth, trend, best, mean, scale, is_positive)
+
+
+def predict_held_out(process: GaussianProcess, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """What a process would predict for some of its rows without them, at the same hyper-parameters.
+
+    Parameters
+    ----------
+    process
+        Fitted to all rows.
+    labels
+        Of all rows, as ``fit`` had them, shape (N,).
+    held_out
+        Which rows to leave out, boolean, shape (N,).
+
+    Returns
+    -------
+    numpy.ndarray
+        In the unit of the target, shape (number of rows left out,).
+    """
+    values = np.log(labels) if process.is_log else labels.astype(float)
+    scaled = torch.from_numpy((values[~held_out] - process.mean) / process.scale)
+    rows = process.rows[~held_out]
+    distances = torch.from_numpy(block_distances(rows, rows, process.smooth))
+    products = torch.from_numpy(trend_products(rows, rows, process.trend))
+    factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(process.hyperparameters)))
+    weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
+    return replace(process, rows=rows, weights=weights).predict(process.rows[held_out])
+
+
+def block_distances(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:
+    """Mean squared difference over the columns of each group, shape (B, M, N), float64."""
+    found = []
+    for a, b in _grouped(left, right, group_of):
+        squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+        found.append(np.maximum(squared, 0.0) / a.shape[1])
+    return np.array(found).reshape(-1, len(left), len(right))
+
+
+def trend_products(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:
+    """Mean product over the columns of each group, shape (T, M, N), float64."""
+    found = [a @ b.T / a.shape[1] for a, b in _grouped(left, right, group_of)]
+    return np.array(found).reshape(-1, len(left), len(right))
+
+
+def _grouped(left: np.ndarray, right: np.ndarray, group_of: np.ndarray):
+    for group in range(group_of.max(initial=NEITHER) + 1):
+        inside = group_of == group
+        yield left[:, inside].astype(np.float64), right[:, inside].astype(np.float64)
+
+
+def _numbered(groups: list[str | None]) -> np.ndarray:
+    order = {group: number for number, group in enumerate(dict.fromkeys(filter(None, groups)))}
+    return np.array([order.get(group, NEITHER) for group in groups], dtype=int)
+
+
+def _kernel(distances: torch.Tensor, products: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    lengths, trends = parameters[2 : 2 + len(distances)], parameters[2 + len(distances) :]
+    squared = torch.einsum("b,bmn->mn", torch.exp(-2 * lengths), distances)
+    r = torch.sqrt(5 * squared + 1e-12)  # the gradient of a root has no value at zero
+    smooth = torch.exp(parameters[1]) * (1 + r + r**2 / 3) * torch.exp(-r)
+    return smooth + torch.einsum("t,tmn->mn", torch.exp(trends), products)
+
+
+def _covariance(distances: torch.Tensor, products: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    noise = torch.exp(parameters[0]) + JITTER
+    n_rows = distances.shape[1]
+    return _kernel(distances, products, parameters) + noise * torch.eye(n_rows, dtype=torch.float64)

@@ -1,0 +1,309 @@
+"""Training of the networks: random search on the validation part; the mean of the good trials is the model."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from rho2prop.core.errors import InputError
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models.registry import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
+
+EVALUATION_BATCH = 256
+HEAD_WIDTHS = (32, 64, 128)
+LEARNING_RATES = (4e-3, 1e-2)  # below, validation losses on the bench were twice as large after 100 epochs
+WEIGHT_DECAYS = (1e-6, 1e-2)
+LARGEST_DROPOUT = 0.4
+LARGEST_EXCESS = 0.5  # of the range of the training labels
+LARGEST_LOSS_RATIO = 1.5  # of a trial's validation loss to that of the best: worse ones are left out of the mean
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Section ``attention_cnn`` or ``graph_network`` of the configuration; ``shape``: fixed parts of the network."""
+
+    n_trials: int
+    max_epochs: int
+    patience: int
+    batch_size: int
+    shape: dict
+
+    @classmethod
+    def of(cls, section: dict) -> "NetworkSettings":
+        """The settings of a section; the keys that are not of the search are of the network."""
+        search = {name: section[name] for name in ("n_trials", "max_epochs", "patience", "batch_size")}
+        return cls(**search, shape={name: value for name, value in section.items() if name not in search})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network reads of some materials; what is None it does not read."""
+
+    latent: torch.Tensor | None
+    tabular: torch.Tensor | None
+    graphs: list | None
+
+    @classmethod
+    def of(cls, matrix: DesignMatrix) -> "Inputs":
+        """Tensors of a design matrix."""
+        latent = None if matrix.latent is None else torch.from_numpy(np.ascontiguousarray(matrix.latent)).float()
+        tabular = torch.from_numpy(matrix.tabular).float() if matrix.tabular.shape[1] else None
+        if matrix.graphs is None:
+            return cls(latent, tabular, None)
+        from rho2prop.models.graph_network import as_torch  # the extra of the environment, where it is used only
+
+        return cls(latent, tabular, [as_torch(graph) for graph in matrix.graphs])
+
+    def __len__(self) -> int:
+        return len(next(part for part in (self.latent, self.tabular, self.graphs) if part is not None))
+
+    def to(self, device) -> "Inputs":
+        """The same on a device."""
+        moved = (None if part is None else part.to(device) for part in (self.latent, self.tabular))
+        return Inputs(*moved, None if self.graphs is None else [graph.to(device) for graph in self.graphs])
+
+    def rows(self, rows: torch.Tensor) -> tuple:
+        """Arguments of a network for the chosen rows."""
+        if self.graphs is not None:
+            return ([self.graphs[row] for row in rows.tolist()],)
+        return tuple(None if part is None else part[rows] for part in (self.latent, self.tabular))
+
+
+class Ensemble(torch.nn.Module):
+    """Mean of the outputs of networks of one architecture, shape (B, T)."""
+
+    def __init__(self, members: list[torch.nn.Module]):
+        super().__init__()
+        self.members = torch.nn.ModuleList(members)
+
+    def forward(self, *inputs) -> torch.Tensor:
+        """Outputs, shape (B, T), for the arguments of one network."""
+        return torch.stack([member(*inputs) for member in self.members]).mean(dim=0)
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Networks with what turns their mean output into physical units; ``minimum, span, is_log`` have shape (T,).
+
+    Positive targets are learned as logarithms: no prediction of them is ever below zero, and none is farther outside
+    the training labels than half of the range (of logarithms) that these span.
+    """
+
+    architecture: str
+    network: Ensemble
+    targets: list[str]
+    minimum: np.ndarray
+    span: np.ndarray
+    is_log: np.ndarray
+    record: dict
+
+    def predict(self, matrix: DesignMatrix) -> dict[str, np.ndarray]:
+        """Target to predictions, shape (N,), in the unit of the target."""
+        scaled = _forward(self.network, Inputs.of(matrix)).double().numpy()
+        bounded = np.where(self.is_log, scaled.clip(-LARGEST_EXCESS, 1 + LARGEST_EXCESS), scaled)
+        values = (bounded * self.span + self.minimum).T
+        return {name: np.exp(x) if log else x for name, x, log in zip(self.targets, values, self.is_log, strict=True)}
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and ``model.json``."""
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()},
+            folder / "model.safetensors",
+        )
+        members = [asdict(member.config) for member in self.network.members]
+        record = {"architecture": self.architecture, "members": members, "targets": self.targets}
+        record |= {name: getattr(self, name).tolist() for name in ("minimum", "span", "is_log")}
+        (folder / "model.json").write_text(json.dumps(record | self.record, indent=1))
+
+
+def load_network(folder: Path) -> TrainedNetwork:
+    """Read what ``TrainedNetwork.save`` wrote."""
+    record = json.loads((folder / "model.json").read_text())
+    architecture = record.pop("architecture")
+    network = Ensemble([build_network(architecture, shape) for shape in record.pop("members")]).eval()
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    arrays = {name: np.array(record.pop(name)) for name in ("minimum", "span", "is_log")}
+    return TrainedNetwork(architecture, network, record.pop("targets"), **arrays, record=record)
+
+
+def build_network(architecture: str, shape: dict) -> torch.nn.Module:
+    """A network of an architecture, its weights drawn from torch's current generator; ``shape``: its configuration."""
+    if architecture == GRAPH_NETWORK:
+        from rho2prop.models.graph_network import GraphNetwork, GraphNetworkConfig
+
+        return GraphNetwork(GraphNetworkConfig(**shape))
+    from rho2prop.models.attention_cnn import AttentionCnn, AttentionCnnConfig
+    from rho2prop.models.multiscale_cnn import MultiscaleCnn
+
+    config = AttentionCnnConfig(**shape | {"channels": tuple(shape["channels"])})
+    return {ATTENTION_CNN: AttentionCnn, MULTISCALE_CNN: MultiscaleCnn}[architecture](config)
+
+
+def masked_mse(prediction: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Mean squared error over known labels; what stands in ``target`` elsewhere (NaN too) has no effect.
+
+    Parameters
+    ----------
+    prediction, target
+        Shape (B, T).
+    known
+        Boolean, shape (B, T).
+    """
+    error = torch.where(known, prediction - torch.where(known, target, 0.0), 0.0)
+    return error.square().sum() / known.sum().clamp(min=1)
+
+
+def fit(
+    architecture: str,
+    train: DesignMatrix,
+    train_targets: np.ndarray,
+    validation: DesignMatrix,
+    validation_targets: np.ndarray,
+    targets: list[str],
+    settings: NetworkSettings,
+    seed: int,
+    threads: int,
+    on_trial: Callable[[], None] = lambda: None,
+) -> TrainedNetwork:
+    """Random search; the model is the mean of the trials at their best weights, without a refit on the validation rows.
+
+    One search of a few trials may end badly, and nothing judges the one that predicts: the mean of its trials scatters
+    less (L. K. Hansen, P. Salamon, IEEE Trans. Pattern Anal. Mach. Intell. 12, 993 (1990)). A trial whose validation
+    loss exceeds that of the best by more than half is left out. Learning rates fall to zero along a cosine over
+    ``max_epochs``.
+
+    Parameters
+    ----------
+    architecture
+        ``attention_cnn``, ``multiscale_cnn`` or ``graph_network``.
+    train, validation
+        Features of the two parts.
+    train_targets, validation_targets
+        Labels in physical units, shape (N, T), NaN where unknown. Rows without any label are left out.
+    targets
+        Names of the T columns.
+    settings
+        Budget of the search and fixed parts of the network.
+    seed
+        Seed of the search, the weights, the batches and dropout.
+    threads
+        CPU threads.
+    on_trial
+        Called after each trial.
+    """
+    torch.set_num_threads(threads)
+    is_log = np.array([TARGETS[name].is_positive for name in targets])
+    train_targets, validation_targets = (_logarithms(part, is_log) for part in (train_targets, validation_targets))
+    minimum = np.nanmin(train_targets, axis=0)
+    span = np.nanmax(train_targets, axis=0) - minimum
+    span = np.where(span > 0, span, 1.0)
+    parts = []
+    for matrix, labels in ((train, train_targets), (validation, validation_targets)):
+        labelled = ~np.isnan(labels).all(axis=1)
+        scaled = torch.from_numpy((labels[labelled] - minimum) / span).float()
+        parts.append((Inputs.of(matrix.rows(labelled)), scaled, ~torch.isnan(scaled)))
+    if min(len(part[1]) for part in parts) < 2:
+        raise InputError(
+            "results/splits.csv",
+            f"{len(parts[0][1])} training and {len(parts[1][1])} validation rows, 2 of each are needed",
+            f"Add materials or take {architecture} out of evaluation.regressions",
+        )
+    rng = np.random.default_rng(seed)
+    trials, networks = [], []
+    for _ in range(settings.n_trials):
+        trial = _draw_trial(rng)
+        loss, history, network = _train(architecture, trial, *parts, settings)
+        trials.append(trial | {"validation_loss": loss, "epochs": len(history), "history": history})
+        networks.append(network)
+        on_trial()
+    largest = LARGEST_LOSS_RATIO * min(trial["validation_loss"] for trial in trials)
+    for trial in trials:
+        trial["is_member"] = trial["validation_loss"] <= largest
+    ensemble = Ensemble([network for network, trial in zip(networks, trials, strict=True) if trial["is_member"]])
+    inputs, scaled, known = parts[1]
+    record = {"validation_loss": masked_mse(_forward(ensemble, inputs), scaled, known).item(), "trials": trials}
+    return TrainedNetwork(architecture, ensemble.eval(), list(targets), minimum, span, is_log, record)
+
+
+def _logarithms(values: np.ndarray, is_log: np.ndarray) -> np.ndarray:
+    return np.where(is_log, np.log(np.where(is_log, values, 1.0)), values)
+
+
+def _draw_trial(rng: np.random.Generator) -> dict:
+    def log_uniform(low: float, high: float) -> float:
+        return float(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+    return {
+        "head_depth": int(rng.integers(1, 4)),
+        "head_width": int(rng.choice(HEAD_WIDTHS)),
+        "dropout": float(rng.uniform(0, LARGEST_DROPOUT)),
+        "weight_decay": log_uniform(*WEIGHT_DECAYS),
+        "optimiser": str(rng.choice(["Adam", "AdamW"])),
+        "learning_rate": log_uniform(*LEARNING_RATES),
+        "seed": int(rng.integers(2**31)),
+    }
+
+
+def _train(
+    architecture: str, trial: dict, train: tuple, validation: tuple, settings: NetworkSettings
+) -> tuple[float, list[float], torch.nn.Module]:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
+
+    # One device is enough for latents and graphs; with the environment named, Fabric starts no Slurm process group.
+    fabric = Fabric(accelerator="auto", devices=1, plugins=[LightningEnvironment()])
+    train, validation = ([part.to(fabric.device) for part in parts] for parts in (train, validation))
+    inputs, targets, known = train
+    shape = dict(settings.shape) | {"n_outputs": targets.shape[1]}
+    if architecture != GRAPH_NETWORK:
+        shape |= {
+            "latent_channels": 0 if inputs.latent is None else inputs.latent.shape[1],
+            "latent_size": 0 if inputs.latent is None else inputs.latent.shape[2],
+            "n_tabular": 0 if inputs.tabular is None else inputs.tabular.shape[1],
+            **{name: trial[name] for name in ("head_depth", "head_width", "dropout")},
+        }
+    with torch.random.fork_rng():
+        torch.manual_seed(trial["seed"])
+        network = build_network(architecture, shape)
+        optimiser = getattr(torch.optim, trial["optimiser"])(
+            network.parameters(), lr=trial["learning_rate"], weight_decay=trial["weight_decay"]
+        )
+        model, optimiser = fabric.setup(network, optimiser)
+        n_batches = max(1, round(len(targets) / settings.batch_size))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.max_epochs * n_batches)
+        best_loss, best_weights, best_epoch, history = math.inf, None, 0, []
+        for epoch in range(settings.max_epochs):
+            model.train()
+            order = torch.randperm(len(targets)).to(targets.device)
+            # Equal parts: a last batch of one row would have no variance to normalise by.
+            for batch in torch.tensor_split(order, n_batches):
+                optimiser.zero_grad()
+                loss = masked_mse(model(*inputs.rows(batch)), targets[batch], known[batch])
+                fabric.backward(loss)
+                optimiser.step()
+                schedule.step()
+            loss = masked_mse(_forward(model, validation[0]), *validation[1:]).item()
+            history.append(loss)
+            if loss < best_loss:
+                best_loss, best_epoch = loss, epoch
+                best_weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+            elif epoch - best_epoch >= settings.patience:
+                break
+    if best_weights is None:
+        raise FloatingPointError(f"the validation loss was never finite in the trial {trial}")
+    network = network.cpu()
+    network.load_state_dict(best_weights)
+    return best_loss, history, network.eval()
+
+
+@torch.no_grad()
+def _forward(network: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
+    network.eval()
+    batches = torch.arange(len(inputs)).split(EVALUATION_BATCH)
+    return torch.cat([network(*inputs.rows(batch)) for batch in batches])

@@ -1,0 +1,122 @@
+"""New materials: their features, one folder each, and the predictions for all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents, write_latents
+from rho2prop.autoencoder.training import load_autoencoder
+from rho2prop.core.atomic_files import atomic
+from rho2prop.core.tables import write_table
+from rho2prop.densities.density import read_npz
+from rho2prop.dft.outcome import collect, read_outcome
+from rho2prop.evaluation.final_models import read_offered
+from rho2prop.features.block_files import write_block
+from rho2prop.features.description import TABLE_BLOCKS, describe
+from rho2prop.features.design_matrix import BlockData, Latents, block_names, read_blocks
+from rho2prop.materials.collection import DENSITY_FILE, material_row, read_materials, require_one_kind
+from rho2prop.prediction.final_fit import COLUMNS, predict
+
+
+def describe_material(
+    material_id: str,
+    dft: Path | str,
+    autoencoders: list[str],
+    structure_path: str,
+    blocks: list[str],
+    grid: dict,
+    folder: Path | str,
+) -> None:
+    """Write the feature blocks and the latent of one material; an empty folder where the calculation failed.
+
+    Parameters
+    ----------
+    material_id
+        Id in the materials table.
+    dft
+        Its DFT folder.
+    autoencoders
+        Folders of the trained autoencoders, named by scope: ``all``, and those of the folds where each has its own.
+    structure_path
+        Its structure file, for the record.
+    blocks
+        Feature blocks that the chosen models read.
+    grid
+        Section ``grid`` of the configuration.
+    folder
+        Folder to write: ``material.csv``, ``<block>.csv`` and ``<scope>.npz`` if converged, else nothing in it.
+    """
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        if read_outcome(dft).status != "converged":
+            return
+        density = read_npz(Path(dft) / DENSITY_FILE)
+        row = pd.DataFrame([material_row(material_id, density, structure_path, {})])
+        write_table(row, temporary / "material.csv")
+        for block, table in describe(density, material_id, set(blocks)).items():
+            write_block(table, temporary / f"{block}.csv")
+        for autoencoder in map(Path, autoencoders):
+            model, _ = load_autoencoder(autoencoder)
+            latents = [make(model, density, grid)[None] for make in (encode, encode_averaged)]
+            write_latents(temporary / f"{autoencoder.name}.npz", [material_id], *latents)
+
+
+def predict_all(
+    choices: list[dict],
+    training_path: Path | str,
+    final: list[str],
+    folds: list[str],
+    dft: list[str],
+    new: list[str],
+    judged: Path | str,
+    predictions_path: str,
+    outcomes_path: str,
+) -> None:
+    """Predict all new materials with each chosen model.
+
+    Parameters
+    ----------
+    choices
+        ``model`` and ``features`` of each, as in the configuration key ``predict``.
+    training_path
+        Table of the training materials: the new densities must be of their kind and engine.
+    final, folds
+        Regression folders of the final models and of the fold models, in the order of ``choices``.
+    dft, new
+        DFT folders of the new materials and the folders that ``describe_material`` wrote, both named by id.
+    judged
+        ``results/final_models.csv``: what is not offered is not predicted.
+    predictions_path, outcomes_path
+        Tables to write; without new materials they have a header only.
+    """
+    outcomes = collect({Path(folder).name: folder for folder in dft})
+    folders = {Path(folder).name: Path(folder) for folder in new}
+    converged = [folders[name] for name in outcomes.loc[outcomes["status"] == "converged", "material_id"]]
+    frames = [pd.DataFrame(columns=COLUMNS)]
+    offered = read_offered(judged)
+    if converged:
+        materials = pd.concat([read_materials(folder / "material.csv") for folder in converged])
+        require_one_kind(pd.concat([read_materials(training_path), materials]))
+        for choice, final_dir, fold_dir in zip(choices, final, folds, strict=True):
+            blocks = _blocks(converged, choice["features"])
+            model, features = choice["model"], choice["features"]
+            frames.append(predict(model, features, final_dir, fold_dir, blocks, materials, offered))
+    write_table(outcomes, outcomes_path)
+    write_table(pd.concat([frame for frame in frames if len(frame)] or frames), predictions_path)
+
+
+def _blocks(folders: list[Path], features: str) -> BlockData:
+    names = [name for name in block_names(features) if name in TABLE_BLOCKS]
+    single = [read_blocks({name: folder / f"{name}.csv" for name in names}, {}) for folder in folders]
+    tables = {name: pd.concat([blocks.tables[name] for blocks in single]) for name in names}
+    if len(names) == len(block_names(features)):
+        return BlockData(tables)
+    scopes = [path.stem for path in folders[0].glob("*.npz")]
+    latents = {}
+    for scope in scopes:
+        single = [read_latents(folder / f"{scope}.npz") for folder in folders]
+        ids, values = (np.concatenate([one[name] for one in single]) for name in ("material_ids", "averaged"))
+        final_or_all = "all-final" if scope == "all" and len(scopes) > 1 else scope
+        latents[final_or_all] = Latents(ids, values)
+    return BlockData(tables, latents)

@@ -1,0 +1,4 @@
+"""Figures of the report.
+
+Each takes tables and returns a Matplotlib figure.
+"""

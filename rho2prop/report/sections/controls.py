@@ -1,0 +1,77 @@
+"""The model that predicts against every control, on the same folds: what the self-consistent density adds."""
+
+import pandas as pd
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.description import blocks_text
+from rho2prop.report.blocks import Heading, Row, Table, Text
+from rho2prop.report.data import FROM_KG, Run, is_derived, uses_density
+from rho2prop.report.figures.models import SPLIT_NAMES, model_name
+from rho2prop.report.numbers import DASH, plus_minus
+
+
+def controls(run: Run) -> list:
+    """Heading, table and what it means; nothing where no control was evaluated."""
+    chosen = (run.config.get("predict") or [None])[0]
+    table = against_controls(run)
+    if table.empty:
+        return []
+    rows = []
+    for (model, features), part in table.groupby(["model", "features"], sort=False):
+        changes = part.set_index("target")
+        cells = [
+            f"{plus_minus(100 * changes.loc[target, 'change'], 100 * changes.loc[target, 'change_std'], 0)} %"
+            if target in changes.index
+            else DASH
+            for target in run.targets
+        ]
+        name = model_name(model) if features == "none" else f"{model_name(model)}: {blocks_text(features)}"
+        rows.append(Row((name, *cells)))
+    predicting = f"{model_name(chosen['model'])} on {blocks_text(chosen['features'])}"
+    split = SPLIT_NAMES.get(run.main_split, run.main_split)
+    return [
+        Heading("The model that predicts against the controls"),
+        Table(
+            f"Change of the MAE from each control to {predicting}, split {split}, ± over folds; negative: the model "
+            "that predicts is better. E and Θ are those that follow from its K and G, where it has both.",
+            ("control", *(TARGETS[target].symbol for target in run.targets)),
+            tuple(rows),
+        ),
+        Text(
+            "Controls know composition and geometry, or the density of superposed atoms, but no self-consistent "
+            "density: what remains of the change against them is what the density is worth.",
+            "note",
+        ),
+    ]
+
+
+def against_controls(run: Run) -> pd.DataFrame:
+    """Relative change of the MAE from each control to the first model of ``predict``, on the main split.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, features, target, change (of the mean over folds), change_std (sample standard deviation of the
+        change in each fold); controls by falling mean change. Empty where the model was not evaluated.
+    """
+    chosen = (run.config.get("predict") or [None])[0]
+    columns = ["model", "features", "target", "change", "change_std"]
+    if chosen is None or run.metrics is None or run.main_split is None:
+        return pd.DataFrame(columns=columns)
+    errors = run.metrics[run.metrics["split"] == run.main_split]
+    own = errors[errors["features"] == chosen["features"]]
+    derived = own[own["model"] == chosen["model"] + FROM_KG]
+    direct = own[(own["model"] == chosen["model"]) & ~own["target"].isin(derived["target"])]
+    mae = pd.concat([part for part in (direct, derived) if len(part)] or [direct]).set_index(["target", "fold"])["mae"]
+    others = errors[~errors["model"].map(is_derived) & ~errors["features"].map(uses_density)]
+    rows = []
+    for (model, features, target), part in others.groupby(["model", "features", "target"], sort=False):
+        if target not in mae.index.get_level_values("target"):
+            continue
+        control = part.set_index("fold")["mae"]
+        model_mae = mae[target].reindex(control.index)
+        change = float(model_mae.mean() / control.mean() - 1)
+        rows.append((model, features, target, change, float((model_mae / control - 1).std(ddof=1))))
+    table = pd.DataFrame(rows, columns=columns)
+    order = table.groupby(["model", "features"])["change"].transform("mean")
+    return table.assign(order=order).sort_values(["order", "model", "features"], kind="stable")[columns]

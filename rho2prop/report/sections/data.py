@@ -1,0 +1,234 @@
+"""Sections on what went in: materials, properties, DFT and its cost."""
+
+import pandas as pd
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.report.blocks import Figure, Row, Section, Table, Text
+from rho2prop.report.data import Run
+from rho2prop.report.figures import materials as material_figures
+from rho2prop.report.numbers import count, decimals, duration, significant, span
+from rho2prop.report.sections import protocol
+from rho2prop.report.sections.protocol import MAX_ROWS, cut
+
+
+def materials(run: Run) -> Section:
+    """Crystal systems, counts, elements."""
+    section = Section("materials", "Materials")
+    table = run.materials
+    if table is None or table.empty:
+        section.blocks.append(Text("No material reached this point, so there is nothing to count.", "missing"))
+        return section
+    n_train = int((table["role"] == "train").sum())
+    n_predict = int((table["role"] == "predict").sum())
+    counts = material_figures.element_counts(table)
+    section.blocks += [
+        Text(
+            f"{count(len(table), 'material')} with a converged density: {n_train:,} with at least one label "
+            "(train) and "
+            f"{n_predict:,} without (predict). They hold {count(len(counts), 'chemical element')} in "
+            f"{count(table['formula'].nunique(), 'formula')} and "
+            f"{count(table['chemical_system'].nunique(), 'chemical system')}; cells have "
+            f"{span(table['n_sites'].min(), table['n_sites'].max())} atoms "
+            f"(median {table['n_sites'].median():.0f})."
+        ),
+        Figure(
+            "crystal-systems",
+            material_figures.crystal_systems(table),
+            "Number of materials in each crystal system (Fig. 2 of the paper).",
+            "Bar chart of materials per crystal system: " + counts_text(table["crystal_system"]),
+        ),
+        Figure(
+            "elements",
+            material_figures.elements(table),
+            "Number of materials that hold each chemical element; pale elements do not occur.",
+            "Periodic table. Most frequent elements: "
+            + ", ".join(f"{symbol} {number}" for symbol, number in counts.most_common(8)),
+        ),
+    ]
+    return section
+
+
+def counts_text(column: pd.Series) -> str:
+    """``cubic 30, hexagonal 12``."""
+    return ", ".join(f"{name} {number:,}" for name, number in column.value_counts().items())
+
+
+def targets(run: Run) -> Section:
+    """Distributions and statistics of the labels."""
+    section = Section("targets", "Properties to be predicted")
+    table = run.materials
+    known = [] if table is None else [target for target in TARGETS if table[target].notna().any()]
+    if not known:
+        section.blocks.append(Text("No material has a label, so there is no distribution to show.", "missing"))
+        return section
+    rows = []
+    for target in known:
+        values = table[target].dropna()
+        quartiles = values.quantile([0.25, 0.5, 0.75])
+        numbers = (values.mean(), values.std(), values.min(), *quartiles, values.max())
+        info = TARGETS[target]
+        rows.append(
+            Row(
+                (
+                    f"{info.name} {info.symbol} / {info.unit}",
+                    f"{len(values):,}",
+                    *(significant(x, 4) for x in numbers),
+                )
+            )
+        )
+    names = ", ".join(TARGETS[target].name for target in known)
+    section.blocks += [
+        Figure(
+            "target-distributions",
+            material_figures.target_distributions(table, known),
+            "Distribution of the labels: histogram, kernel density estimate (line, from five values on) and "
+            "box plot "
+            "(median, quartiles, whiskers to 1.5 interquartile ranges) (Fig. 3 of the paper).",
+            f"Histograms with box plots of {names}; the numbers are in the table below.",
+        ),
+        Table(
+            "Statistics of the labels (standard deviation with n − 1).",
+            ("property", "count", "mean", "std", "min", "25 %", "median", "75 %", "max"),
+            tuple(rows),
+        ),
+    ]
+    for target in TARGETS:
+        if target not in known:
+            section.blocks.append(Text(f"No material has a {TARGETS[target].name}, so none is learned.", "missing"))
+    return section
+
+
+def dft(run: Run) -> Section:
+    """Outcomes, failures with reasons, cost."""
+    section = Section("dft", "Electronic structure calculations")
+    outcomes = run.dft_outcomes
+    if outcomes is None or outcomes.empty:
+        section.blocks.append(Text("This run holds no record of DFT calculations.", "missing"))
+    else:
+        section.blocks += _outcomes(run, outcomes)
+    section.blocks += protocol.atoms(run)
+    section.blocks += _benchmarks(run)
+    return section
+
+
+def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
+    converged = outcomes["status"] == "converged"
+    engines = (outcomes["engine"] + " " + outcomes["engine_version"]).str.strip()
+    blocks = [
+        Text(
+            f"{count(len(outcomes), 'density', 'densities')} asked for from "
+            f"{', '.join(sorted(set(engines)))}: "
+            f"{int(converged.sum()):,} converged, {int((~converged).sum()):,} set aside."
+        )
+    ]
+    cost = outcomes["core_hours"]
+    if cost.notna().any():
+        total = f"{significant(cost.sum())} core hours in all"
+        per = f"median {significant(cost.median())}, highest {significant(cost.max())} core hours per material"
+        wall = f"median wall time {duration(outcomes['wall_time_s'].median())}"
+        blocks.append(Text(f"Cost: {total}; {per}; {wall}."))
+    blocks += protocol.corrections(outcomes)
+    blocks += _electrons(outcomes[converged])
+    if converged.all():
+        blocks.append(Text("Failures: none."))
+    else:
+        failed = outcomes[~converged]
+        rows = [Row((row.material_id, row.status, row.reason or "no reason recorded")) for row in failed.itertuples()]
+        blocks.append(
+            Table(
+                "Materials set aside, with the reason" + cut(len(rows), "results/dft_outcomes.csv"),
+                ("material", "status", "reason"),
+                tuple(rows[:MAX_ROWS]),
+                n_text=3,
+            )
+        )
+    if ((outcomes["core_hours"] > 0) & (outcomes["wall_time_s"] > 0)).any():
+        blocks.append(
+            Figure(
+                "dft-cost",
+                material_figures.dft_cost(outcomes),
+                "Wall time and core hours per material.",
+                "Histograms of wall time and core hours of the DFT runs on logarithmic axes.",
+            )
+        )
+    elif run.config.get("dft", {}).get("engine") == "files":
+        blocks.append(Text("The densities came as files, so no calculation was timed.", "missing"))
+    return blocks
+
+
+def _electrons(converged: pd.DataFrame) -> list:
+    electrons = converged["n_electrons"].dropna()
+    if electrons.empty:
+        return []
+    deviation = (electrons - electrons.round()).abs().max()
+    return [
+        Text(
+            f"Electrons: cells hold {span(electrons.min(), electrons.max())} electrons, "
+            f"{decimals(electrons.sum(), 0)} in all; the counts differ from whole numbers by at most "
+            f"{significant(deviation, 2)}. Each density is read and written only if its integral over the "
+            "cell "
+            "equals "
+            "this count within 0.1 % of it (and at least within 0.001 electrons)."
+        )
+    ]
+
+
+def cost_table(benchmarks: pd.DataFrame) -> pd.DataFrame:
+    """Jobs, sum, mean and highest wall time, processor time, peak memory per rule; costly rules first."""
+    grouped = benchmarks.groupby("rule")
+    table = pd.DataFrame(
+        {
+            "jobs": grouped.size(),
+            "wall_s": grouped["wall_s"].sum(),
+            "mean_s": grouped["wall_s"].mean(),
+            "longest_s": grouped["wall_s"].max(),
+            "cpu_s": grouped["cpu_s"].sum(min_count=1),
+            "max_rss_mb": grouped["max_rss_mb"].max(),
+        }
+    )
+    return table.sort_values("wall_s", ascending=False)
+
+
+def _benchmarks(run: Run) -> list:
+    if run.benchmarks is None or run.benchmarks.empty:
+        return [Text("No benchmark files were found, so the cost per step is not known.", "missing")]
+    table = cost_table(run.benchmarks)
+    rows = [
+        Row(
+            (
+                str(row.Index),
+                f"{row.jobs:,}",
+                duration(row.wall_s),
+                duration(row.mean_s),
+                duration(row.longest_s),
+                duration(row.cpu_s),
+                decimals(row.max_rss_mb, 0),
+            )
+        )
+        for row in table.itertuples()
+    ]
+    total = Row(
+        (
+            "all",
+            f"{table.jobs.sum():,}",
+            duration(table.wall_s.sum()),
+            "",
+            "",
+            duration(table.cpu_s.sum(min_count=1)),
+            "",
+        )
+    )
+    return [
+        Figure(
+            "cost-by-rule",
+            material_figures.cost_by_rule(table),
+            "Cost of each step of the workflow, summed over its jobs.",
+            f"Bars of wall and processor time per rule; the costliest is {table.index[0]} "
+            f"with {duration(table.wall_s.iloc[0])}.",
+        ),
+        Table(
+            "Cost per step, from Snakemake's benchmark files; rules without such a file are light.",
+            ("rule", "jobs", "wall time, sum", "mean", "longest", "processor time", "peak memory / MB"),
+            (*rows, total),
+        ),
+    ]

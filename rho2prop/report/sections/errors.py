@@ -1,0 +1,47 @@
+"""Section on the largest errors."""
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.description import blocks_text
+from rho2prop.report.blocks import Row, Section, Table, Text
+from rho2prop.report.data import Run
+from rho2prop.report.figures.models import model_name
+from rho2prop.report.numbers import DASH, significant
+from rho2prop.report.sections.models import split_name
+
+
+def errors(run: Run) -> Section:
+    """What the model that predicts is most wrong about, and what is special about it."""
+    section = Section("errors", "Largest errors")
+    table = run.largest_errors
+    if table is None or table.empty:
+        section.blocks.append(Text("No model was tested in this run.", "missing"))
+        return section
+    first = table.iloc[0]
+    section.blocks += [
+        Text(
+            f"{model_name(first['model'])} on {blocks_text(first['features'])}, test folds of the split "
+            f"{split_name(run.main_split)}. Remarks are made by rule: bonding by connectivity of the crystal; a label "
+            "is called suspect where at least three good models agree with each other and not with it, or where it "
+            "contradicts the other labels. No material was left out because of them."
+        ),
+        Table(
+            "Largest absolute errors for each property.",
+            ("property", "material", "formula", "label", "predicted", "error", "remarks"),
+            tuple(
+                Row(
+                    (
+                        f"{TARGETS[row.target].symbol} / {TARGETS[row.target].unit}",
+                        row.material_id,
+                        row.formula,
+                        significant(row.y_true),
+                        significant(row.y_pred),
+                        significant(row.error),
+                        row.remarks or DASH,
+                    )
+                )
+                for row in table.itertuples()
+            ),
+            n_text=3,
+        ),
+    ]
+    return section

@@ -1,0 +1,93 @@
+"""Section on prediction intervals: do they hold what they state?"""
+
+import math
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.evaluation.intervals import POOLED
+from rho2prop.materials.splits import FINAL_FOLD
+from rho2prop.report.blocks import Row, Section, Table, Text
+from rho2prop.report.data import FROM_KG, Run
+from rho2prop.report.figures.models import model_name
+from rho2prop.report.numbers import decimals, significant
+from rho2prop.report.sections.final import final_models
+
+STANDARD_ERRORS = 2  # beyond so many, a coverage is called off its stated value
+
+
+def intervals(run: Run) -> Section:
+    """Stated against found coverage of the conformal intervals, on folds that they were not calibrated on."""
+    section = Section("intervals", "Prediction intervals")
+    if run.intervals is None or run.intervals.empty:
+        section.blocks.append(Text("The intervals were not checked in this run.", "missing"))
+        section.blocks += final_models(run.final_models)
+        return section
+    table = run.intervals
+    stated = table["coverage_stated"].iloc[0]
+    rows, off, smallest = [], [], math.inf
+    for (model, features, target), group in table.groupby(["model", "features", "target"], sort=False):
+        pooled = group[group["fold"] == POOLED].iloc[0]
+        folds = group.loc[~group["fold"].isin([POOLED, FINAL_FOLD]), "coverage_found"]
+        name = f"{_name(model)}, {features}"
+        standard_error = math.sqrt(stated * (1 - stated) / pooled["n"])
+        deviation = (pooled["coverage_found"] - stated) / standard_error
+        smallest = min(smallest, pooled["n"])
+        if abs(deviation) > STANDARD_ERRORS:
+            off.append(f"{name}, {TARGETS[target].symbol} ({decimals(100 * pooled['coverage_found'], 1)} %)")
+        rows.append(
+            Row(
+                (
+                    name,
+                    f"{TARGETS[target].symbol} / {TARGETS[target].unit}",
+                    decimals(100 * pooled["coverage_found"], 1),
+                    decimals(100 * standard_error, 1),
+                    f"{'+' if deviation > 0 else ''}{decimals(deviation, 1)}",
+                    f"{decimals(100 * folds.min(), 0)} to {decimals(100 * folds.max(), 0)}",
+                    significant(pooled["mean_width"]),
+                    f"{int(pooled['n']):,}",
+                )
+            )
+        )
+    section.blocks += [
+        Text(
+            "Each prediction comes with an interval that states to hold the true value in "
+            f"{100 * stated:g} % of all cases: split conformal prediction from residuals of test folds, its width "
+            "growing with the value where that scores better. Checked here fold by fold, each fold with intervals "
+            "calibrated on the others. It holds for materials that resemble the training set as much as one chemical "
+            "system resembles another, not for all."
+        ),
+        Table(
+            f"Share of true values inside the intervals in percent (stated: {100 * stated:g}), the binomial standard "
+            "error that the stated share has on so many materials, the deviation in standard errors, and the mean "
+            "width.",
+            (
+                "model, features",
+                "property",
+                "found / %",
+                "standard error / %",
+                "deviation / standard errors",
+                "single folds / %",
+                "mean width",
+                "materials",
+            ),
+            tuple(rows),
+            n_text=2,
+        ),
+        Text(_verdict(off, len(rows), stated, smallest)),
+        *final_models(run.final_models),
+    ]
+    return section
+
+
+def _verdict(off: list[str], n_rows: int, stated: float, smallest: float) -> str:
+    """How many rows agree with the stated coverage, which do not, and what so few materials cannot tell."""
+    within = f"within {STANDARD_ERRORS} standard errors of the stated {100 * stated:g} %"
+    if off:
+        text = f"{n_rows - len(off)} of {n_rows} rows lie {within}. Outside: {'; '.join(off)}."
+    else:
+        text = f"All {n_rows} rows lie {within}." if n_rows > 1 else f"The one row lies {within}."
+    unseen = 100 * STANDARD_ERRORS * math.sqrt(stated * (1 - stated) / smallest)
+    return f"{text} With {smallest:.0f} materials a deviation of less than {decimals(unseen, 1)} % cannot be seen."
+
+
+def _name(model: str) -> str:
+    return model_name(model.removesuffix(FROM_KG)) + (" (from K and G)" if model.endswith(FROM_KG) else "")

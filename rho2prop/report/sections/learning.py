@@ -1,0 +1,71 @@
+"""Section on learning curves: what a material more is worth to each model."""
+
+import pandas as pd
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.evaluation.learning_curve import ALL
+from rho2prop.features.description import blocks_text
+from rho2prop.report.blocks import Figure, Row, Section, Table, Text
+from rho2prop.report.data import Run, is_derived
+from rho2prop.report.figures import models
+from rho2prop.report.figures.models import model_name
+from rho2prop.report.numbers import DASH, plus_minus
+
+MISSING = "No learning curve was computed: too few materials for any of its sizes."
+
+
+def learning(run: Run) -> Section:
+    """Mean absolute error against the number of materials to learn from."""
+    section = Section("learning", "Learning curves")
+    table = direct_scores(run)
+    if table is None:
+        section.blocks.append(Text(MISSING, "missing"))
+        return section
+    sizes = [size for size in ordered_sizes(table) if size != ALL]
+    section.blocks += [
+        Text(
+            f"Each fold of the split {table['split'].iloc[0]} learned again from {', '.join(sizes)} of its materials "
+            "(validation included, drawn at random, smaller sets within larger ones); its test part stayed the same."
+        ),
+        Figure(
+            "learning-curves",
+            models.learning_curves(table),
+            "Mean absolute error on the test folds (bars: standard deviation) against the number of materials.",
+            "Learning curves; the same numbers are in the table below.",
+        ),
+        Table(
+            "Mean absolute error, mean ± standard deviation over the folds, by number of materials learned from.",
+            ("property", "model, features", *ordered_sizes(table)),
+            tuple(_rows(table)),
+            n_text=2,
+        ),
+    ]
+    return section
+
+
+def direct_scores(run: Run) -> pd.DataFrame | None:
+    """Scores without those derived from K and G; None where there is but the whole training set."""
+    table = run.learning_curve
+    if table is None or not (table["size"] != ALL).any():
+        return None
+    return table[~table["model"].map(is_derived)]
+
+
+def ordered_sizes(table: pd.DataFrame) -> list[str]:
+    """Sizes from small to large, the whole last."""
+    return sorted(table["size"].unique(), key=lambda size: (size == ALL, int(size) if size != ALL else 0))
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    rows = []
+    for target in (name for name in TARGETS if name in set(table["target"])):
+        part = table[table["target"] == target]
+        for model, features in part[["model", "features"]].drop_duplicates().itertuples(index=False, name=None):
+            own = part[(part["model"] == model) & (part["features"] == features)]
+            cells = []
+            for size in ordered_sizes(table):
+                errors = own.loc[own["size"] == size, "mae"]
+                cells.append(plus_minus(errors.mean(), errors.std()) if len(errors) else DASH)
+            name = f"{model_name(model)}: {blocks_text(features)}"
+            rows.append(Row((f"{TARGETS[target].symbol} / {TARGETS[target].unit}", name, *cells)))
+    return rows

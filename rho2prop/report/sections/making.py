@@ -1,0 +1,252 @@
+"""The summary on top and the section on how the run was made."""
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+import yaml
+
+import rho2prop
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.description import blocks_text
+from rho2prop.report import paper
+from rho2prop.report.blocks import Code, Heading, Items, Row, Section, Table, Text, Tiles
+from rho2prop.report.data import Run, density_gain, is_derived, summarise, uses_density
+from rho2prop.report.figures.models import model_name
+from rho2prop.report.numbers import DASH, count, plus_minus, significant
+from rho2prop.report.sections.models import percent, split_name
+
+_PACKAGES = (
+    "snakemake", "gpaw", "ase", "pymatgen", "matminer", "numpy", "scipy", "pandas", "torch",
+    "lightning-fabric", "lightgbm", "optuna", "scikit-learn", "shap", "zfpy", "safetensors",
+    "matplotlib", "jinja2",
+)  # fmt: skip
+
+_SOURCES = (
+    (f"{paper.CITATION}: the method, Table 1 and Figs. 2, 3, 5, 8, 9 (CC BY 4.0)", paper.URL),
+    (
+        "Ward et al., npj Comput. Mater. 2 (2016) 16028: MAGPIE",
+        "https://doi.org/10.1038/npjcompumats.2016.28",
+    ),
+    ("Mortensen et al., J. Chem. Phys. 160 (2024) 092503: GPAW", "https://doi.org/10.1063/5.0182685"),
+    (
+        "Perdew, Burke, Ernzerhof, Phys. Rev. Lett. 77 (1996) 3865",
+        "https://doi.org/10.1103/PhysRevLett.77.3865",
+    ),
+    (
+        "Xie, Grossman, Phys. Rev. Lett. 120 (2018) 145301: CGCNN",
+        "https://doi.org/10.1103/PhysRevLett.120.145301",
+    ),
+    ("Lundberg, Lee, NeurIPS 30 (2017) 4765: SHAP", ""),
+    ("Jain et al., APL Mater. 1 (2013) 011002: Materials Project", "https://doi.org/10.1063/1.4812323"),
+    (
+        "Lejaeghere et al., Crit. Rev. Solid State Mater. Sci. 39 (2014) 1: DeltaCodes elements",
+        "https://doi.org/10.1080/10408436.2013.772503",
+    ),
+)
+
+
+def summary(run: Run) -> Section:
+    """What was run, how many materials, the best model per property."""
+    section = Section("summary", "Summary")
+    n_materials = 0 if run.materials is None else len(run.materials)
+    outcomes = run.dft_outcomes
+    tiles = [(f"{n_materials:,}", "materials with a density")]
+    if outcomes is not None and len(outcomes):
+        tiles.append((f"{int((outcomes['status'] != 'converged').sum()):,}", "set aside"))
+        if outcomes["core_hours"].notna().any():
+            tiles.append((significant(outcomes["core_hours"].sum()), "core hours of DFT"))
+    if run.metrics is not None:
+        tiles.append((f"{len(run.targets)}", "property" if len(run.targets) == 1 else "properties"))
+        tiles.append((f"{run.metrics[['model', 'features']].drop_duplicates().shape[0]}", "models × feature sets"))
+    section.blocks += [Tiles(tuple(tiles)), Text(_what_was_run(run, n_materials))]
+    section.blocks += _best(run)
+    return section
+
+
+def _what_was_run(run: Run, n_materials: int) -> str:
+    outcomes, sentences = run.dft_outcomes, []
+    engine = ""
+    if outcomes is not None and len(outcomes):
+        engines = sorted(set((outcomes["engine"] + " " + outcomes["engine_version"]).str.strip()))
+        engine = f" from {', '.join(engines)}"
+    sentences.append(
+        f"Electron densities of {count(n_materials, 'material')}{engine} were turned into features of a crystal"
+    )
+    if run.history is not None and len(run.history):
+        sentences[-1] += f" (with an autoencoder trained for {count(len(run.history), 'epoch')})"
+    if run.metrics is None or run.metrics.empty:
+        return sentences[0] + ". No property model was evaluated."
+    names = [TARGETS[target].name for target in run.targets]
+    listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    sentences[-1] += f", and models were trained on them to predict {listed}."
+    folds = run.metrics.groupby("split")["fold"].nunique()
+    splits = ", ".join(f"{split_name(name)} ({count(int(folds[name]), 'fold')})" for name in run.split_names)
+    sentences.append(
+        f"Each model was tested on materials that it had not seen; these were drawn in these ways: {splits}."
+    )
+    return " ".join(sentences)
+
+
+def _best(run: Run) -> list:
+    if run.metrics is None or run.metrics.empty:
+        return []
+    table = summarise(run.metrics)
+    table = table[~table["model"].map(is_derived)]
+    main, first = run.main_split, run.split_names[0]
+    rows = []
+    for target in run.targets:
+        info, part = TARGETS[target], table[table["target"] == target]
+        scores = part[part["split"] == main]
+        if scores.empty:
+            continue
+        best = scores.iloc[0]
+        baseline = scores.loc[scores["model"] == "mean", "mae_mean"]
+        cells = [
+            f"{info.name} {info.symbol} / {info.unit}",
+            f"{model_name(best.model)}: {DASH if best.features == 'none' else blocks_text(best.features)}",
+            plus_minus(best.mae_mean, best.mae_std),
+            plus_minus(best.r2_mean, best.r2_std, 3),
+            significant(baseline.iloc[0]) if len(baseline) else DASH,
+        ]
+        if first != main:
+            other = part[part["split"] == first]
+            cells.append(plus_minus(other.mae_mean.iloc[0], other.mae_std.iloc[0]) if len(other) else DASH)
+        rows.append(Row(tuple(cells)))
+    last = [f"best MAE, split {split_name(first)}"] if first != main else []
+    blocks = [
+        Table(
+            f"Best model for each property, split {split_name(main)}: lowest mean absolute error (MAE), "
+            "mean ± standard deviation over the test folds. “Always the mean” is the error of a model that "
+            "knows "
+            "nothing.",
+            ("property", "best model: features", "MAE", "R²", "always the mean", *last),
+            tuple(rows),
+            n_text=2,
+        )
+    ]
+    gain = density_gain(run)
+    if len(gain):
+        main = gain[gain["split"] == run.main_split]
+        told = "; ".join(
+            f"{TARGETS[row.target].symbol} {percent(row.change, row.change_std)} (better in {row.n_better} "
+            f"of {row.n_folds} folds)"
+            for row in main.itertuples()
+        )
+        blocks.append(
+            Text(
+                f"What the density adds: split {split_name(run.main_split)}, best feature set with the "
+                "density against the best "
+                f"without, change of the MAE (negative is better): {told}."
+            )
+        )
+    return blocks
+
+
+def making(run: Run) -> Section:
+    """Versions, configuration, seed, splits, commands, honesty notes, sources."""
+    section = Section("making", "How it was made")
+    section.blocks += [Heading("Splits"), *_splits(run)]
+    section.blocks += [Heading("What to keep in mind"), Items(tuple((note, "") for note in notes(run)))]
+    section.blocks += [
+        Heading("To repeat it"),
+        Text(
+            "Save the configuration below as my.yaml and run one of these lines; every random choice "
+            "derives from its "
+            f"seed, {run.config.get('seed', DASH)}."
+        ),
+        Code(
+            "snakemake --profile profiles/local --configfile my.yaml\n"
+            "snakemake --profile profiles/slurm --configfile my.yaml"
+        ),
+        Heading("Versions"),
+        Text(", ".join(f"{name} {number}" for name, number in versions()) + "."),
+        Heading("Configuration"),
+        Code(
+            yaml.safe_dump(json.loads(json.dumps(run.config, default=str)), sort_keys=False, allow_unicode=True),
+            "config",
+        ),
+        Heading("Sources"),
+        Items(_SOURCES),
+    ]
+    return section
+
+
+def versions() -> list[tuple[str, str]]:
+    """Versions of this package, Python and the packages that take part, as installed where this runs."""
+    found = [("rho2prop", rho2prop.__version__), ("Python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _splits(run: Run) -> list:
+    if run.splits is None or run.splits.empty:
+        return [Text("No splits were drawn: too few labelled materials.", "missing")]
+    sizes = run.splits.groupby(["split", "fold", "part"], sort=False).size().unstack(fill_value=0)
+    parts = [part for part in ("train", "validation", "test") if part in sizes.columns]
+    rows = []
+    for split in dict.fromkeys(run.splits["split"]):
+        part = sizes.loc[split]
+        cells = []
+        for name in ("train", "validation", "test"):
+            values = part[name] if name in parts else pd.Series(0, index=part.index)
+            low, high = int(values.min()), int(values.max())
+            cells.append(DASH if high == 0 else (f"{low:,}" if low == high else f"{low:,} to {high:,}"))
+        name = "all materials (final models)" if split == "all" else split_name(split)
+        rows.append(Row((name, f"{len(part)}", *cells)))
+    return [
+        Table("Materials per fold; drawn once and kept in results/splits.csv.",
+              ("split", "folds", "train", "validation", "test"), tuple(rows))
+    ]  # fmt: skip
+
+
+def notes(run: Run) -> list[str]:
+    """What a reader must know to judge the numbers, as far as it applies to this run."""
+    config, told = run.config, []
+    latent = run.metrics is not None and run.metrics["features"].str.contains("latent").any()
+    if latent and config["autoencoder"]["scope"] == "all":
+        told.append(
+            "One autoencoder was trained for all folds (autoencoder.scope: all). It sees no label, but it "
+            "has seen densities of "
+            "materials in the test folds: scores of features with “latent” hold for materials whose density "
+            "was at hand when the "
+            "autoencoder was trained. With scope: fold it is trained anew inside each fold."
+        )
+    elif latent:
+        told.append("The autoencoder was trained anew inside each fold, on its training part only.")
+    told.append(
+        "Scaler, PCA, imputation, early stopping and hyper-parameters were fitted on the training and "
+        "validation parts of each "
+        "fold; the best model of a table was picked by its test score, so that score is slightly optimistic."
+    )
+    told.append(
+        "± is the standard deviation over folds (n − 1). Folds share training materials: it is no error bar "
+        "of the mean."
+    )
+    if run.materials is not None and len(run.materials):
+        train = run.materials[run.materials["role"] == "train"]
+        if len(train) and train["formula"].is_unique and train["chemical_system"].is_unique:
+            told.append(
+                "Each labelled material has a formula and a chemical system of its own, so that the splits "
+                "by formula and by "
+                "chemical system are random splits drawn anew."
+            )
+        if 0 < len(train) < 200:
+            told.append(
+                f"With {count(len(train), 'labelled material')} the scores say that the chain works, not "
+                "how well the method does."
+            )
+    if config.get("dft", {}).get("engine") == "gpaw":
+        told.append(
+            "Densities were computed at the geometry given, without relaxation, with "
+            f"{config['dft']['gpaw']['xc']} and a cut-off "
+            f"of {config['dft']['gpaw']['ecut_ev']} eV; the paper relaxed each cell with VASP at 500 eV."
+        )
+    if run.metrics is not None and not run.metrics["features"].map(uses_density).any():
+        told.append("No feature set of this run holds the density.")
+    return told

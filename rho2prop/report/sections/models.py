@@ -1,0 +1,295 @@
+"""Sections on what came out: property models, importance of the features, predictions."""
+
+import pandas as pd
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.description import NO_DENSITY, NO_DENSITY_NAME, blocks_text
+from rho2prop.report import paper
+from rho2prop.report.blocks import Figure, Heading, Row, Section, Table, Text
+from rho2prop.report.data import (
+    FROM_KG,
+    Run,
+    density_gain,
+    hybrid_features,
+    is_derived,
+    left_out,
+    pooled_predictions,
+    summarise,
+)
+from rho2prop.report.figures import models
+from rho2prop.report.figures.models import SPLIT_NAMES, model_name
+from rho2prop.report.numbers import DASH, count, plus_minus, significant
+from rho2prop.report.sections.controls import controls
+
+PARITY_MODELS = {"lightgbm": "Fig. 8", "attention_cnn": "Fig. 9"}
+
+
+def short_target(target: str) -> str:
+    """Symbol and unit of a property."""
+    return f"{TARGETS[target].symbol} / {TARGETS[target].unit}"
+
+
+def split_name(split: str) -> str:
+    """A split as the reader knows it."""
+    return SPLIT_NAMES.get(split, split)
+
+
+def percent(change: float, std: float) -> str:
+    """A relative change with its spread in per cent, always signed."""
+    sign = "+" if change > 0 else ""
+    return f"{sign}{plus_minus(100 * change, 100 * std, 0)} %"
+
+
+def properties(run: Run) -> Section:
+    """Scores of models and feature sets, density against controls, parity, Table 1, derived properties."""
+    section = Section("properties", "Predicted properties")
+    if run.metrics is None or run.metrics.empty:
+        section.blocks.append(Text("No property model was evaluated: too few labelled materials.", "missing"))
+        return section
+    summary = summarise(run.metrics)
+    section.blocks += [*_untrained(run), *_left_out(run)]
+    section.blocks.append(
+        Text(
+            "Scores are means ± sample standard deviations over the test folds. The test parts were never "
+            "trimmed, "
+            "and no label of theirs was used to fit or choose a model. “By formula” and “by chemical "
+            "system” keep all "
+            "materials of a formula or of a set of elements in one fold: they ask about materials unlike "
+            "those seen "
+            "in training."
+        )
+    )
+    if summary["features"].str.startswith(NO_DENSITY).any():
+        blocks = NO_DENSITY.replace("+", ", ")
+        section.blocks.append(Text(f"“{NO_DENSITY_NAME.capitalize()}” stands for the blocks {blocks}."))
+    direct = summary[~summary["model"].map(is_derived)]
+    if (direct["model"] != "mean").any():
+        section.blocks.append(
+            Figure(
+                "feature-sets",
+                models.feature_sets(summary, run.split_names, run.targets),
+                "Mean absolute error of each feature set and model over the test folds (bars: standard "
+                "deviation); left "
+                "is better. LGBM: LightGBM, GP: Gaussian process, blend: of both, CNN: attention CNN, FP: fingerprint. "
+                "The control “mean” is in the tables.",
+                "Dot plots of mean absolute errors; the same numbers are in the tables below.",
+            )
+        )
+    section.blocks += [*_gain(run), *controls(run)]
+    section.blocks += [Heading("Predicted against actual values"), *_parity(run, summary)]
+    section.blocks += [Heading("Table 1 of the paper"), _ablation(run, summary)]
+    section.blocks.append(
+        Text(
+            "The paper’s values are of its own materials, a random split and outliers of the targets removed before "
+            "it: they can be compared with a run on other materials in their order only. A density feature earns its "
+            "place by beating the controls of this run on the same folds.",
+            "note",
+        )
+    )
+    section.blocks += [Heading("E and Θ from K and G"), *_derived(run, summary)]
+    section.blocks.append(Heading("All scores"))
+    section.blocks += [_score_table(direct, run.targets, split) for split in run.split_names]
+    return section
+
+
+def _left_out(run: Run) -> list[Text]:
+    """Models on feature sets that had too few labels where others had enough."""
+    blocks = []
+    for (model, features, split), reasons in left_out(run).items():
+        reason = next((reasons[target] for target in run.targets if target in reasons), next(iter(reasons.values())))
+        name = f"{model_name(model)} on {blocks_text(features)}, {split_name(split)}"
+        blocks.append(Text(f"{name}: left out, {reason}.", "missing"))
+    return blocks
+
+
+def _untrained(run: Run) -> list:
+    blocks = []
+    for target, info in TARGETS.items():
+        if target in run.targets:
+            continue
+        n_labels = 0 if run.materials is None else int(run.materials[target].notna().sum())
+        reason = "no material has a label" if n_labels == 0 else f"only {count(n_labels, 'material')} with a label"
+        blocks.append(Text(f"{info.name.capitalize()} ({info.symbol}): not predicted, {reason}.", "missing"))
+    return blocks
+
+
+def _score_table(summary: pd.DataFrame, targets: list[str], split: str) -> Table:
+    rows = []
+    for target in targets:
+        part = summary[(summary["split"] == split) & (summary["target"] == target)].reset_index(drop=True)
+        if part.empty:
+            continue
+        info = TARGETS[target]
+        rows.append(Row((f"{info.name} {info.symbol} (MAE and RMSE in {info.unit})",), kind="group"))
+        best = {2: (-part["r2_mean"]).argmin(), 3: part["mae_mean"].argmin(), 4: part["rmse_mean"].argmin()}
+        for row in part.itertuples():
+            cells = (
+                model_name(row.model),
+                DASH if row.features == "none" else blocks_text(row.features),
+                plus_minus(row.r2_mean, row.r2_std, 3),
+                plus_minus(row.mae_mean, row.mae_std),
+                plus_minus(row.rmse_mean, row.rmse_std),
+                f"{row.n_folds}",
+            )
+            rows.append(Row(cells, frozenset(column for column, index in best.items() if index == row.Index)))
+    return Table(
+        f"Split {split_name(split)}: scores over the test folds, by rising MAE, best in bold.",
+        ("model", "features", "R²", "MAE", "RMSE", "folds"),
+        tuple(rows),
+        n_text=2,
+    )
+
+
+def _gain(run: Run) -> list:
+    gain = density_gain(run)
+    if gain.empty:
+        return [Text("No feature set with and one without the density were both evaluated.", "missing")]
+    rows = []
+    for target in run.targets:
+        info = TARGETS[target]
+        part = gain[gain["target"] == target]
+        if len(part):
+            rows.append(Row((f"{info.name} {info.symbol} (MAE in {info.unit})",), kind="group"))
+        for row in part.itertuples():
+            cells = (
+                split_name(row.split),
+                f"{model_name(row.with_density[0])}: {blocks_text(row.with_density[1])}",
+                f"{model_name(row.without_density[0])}: {blocks_text(row.without_density[1])}",
+                significant(row.mae_with),
+                significant(row.mae_without),
+                percent(row.change, row.change_std),
+                f"{row.n_better} of {row.n_folds}",
+            )
+            rows.append(Row(cells))
+    return [
+        Heading("Does the density help?"),
+        Table(
+            "Best feature set with the density against the best without it, on the same folds (change of "
+            "the MAE, "
+            "negative is better, ± over folds). Each “best” was picked on these test scores, which favours "
+            "the "
+            "side with more sets.",
+            ("split", "with density", "without", "MAE with", "MAE without", "change", "folds better"),
+            tuple(rows),
+            n_text=3,
+        ),
+    ]
+
+
+def _parity(run: Run, summary: pd.DataFrame) -> list:
+    blocks, split = [], run.main_split
+    chosen = (run.config.get("predict") or [{"model": None}])[0]["model"]
+    figures = ({} if chosen in PARITY_MODELS or chosen is None else {chosen: None}) | PARITY_MODELS
+    for model, figure_number in figures.items():
+        features = hybrid_features(run, model)
+        name = model_name(model)
+        counterpart = "the model that predicts" if figure_number is None else f"{figure_number} of the paper"
+        if features is None:
+            blocks.append(Text(f"{name}: not evaluated with features of density and composition together.", "missing"))
+            continue
+        pooled = pooled_predictions(run, model, features, split)
+        if pooled is None or pooled.empty:
+            blocks.append(Text(f"{name}: no stored predictions for the split {split_name(split)}.", "missing"))
+            continue
+        rows = rows_of(summary, model, features, split)
+        targets = [target for target in run.targets if target in set(pooled["target"])]
+        shares = shares_of(run, model, features)
+        described = "; ".join(
+            f"{TARGETS[row.target].symbol} R² {plus_minus(row.r2_mean, row.r2_std, 2)}" for row in rows.itertuples()
+        )
+        blocks.append(
+            Figure(
+                f"parity-{model.replace('_', '-')}",
+                models.parity(pooled, rows, targets, shares),
+                f"{name}, features {blocks_text(features)}, split {split_name(split)}: test parts of all "
+                "folds together; "
+                f"scores are means ± standard deviations over folds ({counterpart}).",
+                f"Scatter plots of predicted against actual values. {described}.",
+            )
+        )
+    return blocks
+
+
+def rows_of(summary: pd.DataFrame, model: str, features: str, split: str) -> pd.DataFrame:
+    """Rows of the summary for one model, feature set and split."""
+    return summary[
+        (summary["model"] == model) & (summary["features"] == features) & (summary["split"] == split)
+    ].reset_index(drop=True)
+
+
+def shares_of(run: Run, model: str, features: str) -> pd.DataFrame | None:
+    """Importance rows of one model and feature set, for the main split if it is there; None without any."""
+    if run.importance is None:
+        return None
+    part = run.importance[(run.importance["model"] == model) & (run.importance["features"] == features)]
+    if part.empty:
+        return None
+    splits = list(dict.fromkeys(part["split"]))
+    return part[part["split"] == (run.main_split if run.main_split in splits else splits[0])]
+
+
+def _ablation(run: Run, summary: pd.DataFrame) -> Table:
+    rows = []
+    for label, model, features, published in paper.ABLATION:
+        rows.append(Row((label,), kind="group"))
+        rows.append(Row(("paper", *(DASH if value is None else f"{value:.2f}" for value in published)), kind="paper"))
+        for split in run.split_names:
+            part = rows_of(summary, model, features, split).set_index("target")
+            cells = [
+                plus_minus(part.loc[target, "r2_mean"], part.loc[target, "r2_std"], 2) if target in part.index else DASH
+                for target in paper.ABLATION_TARGETS
+            ]
+            rows.append(Row((f"this run, {split_name(split)}", *cells)))
+    return Table(
+        f"R² of this run beside those that the paper publishes for its own materials ({paper.CITATION}, Table 1).",
+        ("input and model", *(TARGETS[target].symbol for target in paper.ABLATION_TARGETS)),
+        tuple(rows),
+    )
+
+
+def _derived(run: Run, summary: pd.DataFrame) -> list:
+    derived = summary[summary["model"].map(is_derived)]
+    if derived.empty:
+        return [
+            Text(
+                "E = 9KG/(3K+G) and Θ from the elastic sound velocities need predictions of both K and G; "
+                "this run has not both.",
+                "missing",
+            )
+        ]
+    rows = []
+    for target in run.targets:
+        for split in run.split_names:
+            part = derived[(derived["split"] == split) & (derived["target"] == target)]
+            if len(part):
+                info = TARGETS[target]
+                title = f"{info.name} {info.symbol} (MAE in {info.unit}), split {split_name(split)}"
+                rows.append(Row((title,), kind="group"))
+            for row in part.itertuples():
+                model = row.model.removesuffix(FROM_KG)
+                direct = rows_of(summary[summary["target"] == target], model, row.features, split)
+                if direct.empty:
+                    continue
+                other = direct.iloc[0]
+                cells = (
+                    f"{model_name(model)}: {DASH if row.features == 'none' else blocks_text(row.features)}",
+                    plus_minus(other.r2_mean, other.r2_std, 3),
+                    plus_minus(row.r2_mean, row.r2_std, 3),
+                    plus_minus(other.mae_mean, other.mae_std),
+                    plus_minus(row.mae_mean, row.mae_std),
+                )
+                bold = {1 if other.r2_mean >= row.r2_mean else 2, 3 if other.mae_mean <= row.mae_mean else 4}
+                rows.append(Row(cells, frozenset(bold)))
+    return [
+        Text(
+            "E = 9KG/(3K+G), and the elastic Debye temperature follows from K, G, the mass density and the "
+            "number of "
+            "atoms: both can be predicted directly or calculated from the predicted K and G (then the "
+            "properties agree)."
+        ),
+        Table(
+            "Predicted directly against calculated from predicted K and G (better in bold).",
+            ("model: features", "R² direct", "R² from K, G", "MAE direct", "MAE from K, G"),
+            tuple(rows),
+        ),
+    ]
