@@ -4,7 +4,7 @@
 SETTINGS = {
     key: value for key, value in config["dft"][ENGINE].items() if key != "machine"
 }
-if SETTINGS.get("superposition") == "gpaw":
+if SETTINGS.get("promolecule") == "gpaw":
     SETTINGS |= {key: config["dft"]["gpaw"][key] for key in ("xc", "ecut_ev")}
 MACHINE = config["dft"][ENGINE].get("machine", {})
 LAUNCH = MACHINE.get("launch", "")

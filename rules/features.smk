@@ -8,10 +8,10 @@ rule write_descriptors:
     output:
         magpie="results/features/magpie.csv",
         composition="results/features/composition.csv",
-        cohesion="results/features/cohesion.csv",
-        elements="results/features/elements.csv",
+        cohesive_energy="results/features/cohesive_energy.csv",
+        elemental_solids="results/features/elemental_solids.csv",
         structure="results/features/structure.csv",
-        springs="results/features/springs.csv",
+        spring_network="results/features/spring_network.csv",
     log:
         "logs/write_descriptors.log",
     benchmark:
@@ -48,7 +48,7 @@ rule write_graphs:
 
 
 rule write_fingerprints:
-    """Invariant statistics of one field of each density: total, superposition of atoms, difference, occupancy."""
+    """Invariant statistics of one field of each density: total, promolecule, deformation, atom positions."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",

@@ -101,7 +101,7 @@ rule write_latent_database:
         SCRIPTS / "write_latent_database.py"
 
 
-rule evaluate_robustness:
+rule evaluate_invariance:
     """Predictions of the final models when the same crystal is rotated, moved or described by a supercell."""
     input:
         materials="results/materials.csv",
@@ -109,14 +109,14 @@ rule evaluate_robustness:
         autoencoder="results/autoencoder/all",
         regressions=[
             f"results/regression/{choice['model']}/{choice['features']}/all"
-            for choice in config["robustness"]["models"]
+            for choice in config["invariance"]["models"]
         ],
     output:
-        robustness="results/robustness.csv",
+        invariance="results/invariance.csv",
     log:
-        "logs/evaluate_robustness.log",
+        "logs/evaluate_invariance.log",
     benchmark:
-        "results/benchmarks/evaluate_robustness.tsv"
+        "results/benchmarks/evaluate_invariance.tsv"
     priority: 10  # minutes on one core: not as the last job of all
     conda:
         ENVIRONMENT
@@ -125,8 +125,8 @@ rule evaluate_robustness:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        n_materials=config["robustness"]["n_materials"],
+        n_materials=config["invariance"]["n_materials"],
         seed=config["seed"],
-        code=code_of("evaluate_robustness.py"),
+        code=code_of("evaluate_invariance.py"),
     script:
-        SCRIPTS / "evaluate_robustness.py"
+        SCRIPTS / "evaluate_invariance.py"

@@ -27,7 +27,7 @@ REPORTED = dict(
     importance="results/importance.csv",
     intervals="results/intervals.csv",
     final_models="results/final_models.csv",
-    robustness="results/robustness.csv",
+    invariance="results/invariance.csv",
     latent_database="results/latent_database.csv",
     new_predictions="results/predictions.csv",
     history="results/autoencoder/all/history.csv",
@@ -81,7 +81,7 @@ rule plot_figures:
         predictions="results/predictions.csv",
         trust=[
             REPORTED[name]
-            for name in ("intervals", "final_models", "robustness", "latent_database")
+            for name in ("intervals", "final_models", "invariance", "latent_database")
         ],
         autoencoder="results/autoencoder/all",
         slices=REPORTED["slices"],

@@ -19,7 +19,7 @@ class Answer:
         One dictionary per model and property, as in ``Prediction.table``; empty if the models were not used.
     csv
         The same as text.
-    novelty, is_far
+    applicability, is_far
         Distance to the training set in words, and whether it is worrying.
     warnings
         One line each.
@@ -32,7 +32,7 @@ class Answer:
     view: DensityView
     rows: list[dict]
     csv: str
-    novelty: str
+    applicability: str
     is_far: bool
     warnings: list[str]
     refusal: str

@@ -43,8 +43,8 @@ def predict_file(
     unpacked = unpack(path, folder, max_bytes, progress)
     try:
         if is_structure(unpacked):
-            mend = "Give a charge density, or use `rho2prop predict` on the command line, which computes it first"
-            raise InputError(name, "holds a crystal structure, not a density", mend)
+            fix = "Give a charge density, or use `rho2prop predict` on the command line, which computes it first"
+            raise InputError(name, "holds a crystal structure, not a density", fix)
         progress("Reading the density")
         density = read_input(unpacked, bundle)
     finally:
@@ -63,8 +63,8 @@ def predict_file(
         view=view,
         rows=prediction.table.to_dict("records"),
         csv=as_csv([prediction]),
-        novelty=prediction.novelty.text,
-        is_far=prediction.novelty.is_far,
+        applicability=prediction.applicability.text,
+        is_far=prediction.applicability.is_far,
         warnings=prediction.warnings,
         refusal="",
     )

@@ -156,7 +156,7 @@ class PredictPage:
         for warning in answer.warnings:
             message("warning", warning)
         if answer.rows:
-            message("warning" if answer.is_far else "note", f"Distance to the training set: {answer.novelty}.")
+            message("warning" if answer.is_far else "note", f"Distance to the training set: {answer.applicability}.")
             self._show_table(answer)
         DensityPanel(answer.view)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rho2prop.app.settings import in_mb, safe_name
 from rho2prop.core.archive_check import check_archive
 from rho2prop.core.errors import InputError
-from rho2prop.core.file_content import MEND_CUT, OPENERS
+from rho2prop.core.file_content import FIX_CUT, OPENERS
 
 CHUNK_BYTES = 1 << 20
 
@@ -56,7 +56,7 @@ def _copy(opener: Callable, path: Path, target: Path, max_bytes: int, progress: 
             try:
                 chunk = source.read(CHUNK_BYTES)
             except Exception as error:  # gzip, bz2 and lzma each raise their own, zlib's among them
-                raise InputError(path.name, f"cannot be decompressed ({error})", MEND_CUT) from error
+                raise InputError(path.name, f"cannot be decompressed ({error})", FIX_CUT) from error
             if not chunk:
                 return
             written += len(chunk)

@@ -220,11 +220,11 @@ def _do_jobs(connection: Connection, bundle_folder: Path, threads: int) -> None:
 
 
 def _message(error: Exception) -> tuple[str, str, str]:
-    """Source, problem and mend for people; places on this machine are shortened to the file's name."""
+    """Source, problem and fix for people; places on this machine are shortened to the file's name."""
     if isinstance(error, InputError):
         name = Path(error.source).name.removeprefix("unpacked-") if "/" in error.source else error.source
         folders = [Path(error.source).parent] if "/" in error.source else []
-        return tuple(for_page(text.replace(error.source, name), *folders) for text in (name, error.problem, error.mend))
+        return tuple(for_page(text.replace(error.source, name), *folders) for text in (name, error.problem, error.fix))
     if isinstance(error, MemoryError):
         return "app", "there is not enough memory for this file", "Use a coarser grid or a larger machine"
     traceback.print_exception(error, file=sys.stderr)

@@ -39,9 +39,9 @@ def only_training(work_dir: Path | str) -> Iterator[None]:
         with path.open("a+") as file:
             if not lock(file, path):
                 file.seek(0)
-                mend = "Wait until it has ended, or end it, then start again"
+                fix = "Wait until it has ended, or end it, then start again"
                 problem = f"another training works in this folder ({file.read().strip()})"
-                raise InputError(work_dir, problem, mend)
+                raise InputError(work_dir, problem, fix)
             if not _is_file_at(file.fileno(), path):  # a training that has just ended removed it
                 continue
             file.truncate(0)

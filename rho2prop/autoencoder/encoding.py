@@ -19,7 +19,7 @@ from rho2prop.densities.density import Density, read_npz
 from rho2prop.densities.field_names import TOTAL
 from rho2prop.densities.fields import take_field
 from rho2prop.densities.grids import to_grid
-from rho2prop.densities.origins import centres
+from rho2prop.densities.origins import origins
 from rho2prop.densities.transformations import ROTATIONS, shifted
 
 BATCH_VOXELS = 2**22  # of the windows that go through the encoder at once
@@ -31,7 +31,7 @@ def encode(model: Autoencoder, density: Density, grid: dict) -> np.ndarray:
 
 
 def encode_averaged(model: Autoencoder, density: Density, grid: dict) -> np.ndarray:
-    """Mean latent over all centres and orientations, float32, shape (16, s, s, s).
+    """Mean latent over all origins and orientations, float32, shape (16, s, s, s).
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def encode_averaged(model: Autoencoder, density: Density, grid: dict) -> np.ndar
     if grid["kind"] != "window":
         return encode(model, density, grid)
     latents = []
-    for centre in centres(density):
+    for centre in origins(density):
         window = _window(shifted(density, -centre), grid)
         latents.append(_encoded(model, [turned(window, rotation) for rotation in ROTATIONS]))
     return np.mean(latents, axis=0, dtype=np.float32)

@@ -191,8 +191,8 @@ class LatentDatabase:
         """
         rows = self._rows(f"SELECT {_COLUMNS} FROM materials WHERE material_id = ?", [material_id])
         if not rows:
-            mend = "Search by formula, or add it with the rule write_latent_database"
-            raise InputError(self.path, f"holds no material {material_id!r}", mend)
+            fix = "Search by formula, or add it with the rule write_latent_database"
+            raise InputError(self.path, f"holds no material {material_id!r}", fix)
         try:
             record = _from_row(rows[0])
             check_record(record, f"row of {material_id!r}")
@@ -282,8 +282,8 @@ class LatentDatabase:
         try:
             yield
         except sqlite3.Error as error:
-            mend = "Check that it is a latent database, that it is whole and that you may read it"
-            raise InputError(self.path, f"cannot be used as a database ({error})", mend) from error
+            fix = "Check that it is a latent database, that it is whole and that you may read it"
+            raise InputError(self.path, f"cannot be used as a database ({error})", fix) from error
 
 
 def _schema_of(rows: list[tuple]) -> set[tuple]:

@@ -17,7 +17,7 @@ READ_ERRORS = (
     OSError, EOFError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-MEND = "Encode the density again"
+FIX = "Encode the density again"
 MOST_BYTES = 64 << 20  # a latent of a cube of 512 points has 8 MB
 
 
@@ -41,8 +41,8 @@ def read_latent(path: Path | str) -> LatentRecord:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                mend = "Give a file that `rho2prop encode` wrote, or a database with --id"
-                raise InputError(path, f"is not a latent (it lacks {', '.join(missing)})", mend)
+                fix = "Give a file that `rho2prop encode` wrote, or a database with --id"
+                raise InputError(path, f"is not a latent (it lacks {', '.join(missing)})", fix)
             arrays = {name: archive[name] for name in names}
         record = LatentRecord(
             material_id=str(arrays["material_id"]),
@@ -61,6 +61,6 @@ def read_latent(path: Path | str) -> LatentRecord:
     except InputError:
         raise
     except READ_ERRORS as error:
-        raise InputError(path, f"cannot be read as a latent ({type(error).__name__}: {error})", MEND) from error
+        raise InputError(path, f"cannot be read as a latent ({type(error).__name__}: {error})", FIX) from error
     check_record(record, path)
     return record

@@ -70,9 +70,9 @@ def train_ranks(command: list[str], request: dict, folder: Path | str) -> None:
         with contextlib.suppress(OSError):  # not empty
             path.parent.rmdir()
     else:
-        mend = "See the messages above in this log; the next attempt resumes from the last epoch"
+        fix = "See the messages above in this log; the next attempt resumes from the last epoch"
         raise InputError(
-            "train_autoencoder", f"a rank of {' '.join(command[:6])} ended with code {ranks.returncode}", mend
+            "train_autoencoder", f"a rank of {' '.join(command[:6])} ended with code {ranks.returncode}", fix
         )
 
 

@@ -13,12 +13,12 @@ from tqdm import tqdm
 from rho2prop.autoencoder.training import load_autoencoder, read_parts
 from rho2prop.core.atomic_files import atomic
 from rho2prop.densities.density import Density, read_npz
-from rho2prop.densities.field_names import DIFFERENCE, TOTAL
+from rho2prop.densities.field_names import DEFORMATION, TOTAL
 from rho2prop.densities.fields import take_field
 from rho2prop.densities.fourier import wave_vectors
 from rho2prop.densities.grids import cell_mask, to_grid
 
-COLUMNS = ["material_id", "method", "part", "bytes", "mse", "mae", "relative_l1"]
+COLUMNS = ["material_id", "method", "part", "bytes", "mse", "mae", "nmae"]
 BYTES_PER_COEFFICIENT = 4  # complex number of two float16
 
 
@@ -39,12 +39,12 @@ def evaluate(folder: Path | str, paths: dict[str, Path], grid: dict, threads: in
     Returns
     -------
     pandas.DataFrame
-        ``material_id, method, part, bytes, mse, mae, relative_l1``. MSE in (e/Å³)² and MAE in e/Å³ over the whole
-        grid (the paper's measures); ``relative_l1`` is Σ|ρ−ρ̂| / Σρ over the points inside one real cell. Methods:
+        ``material_id, method, part, bytes, mse, mae, nmae``. MSE in (e/Å³)² and MAE in e/Å³ over the whole
+        grid (the paper's measures); ``nmae`` is Σ|ρ−ρ̂| / Σρ over the points inside one real cell. Methods:
         ``autoencoder`` (latent in float16), ``fourier`` (the longest waves of the native density, float16) and
         ``zfp`` (error-bounded, of the native density), each with at most the bytes of the latent. Of an autoencoder of
-        another field the methods start with its name: ``difference_autoencoder``. Where the superposition of atoms is
-        known, errors of the difference are those of the density: ``relative_l1`` is relative to the total density.
+        another field the methods start with its name: ``deformation_autoencoder``. Where the superposition of atoms is
+        known, errors of the deformation density are those of the density: ``nmae`` is relative to the total density.
     """
     torch.set_num_threads(threads)
     model, record = load_autoencoder(folder)
@@ -60,7 +60,7 @@ def evaluate(folder: Path | str, paths: dict[str, Path], grid: dict, threads: in
         density = take_field(total, field, str(path))
         original = to_grid(density, **grid)
         mask = cell_mask(density, **grid)
-        whole = to_grid(total, **grid) if field == DIFFERENCE else original
+        whole = to_grid(total, **grid) if field == DEFORMATION else original
         rebuilt = {
             "autoencoder": (budget_bytes, reconstruct(model, original)),
             "fourier": _on_grid(density, grid, *fourier_truncated(density, budget_bytes)),
@@ -82,9 +82,7 @@ def errors(
     return {
         "mse": float(np.mean(difference**2)),
         "mae": float(np.mean(np.abs(difference))),
-        "relative_l1": float(
-            np.abs(difference[mask]).sum() / np.abs((original if total is None else total)[mask]).sum()
-        ),
+        "nmae": float(np.abs(difference[mask]).sum() / np.abs((original if total is None else total)[mask]).sum()),
     }
 
 
@@ -153,7 +151,7 @@ def write_test_slices(
         Section ``grid`` of the configuration.
     outputs
         One npz file for each of the first test materials: arrays ``original, reconstructed, difference``, shape
-        (n, n), e/Å³; scalars ``edge_ang`` (0 for padded grids), ``relative_l1``; ``formula``, ``material_id``.
+        (n, n), e/Å³; scalars ``edge_ang`` (0 for padded grids), ``nmae``; ``formula``, ``material_id``.
     """
     model, _ = load_autoencoder(folder)
     parts = read_parts(folder)
@@ -171,7 +169,7 @@ def write_test_slices(
                 reconstructed=rebuilt[:, :, middle],
                 difference=rebuilt[:, :, middle] - original[:, :, middle],
                 edge_ang=edge_ang,
-                relative_l1=errors(original, rebuilt, mask)["relative_l1"],
+                nmae=errors(original, rebuilt, mask)["nmae"],
                 formula=formulas[name],
                 material_id=name,
             )

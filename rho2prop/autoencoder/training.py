@@ -38,7 +38,7 @@ def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) 
     """Part of each material for the autoencoder of a scope.
 
     Scope ``all``: 80 % train, 10 % validation, 10 % test at random. ``<split>-<fold>``: the parts of that fold. A
-    field before it (``difference-all``) changes nothing.
+    field before it (``deformation-all``) changes nothing.
     """
     _, scope = field_of(scope)
     if scope == "all":
@@ -224,8 +224,8 @@ def load_grids(
 def _require_densities(parts: dict[str, list]) -> None:
     for part, pairs in parts.items():
         if not pairs:
-            mend = "Add materials, or check evaluation.validation_fraction"
-            raise InputError("results/materials.csv", f"no density is left for the part {part!r}", mend)
+            fix = "Add materials, or check evaluation.validation_fraction"
+            raise InputError("results/materials.csv", f"no density is left for the part {part!r}", fix)
 
 
 def _require_finite(epoch: int, train_loss: float, validation_loss: float) -> None:

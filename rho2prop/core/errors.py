@@ -42,17 +42,17 @@ class InputError(ValueError):
         File (or file and line) that is wrong, as the user would look for it.
     problem
         What is wrong, with the value found and what was expected.
-    mend
+    fix
         What to do about it.
     """
 
-    def __init__(self, source: Path | str, problem: str, mend: str):
-        self.source, self.problem, self.mend = str(source), printable(problem), printable(mend)
-        super().__init__(printable(f"{source}: {problem}. {mend}."))
+    def __init__(self, source: Path | str, problem: str, fix: str):
+        self.source, self.problem, self.fix = str(source), printable(problem), printable(fix)
+        super().__init__(printable(f"{source}: {problem}. {fix}."))
 
     def __reduce__(self):
         # a process pool sends exceptions by pickle, which would call the class with the message alone
-        return type(self), (self.source, self.problem, self.mend)
+        return type(self), (self.source, self.problem, self.fix)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

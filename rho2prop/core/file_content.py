@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 20
 LARGEST_BYTES = 4 << 30  # a grid of 500³ points with its spin density
 LARGEST_RATIO = 200  # of decompressed to compressed size; densities reach about 10
 ALWAYS_ALLOWED_BYTES = 64 << 20
-MEND_CUT = "The file may be cut off or damaged: copy it again, or compute it again"
+FIX_CUT = "The file may be cut off or damaged: copy it again, or compute it again"
 
 
 def bare_name(path: Path) -> str:
@@ -69,7 +69,7 @@ def read_content(path: Path) -> bytes:
     except InputError:
         raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({error})", MEND_CUT) from error
+        raise InputError(path, f"cannot be read ({error})", FIX_CUT) from error
 
 
 def largest_content(n_bytes: int, most_bytes: int) -> int:
@@ -89,8 +89,8 @@ def _check_magic(path: Path, start: bytes) -> None:
         if start and not start.startswith(MAGIC[suffix]):
             problem = f"is not compressed as its ending {suffix} says"
             others = [ending for ending, magic in MAGIC.items() if start.startswith(magic)]
-            mend = f"If it is plain text, rename it without {suffix}"
-            raise InputError(path, problem, f"Rename it to {path.stem}{others[0]}" if others else mend)
+            fix = f"If it is plain text, rename it without {suffix}"
+            raise InputError(path, problem, f"Rename it to {path.stem}{others[0]}" if others else fix)
         return
     _check_start(path, start)
 
@@ -100,8 +100,8 @@ def _check_start(path: Path, start: bytes, inside: str = "", mend_inside: str = 
         if start.startswith(magic):
             problem = "is compressed once more" if inside else f"is compressed, but its name does not end in {ending}"
             raise InputError(path, inside + problem, mend_inside or f"Rename it to {path.name}{ending}")
-    for magic, (problem, mend) in OTHER_FORMATS.items():
+    for magic, (problem, fix) in OTHER_FORMATS.items():
         if start.startswith(magic):
-            raise InputError(path, inside + problem, mend_inside or mend)
+            raise InputError(path, inside + problem, mend_inside or fix)
     if b"\0" in start:
         raise InputError(path, f"{inside}is not text: it holds zero bytes", "Give a text file (ASCII or UTF-8)")

@@ -8,7 +8,7 @@ import numpy as np
 from pymatgen.optimization.fast_parser import parse_n_doubles  # a C loop: 40 MB of numbers in 50 ms
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.file_content import MEND_CUT
+from rho2prop.core.file_content import FIX_CUT
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+|[+-]\d{3})?")
 # Fortran drops the E where the exponent has three digits: 0.12345678901-100
@@ -64,7 +64,7 @@ class Scanner:
         line = self.line()
         if line is None or not line.strip():
             problem = f"{'ends' if line is None else 'is blank'} here, expected {what}"
-            raise self.error(problem, MEND_CUT, back=1)
+            raise self.error(problem, FIX_CUT, back=1)
         return line
 
     def skip_blank(self) -> None:
@@ -75,11 +75,11 @@ class Scanner:
                 self.position = before
                 return
 
-    def error(self, problem: str, mend: str, at: int | None = None, back: int = 0) -> InputError:
+    def error(self, problem: str, fix: str, at: int | None = None, back: int = 0) -> InputError:
         """An InputError that names the line of a position (the present one, ``back`` characters before)."""
         position = (self.position if at is None else at) - back
         line = self.data.count(b"\n", 0, max(position, 0)) + 1
-        return InputError(f"{self.source}, line {line}", problem, mend)
+        return InputError(f"{self.source}, line {line}", problem, fix)
 
     def values(self, n_values: int, what: str) -> np.ndarray:
         """The next numbers, which end where a line ends; shape (n_values,).
@@ -93,7 +93,7 @@ class Scanner:
         """
         if 2 * n_values - 1 > self.n_left:
             problem = f"{what} should hold {n_values} numbers, but only {max(self.n_left, 0)} bytes follow"
-            raise self.error(problem, MEND_CUT)
+            raise self.error(problem, FIX_CUT)
         values = np.empty(n_values)
         end = self._parse(values)
         if end is None and not self._is_repaired:
@@ -145,7 +145,7 @@ class Scanner:
                 if i == 0 and word[0].isalpha():  # text: the block is over
                     problem = f"{what} ends after {n_found + i} of {n_values} numbers, at {' '.join(words)[:SHOWN]!r}"
                     return self.error(problem, "A line is missing: copy the file again, or compute it again", position)
-                return self.error(f"{what} holds {word[:SHOWN]!r}, expected a number", MEND_CUT, position)
+                return self.error(f"{what} holds {word[:SHOWN]!r}, expected a number", FIX_CUT, position)
             n_found += len(words)
             if n_found > n_values:
                 self._refuse_integers(end, what)
@@ -153,9 +153,9 @@ class Scanner:
                     f"{what} has {n_values} numbers, but the last of them does not end its line "
                     f"({n_found - n_values} more follow)"
                 )
-                return self.error(problem, "A line is missing, or the size of the grid is wrong: " + MEND_CUT, position)
+                return self.error(problem, "A line is missing, or the size of the grid is wrong: " + FIX_CUT, position)
             position = end + 1
-        return self.error(f"{what} ends after {n_found} of {n_values} numbers", MEND_CUT, len(self.data), back=1)
+        return self.error(f"{what} ends after {n_found} of {n_values} numbers", FIX_CUT, len(self.data), back=1)
 
     def _check_block(self, n_values: int, end: int, what: str) -> None:
         """Find a line of another kind that a lost line has moved into the block, and a cut inside the last number."""
@@ -178,7 +178,7 @@ class Scanner:
         match = INTEGERS_LINE.search(self.data, max(self.position - 1, 0), min(end + 1, len(self.data)))
         if match:
             problem = f"{what} holds the line {match[0].decode().strip()!r}, which looks like the size of a grid"
-            raise self.error(problem, f"A line is missing before it: {MEND_CUT}", match.start() + 1)
+            raise self.error(problem, f"A line is missing before it: {FIX_CUT}", match.start() + 1)
 
     def _check_last_words(self, lengths: list[int], last_start: int, end: int, what: str) -> None:
         words = self.data[last_start:end].split() or self.data[max(self.position, end - 400) : end].split()[-1:]
@@ -187,12 +187,12 @@ class Scanner:
         found = [len(word.lstrip(b"+-")) for word in words]
         if end == len(self.data) and found[-1] < min(lengths):
             problem = f"{what} ends inside a number ({words[-1].decode(errors='replace')[:SHOWN]})"
-            raise self.error(problem, MEND_CUT, end)
+            raise self.error(problem, FIX_CUT, end)
         is_e_format = max(lengths) - min(lengths) <= 1 and min(lengths) >= E_WORD
         is_g_format = max(lengths) <= E_WORD - 2 and min(found) >= E_WORD - 1
         if first_of_other_layout(found, lengths) and (is_e_format or is_g_format):
             problem = f"the last line of {what} is written with other digits than the lines before it"
-            raise self.error(problem, f"A line is missing before it: {MEND_CUT}", last_start)
+            raise self.error(problem, f"A line is missing before it: {FIX_CUT}", last_start)
 
 
 def first_of_other_layout(found: list[int], expected: list[int]) -> bool:

@@ -8,7 +8,7 @@ from pymatgen.core import Composition, Structure
 from rho2prop.core.errors import InputError
 
 TOLERANCE = 0.01  # relative: formulas of refinements are rounded
-MEND = "Add the missing atoms with their positions (hydrogens are often left out), or correct the formula of the CIF"
+FIX = "Add the missing atoms with their positions (hydrogens are often left out), or correct the formula of the CIF"
 
 
 GROUPS = re.compile(r"OH|NO3|[Ww]at|O-H")  # symbols that the parser takes for a group of atoms, or leaves out
@@ -71,7 +71,7 @@ def check_formula(blocks: dict[str, dict], structure: Structure, path: Path) -> 
         attached = sum(_number(value) or 0 for value in items.get("_atom_site_attached_hydrogens", []))
         if attached > 0 and not sites.get("H"):
             problem = f"has {attached:g} hydrogens that are attached to its atoms and have no positions of their own"
-            raise InputError(path, problem, MEND)
+            raise InputError(path, problem, FIX)
 
 
 def _compare(formula: dict[str, float], n_units: float | None, sites: dict[str, float], path: Path) -> None:
@@ -82,14 +82,14 @@ def _compare(formula: dict[str, float], n_units: float | None, sites: dict[str, 
     found = " ".join(f"{symbol}{amount:g}" for symbol, amount in sites.items())
     if missing:
         problem = f"has the formula {written}, but its sites hold {found}: {', '.join(missing)} is missing"
-        raise InputError(path, problem, MEND)
+        raise InputError(path, problem, FIX)
     # pymatgen writes the formula of the whole cell beside the number of formula units in it
     is_of_cell = abs(most - 1) <= TOLERANCE and all(
         (amount / (n_units or 1)).is_integer() for amount in formula.values()
     )
     if n_units and most < n_units * (1 - TOLERANCE) and not is_of_cell:
         problem = f"has {n_units:g} formula units {written} in its cell, but its sites hold {found}"
-        raise InputError(path, problem, "Check its symmetry operations and sites: " + MEND)
+        raise InputError(path, problem, "Check its symmetry operations and sites: " + FIX)
 
 
 def _column(items: dict, key: str) -> list[str]:

@@ -15,8 +15,8 @@ ISOTOPES = {"D": 1, "T": 1}
 ATOMIC_NUMBERS = {symbol: number for number, symbol in enumerate(symbols(), start=1)} | ISOTOPES
 GLUED = re.compile(r"(?<=[\d.])-(?=\d*\.)")  # 0.25-0.50, where a field was too narrow
 FLAGS = {"T", "F", ".T.", ".F.", ".TRUE.", ".FALSE."}  # of selective dynamics; T is no tritium there, F no fluorine
-MEND_FRAMES = "Give one of the frames in a file of its own"
-MEND_LINE = "Correct this line: see the POSCAR format"
+FIX_FRAMES = "Give one of the frames in a file of its own"
+FIX_LINE = "Correct this line: see the POSCAR format"
 
 
 def parse_poscar(scanner: Scanner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,7 +46,7 @@ def parse_poscar(scanner: Scanner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     symbols, counts = _elements(scanner)
     n_atoms = sum(counts)
     if n_atoms < 1:
-        raise scanner.error("holds no atoms", MEND_LINE, back=1)
+        raise scanner.error("holds no atoms", FIX_LINE, back=1)
     if BYTES_PER_ATOM * n_atoms - 1 > scanner.n_left:
         problem = f"names {n_atoms} atoms, but only {scanner.n_left} bytes follow"
         raise scanner.error(problem, "Correct the numbers of atoms, or give the whole file", back=1)
@@ -62,8 +62,8 @@ def parse_poscar(scanner: Scanner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         symbols = names
     if symbols is None:
         problem = "holds numbers of atoms where the elements' names (VASP 5) are expected"
-        mend = "Add a line with the element symbols above it, in the order of the POTCAR, for example: Si O"
-        raise scanner.error(problem, mend, at=_start_of_line(scanner.data, 6))
+        fix = "Add a line with the element symbols above it, in the order of the POTCAR, for example: Si O"
+        raise scanner.error(problem, fix, at=_start_of_line(scanner.data, 6))
     expanded = symbols if symbols is names else chain(*([s] * n for s, n in zip(symbols, counts, strict=True)))
     if mode[0] in "cCkK":
         positions = np.linalg.solve(lattice.T, (positions * factors).T).T
@@ -91,7 +91,7 @@ def check_end(scanner: Scanner) -> None:
     scanner.position = start
     scanner.skip_blank()
     if scanner.n_left and begins_crystal(scanner, scanner.position):
-        raise scanner.error("another crystal begins here: the file holds several frames", MEND_FRAMES)
+        raise scanner.error("another crystal begins here: the file holds several frames", FIX_FRAMES)
 
 
 def _numbers(scanner: Scanner, what: str, n_wanted: int | None = None) -> list[float]:
@@ -105,7 +105,7 @@ def _numbers(scanner: Scanner, what: str, n_wanted: int | None = None) -> list[f
         return [fortran_float(word) for word in words[:n_wanted]]
     except ValueError as error:
         problem = f"expected {what}, found {line.strip()[:SHOWN]!r} ({error})"
-        raise scanner.error(problem, MEND_LINE, back=1) from error
+        raise scanner.error(problem, FIX_LINE, back=1) from error
 
 
 def _is_number(word: str) -> bool:
@@ -136,19 +136,19 @@ def _elements(scanner: Scanner) -> tuple[list[str] | None, list[int]]:
     while not words[0].isdigit():
         if not words[0][0].isalpha():
             problem = f"expected the elements or their numbers of atoms, found {' '.join(words)[:SHOWN]!r}"
-            raise scanner.error(problem, MEND_LINE, back=1)
+            raise scanner.error(problem, FIX_LINE, back=1)
         symbols += words
         words = _words(scanner, "the numbers of atoms")
     counts = words
     while symbols and len(counts) < len(symbols):
         counts = counts + _words(scanner, "the numbers of atoms")
     if not all(word.isascii() and word.isdigit() and len(word) < 12 for word in counts):
-        raise scanner.error(f"expected numbers of atoms, found {' '.join(counts)[:SHOWN]!r}", MEND_LINE, back=1)
+        raise scanner.error(f"expected numbers of atoms, found {' '.join(counts)[:SHOWN]!r}", FIX_LINE, back=1)
     if not symbols:
         return None, [int(word) for word in counts]
     if len(symbols) != len(counts):
         problem = f"has {len(counts)} numbers of atoms for {len(symbols)} elements ({' '.join(symbols)[:SHOWN]})"
-        raise scanner.error(problem, MEND_LINE, back=1)
+        raise scanner.error(problem, FIX_LINE, back=1)
     cleaned = [symbol.split("/")[0].split("_")[0] for symbol in symbols]
     cleaned = [symbol[:1].upper() + symbol[1:].lower() for symbol in cleaned]
     for symbol in cleaned:
@@ -162,7 +162,7 @@ def _words(scanner: Scanner, what: str) -> list[str]:
     line = scanner.needed_line(what)
     words = re.split(r"[!#]", line)[0].split()
     if not words:
-        raise scanner.error(f"expected {what}, found {line.strip()[:SHOWN]!r}", MEND_LINE, back=1)
+        raise scanner.error(f"expected {what}, found {line.strip()[:SHOWN]!r}", FIX_LINE, back=1)
     return words
 
 
@@ -180,7 +180,7 @@ def _positions(scanner: Scanner, n_atoms: int, column: int) -> tuple[np.ndarray,
             positions.append([fortran_float(word) for word in words[:3]])
         except ValueError as error:
             problem = f"expected the position of atom {number} of {n_atoms}, found {line.strip()[:SHOWN]!r} ({error})"
-            raise scanner.error(problem, MEND_LINE, back=1) from error
+            raise scanner.error(problem, FIX_LINE, back=1) from error
         has_flags = column == 3 and len(words) >= 6 and {word.upper() for word in words[3:6]} <= FLAGS
         names.append(words[column] if len(words) > column and not has_flags else "")
     return np.array(positions), names if all(name in ATOMIC_NUMBERS for name in names) else None

@@ -15,7 +15,7 @@ from rho2prop.crystals.limits import LARGEST_FRACTIONAL, SHORTEST_DISTANCE_ANG
 from rho2prop.crystals.poscar import check_end, parse_poscar
 
 SMALLEST_VOLUME_PER_ATOM_ANG3 = 1.0
-MEND_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
+FIX_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
 
 
 class Crystal(Protocol):
@@ -54,14 +54,14 @@ def read_structure(path: Path | str) -> Structure:
         raise InputError(path, "there is no such structure file", "Check the path")
     data = read_content(path)
     if not data.strip():
-        raise InputError(path, "is empty", MEND_FILE)
+        raise InputError(path, "is empty", FIX_FILE)
     try:
         structure = read(data, path)
     except InputError:
         raise
     except Exception as error:  # the parsers raise whatever a malformed line happens to trigger
         problem = f"cannot be read as a structure ({type(error).__name__}: {error})"
-        raise InputError(path, problem, MEND_FILE) from error
+        raise InputError(path, problem, FIX_FILE) from error
     return checked_structure(structure, path)
 
 
@@ -73,7 +73,7 @@ def _reader(path: Path):
         return _parse_json
     if name.endswith((".vasp", ".poscar")) or "poscar" in name or "contcar" in name:
         return _parse_poscar
-    raise InputError(path, "its name tells no known structure format", MEND_FILE)
+    raise InputError(path, "its name tells no known structure format", FIX_FILE)
 
 
 def _text(data: bytes) -> str:
@@ -104,7 +104,7 @@ def _parse_cif(data: bytes, path: Path) -> Structure:
         structure = parser.parse_structures(primitive=False, on_error="ignore")[0]
     except ValueError as error:
         reasons = " ".join(" ".join(parser.warnings).split()) or str(error)
-        raise InputError(path, f"cannot be read as a structure ({reasons})", MEND_FILE) from error
+        raise InputError(path, f"cannot be read as a structure ({reasons})", FIX_FILE) from error
     check_symmetry(parser, path)
     if structure.is_ordered:
         check_formula(parser.as_dict(), structure, path)
@@ -149,29 +149,29 @@ def _holds_density(content: dict) -> bool:
 def checked_structure(structure: Structure, path: Path) -> Structure:
     """An ordered crystal of neutral atoms that do not overlap, or an InputError that names ``path``."""
     if len(structure) == 0:
-        raise InputError(path, "holds no atoms", MEND_FILE)
+        raise InputError(path, "holds no atoms", FIX_FILE)
     if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
-        raise InputError(path, "holds a lattice vector or coordinate that is not a number", MEND_FILE)
+        raise InputError(path, "holds a lattice vector or coordinate that is not a number", FIX_FILE)
     if np.abs(structure.frac_coords).max() > LARGEST_FRACTIONAL:
         largest = np.abs(structure.frac_coords).max()
-        mend = "Give coordinates in units of the lattice vectors (Direct) or in Å (Cartesian)"
-        raise InputError(path, f"has an atom at fractional coordinate {largest:.3g}", mend)
+        fix = "Give coordinates in units of the lattice vectors (Direct) or in Å (Cartesian)"
+        raise InputError(path, f"has an atom at fractional coordinate {largest:.3g}", fix)
     if not structure.is_ordered:
         site = next(site for site in structure if not site.is_ordered)
         problem = f"has a partially occupied site ({site.species_string} at {site.frac_coords.round(4)})"
         raise InputError(path, problem, "Give an ordered structure: a density needs whole atoms")
     no_elements = sorted({str(site.specie) for site in structure if isinstance(site.specie, DummySpecies)})
     if no_elements:
-        raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", MEND_FILE)
+        raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", FIX_FILE)
     structure = Structure(structure.lattice, structure.atomic_numbers, structure.frac_coords)
     lattice = structure.lattice
     if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:
         problem = f"has {len(structure)} atoms in {lattice.volume:.3g} Å³ (edges {np.round(lattice.abc, 3)} Å)"
         raise InputError(path, problem, "Check the lattice vectors: they must be in Å")
-    centres, neighbours, _, distances = structure.get_neighbor_list(SHORTEST_DISTANCE_ANG)
+    origins, neighbours, _, distances = structure.get_neighbor_list(SHORTEST_DISTANCE_ANG)
     if len(distances):
         i = int(np.argmin(distances))
-        atoms = f"{structure[centres[i]].specie}{centres[i] + 1} and "
+        atoms = f"{structure[origins[i]].specie}{origins[i] + 1} and "
         atoms += f"{structure[neighbours[i]].specie}{neighbours[i] + 1}"
         problem = f"has overlapping atoms ({atoms} are {distances[i]:.3f} Å apart, at least 0.5 Å expected)"
         raise InputError(path, problem, "Remove the duplicate or correct the coordinates")

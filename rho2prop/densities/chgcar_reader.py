@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.file_content import MEND_CUT, read_content
+from rho2prop.core.file_content import FIX_CUT, read_content
 from rho2prop.core.scanner import NUMBER, SHOWN, Scanner
-from rho2prop.crystals.poscar import MEND_FRAMES, begins_crystal, parse_poscar
+from rho2prop.crystals.poscar import FIX_FRAMES, begins_crystal, parse_poscar
 
 GRID_LINE = re.compile(r"\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s*")
 # "augmentation occupancies   1  33" in format 2I4, which glues numbers of four digits and prints stars for five
 AUGMENTATION = re.compile(r"\s*augmentation occupancies( \(imaginary part\))?\s*(?:\d{1,4}|\*{4}|\d+\s)\s*(\d{1,4})\s*")
 LARGEST_POLARISATION = 0.95  # of the electrons; a second block beyond it is not the spin density of a crystal
-MEND_WHICH = "Give a file with one density (and its spin): which of these grids is meant cannot be told"
+FIX_WHICH = "Give a file with one density (and its spin): which of these grids is meant cannot be told"
 FEWEST_POLARISED = 8  # electrons below which a crystal's could all be of one spin
 
 
@@ -63,7 +63,7 @@ def read_chgcar(path: Path) -> Chgcar:
     total, integrals = None, []
     while not integrals or _next_grid(scanner, shape, len(numbers)):
         if len(integrals) == 4:
-            raise scanner.error("holds more than four grids", MEND_WHICH, back=1)
+            raise scanner.error("holds more than four grids", FIX_WHICH, back=1)
         values = scanner.values(shape[0] * shape[1] * shape[2], f"grid {len(integrals) + 1}")
         total = values if total is None else total  # the others are read to be sure of where they end
         integrals.append(float(values.mean()))
@@ -82,7 +82,7 @@ def _skip_augmentation(scanner: Scanner, n_atoms: int) -> None:
         if not match:
             if "augmentation" in line:
                 problem = f"holds {line.strip()[:60]!r}, expected the numbers of an atom and of its occupancies"
-                raise scanner.error(problem, MEND_CUT, start)
+                raise scanner.error(problem, FIX_CUT, start)
             scanner.position = start
             break
         if int(match[2]):
@@ -90,7 +90,7 @@ def _skip_augmentation(scanner: Scanner, n_atoms: int) -> None:
         counts[match[1] is not None] += 1
     for count in counts.values():
         if count not in (0, n_atoms):
-            raise scanner.error(f"has the augmentation occupancies of {count} atoms, expected {n_atoms}", MEND_CUT)
+            raise scanner.error(f"has the augmentation occupancies of {count} atoms, expected {n_atoms}", FIX_CUT)
 
 
 def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> bool:
@@ -106,7 +106,7 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
                 problem = (
                     f"holds a grid of {' × '.join(match.groups())} points after one of {' × '.join(map(str, shape))}"
                 )
-                raise scanner.error(problem, MEND_WHICH, back=1)
+                raise scanner.error(problem, FIX_WHICH, back=1)
             return True
         if not all("." in word and NUMBER.fullmatch(word) for word in words) or len(moments) > 3 * n_atoms:
             break
@@ -114,19 +114,19 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
     if not moments and line is None:
         return False
     if begins_crystal(scanner, start):
-        raise scanner.error("another crystal begins here: the file holds several frames", MEND_FRAMES, start)
+        raise scanner.error("another crystal begins here: the file holds several frames", FIX_FRAMES, start)
     first = scanner.data[start : start + SHOWN].decode("utf-8", "replace").splitlines()[0].strip()
     if moments:
         problem = f"{len(moments)} numbers follow a block, expected the moments of {n_atoms} atoms and then a grid"
-        raise scanner.error(problem, f"A line is missing or too many: {MEND_CUT}", start)
+        raise scanner.error(problem, f"A line is missing or too many: {FIX_CUT}", start)
     problem = f"a block is followed by {first!r}, expected augmentation occupancies, another grid or the end"
-    raise scanner.error(problem, MEND_CUT, start)
+    raise scanner.error(problem, FIX_CUT, start)
 
 
 def _check_spin(path: Path, integrals: list[float]) -> None:
     """Refuse several totals one after the other, which look like a total and its spin."""
     if len(integrals) == 3:
-        raise InputError(path, "holds three grids, expected a density, or density and spin (2 or 4 grids)", MEND_WHICH)
+        raise InputError(path, "holds three grids, expected a density, or density and spin (2 or 4 grids)", FIX_WHICH)
     n_electrons, moment = integrals[0], float(np.linalg.norm(integrals[1:]))
     largest = LARGEST_POLARISATION if n_electrons >= FEWEST_POLARISED else 1.001
     if len(integrals) > 1 and n_electrons > 0 and moment > largest * n_electrons:
@@ -134,4 +134,4 @@ def _check_spin(path: Path, integrals: list[float]) -> None:
             f"holds {len(integrals)} grids, and those after the first integrate to {moment:.4g} of the first's "
             f"{n_electrons:.4g} electrons: they are not a spin density"
         )
-        raise InputError(path, problem, MEND_WHICH)
+        raise InputError(path, problem, FIX_WHICH)

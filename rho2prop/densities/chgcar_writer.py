@@ -41,7 +41,7 @@ def write_chgcar(density: Density, path: Path | str) -> None:
     Parameters
     ----------
     density
-        Checked before anything is written. Augmentation occupancies and superposition have no place in the file.
+        Checked before anything is written. Augmentation occupancies and promolecule have no place in the file.
     path
         File to write; ``.gz``, ``.bz2`` and ``.xz`` are compressed.
 

@@ -6,11 +6,11 @@ import numpy as np
 from ase.units import Bohr
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.file_content import MEND_CUT, read_content
+from rho2prop.core.file_content import FIX_CUT, read_content
 from rho2prop.core.scanner import SHOWN, Scanner, fortran_float
 
 BYTES_PER_ATOM = 10  # "1 0 0 0 0" and the end of the line
-MEND_ONE = "Give a file with one density: which of these fields is meant cannot be told"
+FIX_ONE = "Give a file with one density: which of these fields is meant cannot be told"
 
 
 def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
         raise scanner.error("describes no crystal: it holds no atoms", "Write the atoms into the cube")
     if BYTES_PER_ATOM * n_atoms > scanner.n_left:
         problem = f"names {n_atoms} atoms, but only {scanner.n_left} bytes follow"
-        raise scanner.error(problem, MEND_CUT)
+        raise scanner.error(problem, FIX_CUT)
     numbers, positions = [], []
     for number in range(1, n_atoms + 1):
         words, values = _row(scanner, f"atom {number} of {n_atoms}", 5)
@@ -48,12 +48,12 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     if has_labels:
         n_fields *= _n_labels(scanner)
     if n_fields != 1:
-        raise scanner.error(f"holds {n_fields} fields, expected one density", MEND_ONE)
+        raise scanner.error(f"holds {n_fields} fields, expected one density", FIX_ONE)
     values = scanner.values(shape[0] * shape[1] * shape[2], f"the grid of {' × '.join(map(str, shape))} points")
     scanner.skip_blank()
     if scanner.n_left:
         problem = f"more numbers follow than its {' × '.join(map(str, shape))} points take"
-        raise scanner.error(problem, f"{MEND_ONE}, or the file is damaged")
+        raise scanner.error(problem, f"{FIX_ONE}, or the file is damaged")
     values = _ordered(values.reshape(shape), comment)
     n_steps = np.array(shape)[:, None]
     if "castep2cube" in comment:  # there the last plane along each axis repeats the first
@@ -61,8 +61,8 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     lattice = Bohr * steps * n_steps
     volume = abs(np.linalg.det(lattice)) if np.isfinite(lattice).all() else 0.0
     if not 1e-3 < volume < np.inf:
-        mend = "Give the cube of a crystal: its voxel vectors must span the cell"
-        raise InputError(path, f"does not describe a three-dimensional crystal (its cell has {volume:.3g} Å³)", mend)
+        fix = "Give the cube of a crystal: its voxel vectors must span the cell"
+        raise InputError(path, f"does not describe a three-dimensional crystal (its cell has {volume:.3g} Å³)", fix)
     frac_coords = np.linalg.solve(lattice.T, (Bohr * (np.array(positions) - origin)).T).T
     return values / Bohr**3, lattice, np.array(numbers), frac_coords
 
@@ -95,11 +95,11 @@ def _grid(scanner: Scanner) -> tuple[tuple[int, int, int], np.ndarray]:
         steps.append(numbers[1:4])
     if min(counts) < 0:
         problem = f"has negative numbers of points ({', '.join(map(str, counts))}), which say that its lengths are in Å"
-        mend = (
+        fix = (
             "The unit of its density is then not defined: write the cube in Bohr and e/Bohr³ "
             "(lengths / 0.529177, numbers of points positive)"
         )
-        raise scanner.error(problem, mend, back=1)
+        raise scanner.error(problem, fix, back=1)
     if 0 in counts:
         raise scanner.error("has a grid without points", "Give a Gaussian cube", back=1)
     return tuple(counts), np.array(steps)
@@ -110,7 +110,7 @@ def _n_labels(scanner: Scanner) -> int:
     words, _ = _row(scanner, "the number of orbitals", 1)
     n_labels = _integer(scanner, words[0])
     if n_labels != 1:
-        raise scanner.error(f"holds {n_labels} orbitals, expected one density", MEND_ONE, back=1)
+        raise scanner.error(f"holds {n_labels} orbitals, expected one density", FIX_ONE, back=1)
     if len(words) < 2:
         _row(scanner, "the label of the orbital", 1)
     return n_labels

@@ -14,9 +14,10 @@ from rho2prop.core.errors import InputError, printable
 from rho2prop.core.file_content import largest_content
 from rho2prop.crystals.limits import LARGEST_FRACTIONAL
 
-KINDS = ("valence", "superposition", "all_electron")
+KINDS = ("valence", "promolecule", "all_electron")
 REQUIRED_KEYS = ("density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine")
-KEYS = (*REQUIRED_KEYS, "superposition")
+KEYS = (*REQUIRED_KEYS, "promolecule")
+FORMER = {"superposition": "promolecule"}  # names in files of earlier versions, of a key and of a kind
 ELECTRON_TOLERANCE = 1e-3  # of max(N, 1)
 LARGEST_BYTES = 8 << 30  # of all arrays of a file
 
@@ -39,10 +40,10 @@ class Density:
     n_electrons
         Number of electrons that the density integrates to.
     kind
-        "valence", "superposition" (of atomic densities) or "all_electron".
+        "valence", "promolecule" (of atomic densities) or "all_electron".
     engine
         Program and version that computed it.
-    superposition
+    promolecule
         Superposition of atomic densities in e/Å³ on the same grid, or None.
     remarks
         What a reader noticed that the user must know, one line each; predictions and outcomes repeat them, files of
@@ -56,7 +57,7 @@ class Density:
     n_electrons: float
     kind: str
     engine: str
-    superposition: np.ndarray | None = None
+    promolecule: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -95,22 +96,21 @@ def check(density: Density, source: Path | str) -> None:
         problem = f"frac_coords holds {np.abs(density.frac_coords).max():.3g}, expected coordinates in lattice vectors"
         raise InputError(source, problem, remake)
     if density.kind not in KINDS:
-        mend = f"Set kind to one of {', '.join(KINDS)}"
-        raise InputError(source, f"unknown kind of density {density.kind!r}", mend)
+        fix = f"Set kind to one of {', '.join(KINDS)}"
+        raise InputError(source, f"unknown kind of density {density.kind!r}", fix)
     if not np.isfinite(density.n_electrons) or density.n_electrons <= 0:
         problem = f"n_electrons is {density.n_electrons}, expected a positive number"
         raise InputError(source, problem, remake)
     _check_electrons(density.integral(), "density", density.n_electrons, source)
-    if density.superposition is not None:
-        _check_field(density.superposition, "superposition", source)
-        if density.superposition.shape != density.values.shape:
+    if density.promolecule is not None:
+        _check_field(density.promolecule, "promolecule", source)
+        if density.promolecule.shape != density.values.shape:
             problem = (
-                f"superposition has grid {density.superposition.shape}, expected {density.values.shape} "
-                "as the density has"
+                f"promolecule has grid {density.promolecule.shape}, expected {density.values.shape} as the density has"
             )
             raise InputError(source, problem, remake)
-        integral = density._integrate(density.superposition)
-        _check_electrons(integral, "superposition", density.n_electrons, source)
+        integral = density._integrate(density.promolecule)
+        _check_electrons(integral, "promolecule", density.n_electrons, source)
 
 
 def _is_finite(values: np.ndarray) -> bool:
@@ -132,8 +132,8 @@ def _check_electrons(integral: float, name: str, n_electrons: float, source: Pat
     # written so that an integral that is not a number fails too
     if not abs(integral - n_electrons) <= ELECTRON_TOLERANCE * max(n_electrons, 1.0):
         problem = f"{name} integrates to {integral:.4f} electrons, expected {n_electrons:.4f}"
-        mend = "Check that it is in e/Å³, of one whole cell, with the lattice in Å"
-        raise InputError(source, problem, mend)
+        fix = "Check that it is in e/Å³, of one whole cell, with the lattice in Å"
+        raise InputError(source, problem, fix)
 
 
 def read_npz(path: Path | str) -> Density:
@@ -143,7 +143,7 @@ def read_npz(path: Path | str) -> Density:
     ----------
     path
         Compressed NumPy file with the keys ``density`` (e/Å³, (nx, ny, nz)), ``lattice`` (Å, rows),
-        ``numbers``, ``frac_coords``, ``n_electrons``, ``kind``, ``engine`` and possibly ``superposition``.
+        ``numbers``, ``frac_coords``, ``n_electrons``, ``kind``, ``engine`` and possibly ``promolecule``.
 
     Returns
     -------
@@ -153,21 +153,21 @@ def read_npz(path: Path | str) -> Density:
     if not path.is_file():
         raise InputError(path, "there is no such density file", "Check the path")
     if not zipfile.is_zipfile(path):
-        mend = "Write it anew, or give a file made by numpy.savez"
-        raise InputError(path, "is not a whole .npz file (cut off, empty or of another format)", mend)
+        fix = "Write it anew, or give a file made by numpy.savez"
+        raise InputError(path, "is not a whole .npz file (cut off, empty or of another format)", fix)
     try:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive, path)
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in KEYS if key in archive}
+            arrays = {FORMER.get(key, key): archive[key] for key in (*KEYS, *FORMER) if key in archive}
     except InputError:
         raise
     except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(path, f"cannot be read as .npz ({error})", "Write the density anew") from error
     missing = [key for key in REQUIRED_KEYS if not isinstance(arrays.get(key), np.ndarray)]
     if missing:
-        mend = f"A density file needs the keys {', '.join(REQUIRED_KEYS)}"
-        raise InputError(path, f"lacks {', '.join(missing)}", mend)
+        fix = f"A density file needs the keys {', '.join(REQUIRED_KEYS)}"
+        raise InputError(path, f"lacks {', '.join(missing)}", fix)
     for key in ("n_electrons", "kind", "engine"):
         if arrays[key].ndim != 0 or arrays[key].dtype.kind not in ("fiu" if key == "n_electrons" else "U"):
             wanted = "one number" if key == "n_electrons" else "one text"
@@ -179,9 +179,9 @@ def read_npz(path: Path | str) -> Density:
         numbers=arrays["numbers"],
         frac_coords=arrays["frac_coords"],
         n_electrons=float(arrays["n_electrons"]),
-        kind=str(arrays["kind"]),
+        kind=FORMER.get(str(arrays["kind"]), str(arrays["kind"])),
         engine=printable(arrays["engine"]),
-        superposition=arrays.get("superposition"),
+        promolecule=arrays.get("promolecule"),
     )
     check(density, path)
     return density
@@ -189,7 +189,7 @@ def read_npz(path: Path | str) -> Density:
 
 def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
     """Refuse arrays that claim more memory than a density takes, before any is allocated."""
-    members = [member for member in archive.infolist() if member.filename.removesuffix(".npy") in KEYS]
+    members = [member for member in archive.infolist() if member.filename.removesuffix(".npy") in (*KEYS, *FORMER)]
     limit = largest_content(path.stat().st_size, LARGEST_BYTES)
     total = sum(member.file_size for member in members)
     if total > limit:
@@ -216,7 +216,7 @@ def write_npz(density: Density, path: Path | str) -> None:
         "kind": np.array(density.kind),
         "engine": np.array(density.engine),
     }
-    if density.superposition is not None:
-        arrays["superposition"] = density.superposition
+    if density.promolecule is not None:
+        arrays["promolecule"] = density.promolecule
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)

@@ -123,8 +123,8 @@ def _impossible(density: Density, source, formula: str, neutral: set[int], is_al
         return InputError(source, problem, "Give the density of all electrons, or name its kind: kind: valence")
     if is_all:
         problem = f"integrates to {n_electrons:g} electrons, all that its atoms have ({formula}): it is all-electron"
-        mend = "Give the valence density; a run takes all-electron densities with dft.files.kind: all_electron"
-        return InputError(source, problem, mend)
+        fix = "Give the valence density; a run takes all-electron densities with dft.files.kind: all_electron"
+        return InputError(source, problem, fix)
     shown = ", ".join(map(str, sorted(neutral)[:8])) + (", ..." if len(neutral) > 8 else "")
     problem = (
         f"integrates to {n_electrons:g} electrons, but no set of potentials gives that many valence electrons "
@@ -133,6 +133,6 @@ def _impossible(density: Density, source, formula: str, neutral: set[int], is_al
     if any(abs(2 * n_electrons - count) <= ELECTRON_TOLERANCE * count for count in neutral):
         return InputError(source, problem, "It may be one spin alone: give the total density, the sum of both spins")
     if n_electrons < min(neutral):
-        mend = "It may be the density of some bands (PARCHG) or a charged cell: give the total density of a neutral one"
-        return InputError(source, problem, mend)
+        fix = "It may be the density of some bands (PARCHG) or a charged cell: give the total density of a neutral one"
+        return InputError(source, problem, fix)
     return InputError(source, problem, "Check its units, and that its header belongs to this density")

@@ -1,9 +1,10 @@
 """Fields of a material that features are made of: the density, and what it is compared with.
 
-``total``: the self-consistent density. ``superposition``: the same electrons as free atoms, what is known before any
-self-consistency. ``difference``: total − superposition, what the bonds moved (Δ-SAED). ``occupancy``: one equal blur at
-each atom, geometry without species or electrons. A block is named after its field (``difference_latent``), those of the
-total density without it (``latent``).
+``total``: the self-consistent density. ``promolecule``: the same electrons as free atoms, known before any
+self-consistency (superposition of atomic densities, SAD). ``deformation``: total − promolecule, what the bonds moved
+(the Δ-SAED of arXiv:2510.00788). ``atom_positions``: one equal Gaussian at each atom, geometry without species or
+electrons. A block is named after its field (``deformation_latent``), those of the total density without it
+(``latent``).
 """
 
 from dataclasses import replace
@@ -13,10 +14,10 @@ from scipy import fft
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density
-from rho2prop.densities.field_names import DIFFERENCE, FIELDS, OCCUPANCY, SUPERPOSITION, TOTAL, field_of
+from rho2prop.densities.field_names import ATOM_POSITIONS, DEFORMATION, FIELDS, PROMOLECULE, TOTAL, field_of
 from rho2prop.densities.fourier import wave_vectors
 
-__all__ = ["DIFFERENCE", "FIELDS", "OCCUPANCY", "SUPERPOSITION", "TOTAL", "field_of", "take_field"]
+__all__ = ["ATOM_POSITIONS", "DEFORMATION", "FIELDS", "PROMOLECULE", "TOTAL", "field_of", "take_field"]
 BLUR_ANG = 0.5  # standard deviation of the Gaussian at each atom of the occupancy
 
 
@@ -26,7 +27,7 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
     Parameters
     ----------
     density
-        Self-consistent density; ``superposition`` and ``difference`` need its superposition of atoms.
+        Self-consistent density; ``promolecule`` and ``deformation`` need its superposition of atoms.
     field
         One of ``rho2prop.models.choices.FIELDS``.
     source
@@ -41,19 +42,19 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
     Raises
     ------
     InputError
-        No superposition was stored.
+        No promolecule was stored.
     """
     if field == TOTAL:
-        return replace(density, superposition=None)
-    if field == OCCUPANCY:
-        return replace(density, values=_occupancy(density), n_electrons=float(len(density.numbers)), superposition=None)
-    if density.superposition is None:
-        mend = "Set dft.<engine>.superposition so that the densities are stored with it"
-        raise InputError(source, f"holds no superposition of atoms, which the field {field!r} needs", mend)
-    if field == SUPERPOSITION:
-        return replace(density, values=density.superposition, kind=SUPERPOSITION, superposition=None)
-    values = density.values.astype(np.float64) - density.superposition
-    return replace(density, values=values, n_electrons=0.0, superposition=None)
+        return replace(density, promolecule=None)
+    if field == ATOM_POSITIONS:
+        return replace(density, values=_occupancy(density), n_electrons=float(len(density.numbers)), promolecule=None)
+    if density.promolecule is None:
+        fix = "Set dft.<engine>.promolecule so that the densities are stored with it"
+        raise InputError(source, f"holds no superposition of atoms, which the field {field!r} needs", fix)
+    if field == PROMOLECULE:
+        return replace(density, values=density.promolecule, kind=PROMOLECULE, promolecule=None)
+    values = density.values.astype(np.float64) - density.promolecule
+    return replace(density, values=values, n_electrons=0.0, promolecule=None)
 
 
 def _occupancy(density: Density) -> np.ndarray:

@@ -11,8 +11,8 @@ from rho2prop.crystals.symmetry import SYMMETRY_TOLERANCE_ANG
 from rho2prop.densities.density import Density
 
 
-def centres(density: Density) -> np.ndarray:
-    """Fractional coordinates of the centres, shape (n, 3).
+def origins(density: Density) -> np.ndarray:
+    """Fractional coordinates of the origins, shape (n, 3).
 
     All atoms of the element that is rarest in the crystal (of several the heaviest), one of each set that lattice
     translations of the primitive cell make equal.
@@ -22,7 +22,7 @@ def centres(density: Density) -> np.ndarray:
     return density.frac_coords[chosen[np.sort(first)]]
 
 
-def distinct_centres(density: Density) -> tuple[np.ndarray, np.ndarray]:
+def distinct_origins(density: Density) -> tuple[np.ndarray, np.ndarray]:
     """Centres that no symmetry of the crystal makes equal, shape (n, 3), and the share of each in all, shape (n,).
 
     Enough for what does not depend on the orientation of the crystal.

@@ -7,7 +7,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.file_content import MEND_CUT, OPENERS
+from rho2prop.core.file_content import FIX_CUT, OPENERS
 from rho2prop.crystals.structures import checked_structure, structure_from_density
 from rho2prop.densities.chgcar_reader import read_chgcar
 from rho2prop.densities.cube_reader import read_cube
@@ -15,9 +15,9 @@ from rho2prop.densities.density import ELECTRON_TOLERANCE, KINDS, Density, check
 from rho2prop.densities.given_density import checked_density
 from rho2prop.densities.same_crystal import check_same_crystal
 
-__all__ = ["MEND_CUT", "OPENERS", "read_density"]
+__all__ = ["FIX_CUT", "OPENERS", "read_density"]
 
-MEND_FORMAT = "Give a CHGCAR or CHG (plain, .gz, .bz2, .xz), a .cube or a .npz file"
+FIX_FORMAT = "Give a CHGCAR or CHG (plain, .gz, .bz2, .xz), a .cube or a .npz file"
 EXACT_ELECTRONS = 1e-4  # relative; VASP's CHGCAR and CHG are exact to their digits, an all-electron AECCAR is not
 # of the distance of two atoms to their covalent radii: at least 0.78 in 515 crystals of the Materials Project, about
 # 0.55 where Å are taken for Bohr
@@ -35,10 +35,10 @@ def read_density(path: Path | str, kind: str = "valence", structure: Structure |
     Parameters
     ----------
     path
-        CHGCAR or CHG file (also ``*.chgcar``, ``*.vasp``; AECCAR1 as superposition) or Gaussian cube, each plain or
+        CHGCAR or CHG file (also ``*.chgcar``, ``*.vasp``; AECCAR1 as promolecule) or Gaussian cube, each plain or
         compressed (.gz, .bz2, .xz), or ``.npz``.
     kind
-        What the file holds: "valence", "superposition" or "all_electron".
+        What the file holds: "valence", "promolecule" or "all_electron".
     structure
         Structure that the density must belong to: same formula, number of atoms, lattice (1 %) and positions (0.05 Å).
 
@@ -79,19 +79,19 @@ def parse_density(path: Path | str, kind: str = "valence") -> Density:
     if bare.endswith(".json"):
         problem = "is JSON: a charge density in JSON is not read"
         raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
-    raise InputError(path, "its name tells no known density format", MEND_FORMAT)
+    raise InputError(path, "its name tells no known density format", FIX_FORMAT)
 
 
 def check_name(path: Path, kind: str) -> None:
     """Raise InputError if a file is not of this kind by VASP's name for it."""
     for name, content in NOT_VALENCE.items():
-        if name in path.name.lower() and not (name == "aeccar1" and kind == "superposition"):
+        if name in path.name.lower() and not (name == "aeccar1" and kind == "promolecule"):
             problem = f"holds {content} by its name, not a density of kind {kind}"
-            mend = (
+            fix = (
                 "Give the CHGCAR: AECCARs are only read beside it, in a run with engine vasp, for the superposition of "
                 "atoms (their integral on VASP's grid is not a whole number)"
             )
-            raise InputError(path, problem, mend)
+            raise InputError(path, problem, fix)
 
 
 def _read_vasp(path: Path, kind: str) -> Density:

@@ -11,7 +11,7 @@ from rho2prop.densities.density import Density
 
 LATTICE_TOLERANCE = 1e-2  # relative, lengths and angles
 POSITION_TOLERANCE_ANG = 0.05  # digits of files and a relaxation's last step; polymorphs differ by more
-MEND = "Give the density that was computed for the structure in the same row"
+FIX = "Give the density that was computed for the structure in the same row"
 
 
 def check_same_crystal(density: Density, structure: Structure, path: Path | str) -> None:
@@ -28,11 +28,11 @@ def check_same_crystal(density: Density, structure: Structure, path: Path | str)
     """
     found = structure_from_density(density)
     if len(found) != len(structure) or found.composition.reduced_formula != structure.composition.reduced_formula:
-        raise InputError(path, f"is the density of {found.formula}, expected {structure.formula}", MEND)
+        raise InputError(path, f"is the density of {found.formula}, expected {structure.formula}", FIX)
     if not _same_lattice(found.lattice, structure.lattice):
         cells = [np.round(lattice.parameters, 3).tolist() for lattice in (found.lattice, structure.lattice)]
         problem = f"has the cell {cells[0]} (Å, degrees), expected {cells[1]} as the structure has, within 1 %"
-        raise InputError(path, problem, MEND)
+        raise InputError(path, problem, FIX)
     if _same_places(found, structure):
         return
     distance_ang = _largest_distance_ang(found, structure)
@@ -41,7 +41,7 @@ def check_same_crystal(density: Density, structure: Structure, path: Path | str)
         problem = (
             f"is the density of another crystal of {found.composition.reduced_formula}: its atoms lie elsewhere{by}"
         )
-        raise InputError(path, problem, MEND)
+        raise InputError(path, problem, FIX)
 
 
 def _same_lattice(found: Lattice, expected: Lattice) -> bool:

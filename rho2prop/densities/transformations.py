@@ -52,8 +52,8 @@ def rotated(density: Density, rotation: np.ndarray) -> Density:
 
 def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray | None]:
     """Density and superposition of atoms after the same change."""
-    atoms = density.superposition
-    return {"values": change(density.values), "superposition": None if atoms is None else change(atoms)}
+    atoms = density.promolecule
+    return {"values": change(density.values), "promolecule": None if atoms is None else change(atoms)}
 
 
 def _turned(values: np.ndarray, order: np.ndarray, signs: np.ndarray) -> np.ndarray:

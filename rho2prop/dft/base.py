@@ -113,8 +113,8 @@ def load_engine(name: str) -> Engine:
     try:
         return importlib.import_module(ENGINES[name])
     except ImportError as error:
-        mend = f"Install {name} in the environment of this run, or choose another engine"
-        raise SetupError("dft.engine", f"{name} cannot be imported ({error})", mend) from error
+        fix = f"Install {name} in the environment of this run, or choose another engine"
+        raise SetupError("dft.engine", f"{name} cannot be imported ({error})", fix) from error
 
 
 def atom_in_box(symbol: str, box_ang: float) -> Structure:
@@ -198,8 +198,8 @@ def run_atom(
     """
     module = load_engine(engine)
     if not hasattr(module, "compute_atom"):
-        mend = "Set dft.formation_energy to table, or choose another engine"
-        raise InputError("dft.formation_energy", f"engine {engine} computes no free atoms", mend)
+        fix = "Set dft.formation_energy to table, or choose another engine"
+        raise InputError("dft.formation_energy", f"engine {engine} computes no free atoms", fix)
 
     def calculate(folder: Path) -> Calculation:
         box = atom_in_box(symbol, settings["atom_box_ang"])

@@ -20,7 +20,7 @@ def program_and_release(engine: str) -> tuple[str, str]:
     return program, major if minor is None else f"{major}.{minor}"
 
 
-def require_one_engine(engines: Mapping[str, str], what: str, mend: str) -> None:
+def require_one_engine(engines: Mapping[str, str], what: str, fix: str) -> None:
     """Stop where programs or releases are mixed; say so where only patch levels are.
 
     Parameters
@@ -29,7 +29,7 @@ def require_one_engine(engines: Mapping[str, str], what: str, mend: str) -> None
         Program and version, such as "vasp 6.4.2", by id.
     what
         What the ids are, for the messages: "density", "free atom".
-    mend
+    fix
         What to do.
 
     Raises
@@ -41,7 +41,7 @@ def require_one_engine(engines: Mapping[str, str], what: str, mend: str) -> None
     for name, engine in engines.items():
         if program_and_release(engine) != program_and_release(engines[first]):
             problem = f"is of the engine {engine!r}, that of {first} of {engines[first]!r}"
-            raise InputError(f"{what} of {name}", problem, mend)
+            raise InputError(f"{what} of {name}", problem, fix)
     counts = Counter(engines.values())
     if len(counts) > 1:
         found = ", ".join(f"{engine} ({count})" for engine, count in sorted(counts.items()))

@@ -80,8 +80,8 @@ def job_failure(error: BaseException, name: str) -> Unfinished | None:
         if isinstance(link, BrokenExecutor):
             return Unfinished(name, f"a child process was killed, perhaps for its memory ({detail})", MORE_MEMORY)
         if isinstance(link, ImportError):
-            mend = "Install the packages of requirements.txt in the environment of this run, or choose another engine"
-            return SetupError(name, f"a package of the engine cannot be imported ({detail})", mend)
+            fix = "Install the packages of requirements.txt in the environment of this run, or choose another engine"
+            return SetupError(name, f"a package of the engine cannot be imported ({detail})", fix)
     return None
 
 
@@ -106,10 +106,10 @@ def _system_failure(error: OSError, detail: str, name: str) -> Unfinished:
     if error.errno in DISK_FULL_ERRNOS:
         return Unfinished(name, f"disk full ({detail})", MORE_ROOM)
     if error.errno in FORBIDDEN_ERRNOS:
-        mend = "Correct the permissions of this file or folder, then start again"
-        return SetupError(name, f"a file may not be read or written ({detail})", mend)
-    mend = "Check the disk, the network and the limits (ulimit -a) of this machine, then start again"
-    return Unfinished(name, f"the operating system refused ({detail})", mend)
+        fix = "Correct the permissions of this file or folder, then start again"
+        return SetupError(name, f"a file may not be read or written ({detail})", fix)
+    fix = "Check the disk, the network and the limits (ulimit -a) of this machine, then start again"
+    return Unfinished(name, f"the operating system refused ({detail})", fix)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -21,7 +21,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     task
         Material with its ``density_path``.
     settings
-        Section ``dft.files`` of the configuration: ``kind``, and ``superposition``: ``as_given`` (what the file
+        Section ``dft.files`` of the configuration: ``kind``, and ``promolecule``: ``as_given`` (what the file
         holds) or ``gpaw`` (of GPAW's atoms, for densities that GPAW computed without it).
     work_dir
         Not used: nothing is run.
@@ -29,8 +29,8 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     if task.density_path is None:
         raise EngineError(f"{task.material_id} has no density: fill in the column density of the materials table")
     density = read_density(task.density_path, settings["kind"], task.structure)
-    if settings["superposition"] == "gpaw" and density.superposition is None:
+    if settings["promolecule"] == "gpaw" and density.promolecule is None:
         gpaw = load_engine("gpaw")  # only where it is asked for
-        density = gpaw.with_superposition(density, settings["ecut_ev"], settings["xc"])
+        density = gpaw.with_promolecule(density, settings["ecut_ev"], settings["xc"])
     # a charged cell is not what the protocol asks for: the record and the report say so
     return Calculation(density, corrections=[*density.remarks], protocol_changes=[*density.remarks])

@@ -49,8 +49,8 @@ def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
     """
     outcomes = collect({Path(folder).name: folder for folder in folders}, needs_density=False)
     converged = outcomes[outcomes["status"] == "converged"]
-    mend = "Delete results/atoms and let the workflow compute them with one engine"
-    require_one_engine(_engines(converged), "free atom", mend)
+    fix = "Delete results/atoms and let the workflow compute them with one engine"
+    require_one_engine(_engines(converged), "free atom", fix)
     return outcomes, dict(zip(converged["material_id"], converged["energy_ev"], strict=True))
 
 
@@ -66,8 +66,8 @@ def require_one_zero(crystals: pd.DataFrame, atoms: pd.DataFrame) -> None:
     engines |= {
         f"the atom {symbol}": engine for symbol, engine in _engines(atoms[atoms["status"] == "converged"]).items()
     }
-    mend = "Delete the older of results/dft and results/atoms and let the workflow compute it with one engine"
-    require_one_engine(engines, "energy", mend)
+    fix = "Delete the older of results/dft and results/atoms and let the workflow compute it with one engine"
+    require_one_engine(engines, "energy", fix)
 
 
 def _engines(outcomes: pd.DataFrame) -> dict[str, str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_FAILURES = 5
-MEND = "Delete its folder and let the workflow compute it again"
+FIX = "Delete its folder and let the workflow compute it again"
 COLUMNS = [
     "material_id",
     "status",
@@ -92,9 +92,9 @@ class Outcome:
                 raise ValueError("its keys are not those of an outcome")
             grid = None if content["grid"] is None else tuple(content["grid"])
         except (ValueError, TypeError) as error:
-            raise InputError(source, f"cannot be read as an outcome ({error})", MEND) from error
+            raise InputError(source, f"cannot be read as an outcome ({error})", FIX) from error
         if content["status"] not in ("converged", "failed"):
-            raise InputError(source, f"has status {content['status']!r}, expected converged or failed", MEND)
+            raise InputError(source, f"has status {content['status']!r}, expected converged or failed", FIX)
         return cls(**{**content, "grid": grid})
 
 
@@ -102,10 +102,10 @@ def read_outcome(folder: Path | str, needs_density: bool = True) -> Outcome:
     """The record in a folder that ``run_material`` or (without density) ``run_atom`` wrote."""
     path = Path(folder) / "outcome.json"
     if not path.is_file():
-        raise InputError(path, "there is no such outcome", MEND)
+        raise InputError(path, "there is no such outcome", FIX)
     outcome = Outcome.from_json(path.read_text(encoding="utf-8"), path)
     if needs_density and outcome.status == "converged" and not (path.parent / "density.npz").is_file():
-        raise InputError(path, "is converged, but there is no density.npz beside it", MEND)
+        raise InputError(path, "is converged, but there is no density.npz beside it", FIX)
     return outcome
 
 
@@ -129,7 +129,7 @@ def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) 
     for material_id, folder in outcomes.items():
         outcome = read_outcome(folder, needs_density)
         if outcome.material_id != material_id:
-            raise InputError(folder, f"is the outcome of {outcome.material_id}, expected {material_id}", MEND)
+            raise InputError(folder, f"is the outcome of {outcome.material_id}, expected {material_id}", FIX)
         row = asdict(outcome) | {
             "grid": "x".join(str(n) for n in outcome.grid) if outcome.grid else "",
             "corrections": "; ".join(outcome.corrections),
@@ -148,8 +148,8 @@ def require_fraction(frame: "pd.DataFrame", min_fraction: float) -> None:
     """Raise InputError, with the first failures, unless at least ``min_fraction`` of the runs converged."""
     if frame.empty:
         problem = "no material of the table has a label, so there is nothing to learn from"
-        mend = "Fill in a label column (bulk_modulus_gpa, ...) of at least some rows of the materials table"
-        raise InputError("materials", problem, mend)
+        fix = "Fill in a label column (bulk_modulus_gpa, ...) of at least some rows of the materials table"
+        raise InputError("materials", problem, fix)
     failures = frame[frame["status"] != "converged"]
     n_converged = len(frame) - len(failures)
     if n_converged > 0 and n_converged >= min_fraction * len(frame):
@@ -160,5 +160,5 @@ def require_fraction(frame: "pd.DataFrame", min_fraction: float) -> None:
         f"only {n_converged} of {len(frame)} materials converged, dft.min_converged_fraction asks for "
         f"{min_fraction:.0%} ({shown}{more})"
     )
-    mend = "Fix or remove these materials, or lower dft.min_converged_fraction"
-    raise InputError("results/dft_outcomes.csv", problem, mend)
+    fix = "Fix or remove these materials, or lower dft.min_converged_fraction"
+    raise InputError("results/dft_outcomes.csv", problem, fix)

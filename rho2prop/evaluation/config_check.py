@@ -30,8 +30,8 @@ def problems(config: dict, environment: str | None = None) -> list[InputError]:
         is_there = not package or (f"{package}==" in environment if environment else find_spec(package) is not None)
         if not is_there:
             how = "list them in envs/rho2prop.yaml" if environment else "pip install -r requirements-graph.txt"
-            mend = f"Add those of requirements-graph.txt ({how}), or take the model out"
-            found.append(InputError(f"evaluation.regressions.{model}", f"its package {package} is not installed", mend))
+            fix = f"Add those of requirements-graph.txt ({how}), or take the model out"
+            found.append(InputError(f"evaluation.regressions.{model}", f"its package {package} is not installed", fix))
     return found
 
 
@@ -52,7 +52,7 @@ def _chosen(config: dict) -> Iterable[InputError]:
     sections = {
         "predict": config["predict"],
         "learning_curve.models": config["learning_curve"]["models"],
-        "robustness.models": config["robustness"]["models"],
+        "invariance.models": config["invariance"]["models"],
     }
     for place, choices in sections.items():
         names = [f"{choice['model']} on {choice['features']}" for choice in choices]
@@ -69,46 +69,46 @@ def _chosen(config: dict) -> Iterable[InputError]:
                 yield InputError(place, problem, f"Choose features among {', '.join(BUNDLE_BLOCKS)}")
             elif place == "learning_curve.models" and choice["model"] == MEAN:
                 yield InputError(place, f"{name}: the mean learns from no feature", "Take it out")
-            elif place != "robustness.models" and name not in evaluated:
-                mend = f"Add it to evaluation.regressions. {suggestion(name, evaluated)}"
-                yield InputError(place, f"{name} is not evaluated", mend)
+            elif place != "invariance.models" and name not in evaluated:
+                fix = f"Add it to evaluation.regressions. {suggestion(name, evaluated)}"
+                yield InputError(place, f"{name} is not evaluated", fix)
 
 
 def _densities(config: dict) -> Iterable[InputError]:
     """Where densities come from, and what they are stored with."""
     dft, engine, source = config["dft"], config["dft"]["engine"], config["materials"]
     if source == "elements" and engine not in ATOM_ENGINES:
-        mend = f"Set dft.engine to {' or '.join(ATOM_ENGINES)}, or name a table of your own"
-        yield InputError("materials", f"the embedded elements have no densities for the engine {engine}", mend)
+        fix = f"Set dft.engine to {' or '.join(ATOM_ENGINES)}, or name a table of your own"
+        yield InputError("materials", f"the embedded elements have no densities for the engine {engine}", fix)
     if source == "materials_project" and engine == "files":
-        mend = "Choose another engine, or name a table with the column density"
-        yield InputError("materials", "the Materials Project's table names no density files, engine files", mend)
+        fix = "Choose another engine, or name a table with the column density"
+        yield InputError("materials", "the Materials Project's table names no density files, engine files", fix)
     if dft["formation_energy"] == "computed" and engine not in ATOM_ENGINES:
-        mend = f"Set it to table, or dft.engine to {' or '.join(ATOM_ENGINES)}"
-        yield InputError("dft.formation_energy", f"engine {engine} computes no free atoms", mend)
+        fix = f"Set it to table, or dft.engine to {' or '.join(ATOM_ENGINES)}"
+        yield InputError("dft.formation_energy", f"engine {engine} computes no free atoms", fix)
     files = dft["files"]
-    if engine == "files" and files["superposition"] == "gpaw" and files["kind"] != "valence":
+    if engine == "files" and files["promolecule"] == "gpaw" and files["kind"] != "valence":
         problem = f"GPAW's atoms are no superposition of densities of the kind {files['kind']}"
-        yield InputError("dft.files.superposition", problem, "Set it to as_given")
-    if _superposition(dft):
+        yield InputError("dft.files.promolecule", problem, "Set it to as_given")
+    if _promolecule(dft):
         return
     fields = [field for field in config["autoencoder"]["compared_fields"] if needs_atoms(f"{field}_{LATENT}")]
     places = {"autoencoder.compared_fields": fields}
     for model, sets in config["evaluation"]["regressions"].items():
         places[f"evaluation.regressions.{model}"] = sorted({b for f in sets for b in block_names(f) if needs_atoms(b)})
-    for place, choices in (("predict", config["predict"]), ("robustness.models", config["robustness"]["models"])):
+    for place, choices in (("predict", config["predict"]), ("invariance.models", config["invariance"]["models"])):
         places[place] = sorted({b for c in choices for b in block_names(c["features"]) if needs_atoms(b)})
     for place, names in places.items():
         if names:
             problem = f"{', '.join(names)} cannot be made: engine {engine} stores no superposition of atoms"
-            can = "superposition" in dft[engine]
-            mend = f"Set dft.{engine}.superposition: true, or take them out" if can else "Take them out"
-            yield InputError(place, problem, mend)
+            can = "promolecule" in dft[engine]
+            fix = f"Set dft.{engine}.promolecule: true, or take them out" if can else "Take them out"
+            yield InputError(place, problem, fix)
 
 
-def _superposition(dft: dict) -> bool:
+def _promolecule(dft: dict) -> bool:
     """Whether densities are stored with their superposition of atoms, or may be (files of the user)."""
-    return dft["engine"] == "files" or dft[dft["engine"]].get("superposition", False)
+    return dft["engine"] == "files" or dft[dft["engine"]].get("promolecule", False)
 
 
 def _sizes(config: dict) -> Iterable[InputError]:

@@ -51,7 +51,8 @@ def judge_final_models(final: list[Path | str], folds: list[Path | str], coverag
         One row per model, feature set and target. ``mae…``: mean absolute errors of validation parts in the unit of
         the target, of the final model, of all fold models and of the best and the worst of these. ``p_error``:
         one-sided Mann-Whitney test of the scaled errors (``rho2prop.evaluation.intervals.Calibration``),
-        ``p_coverage``: binomial test of the number of values that the intervals hold. ``is_offered``, and the ``reason`` if not.
+        ``p_coverage``: binomial test of the number of values that the intervals hold. ``is_offered``, and the
+        ``reason`` if not.
 
     Raises
     ------

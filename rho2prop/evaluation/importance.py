@@ -11,7 +11,7 @@ import pandas as pd
 
 from rho2prop.core.targets import FORMATION_ENERGY
 from rho2prop.densities.field_names import field_of
-from rho2prop.features.design_matrix import COHESION, LATENT, BlockData, DesignMatrix, block_names, load_design
+from rho2prop.features.design_matrix import COHESIVE_ENERGY, LATENT, BlockData, DesignMatrix, block_names, load_design
 from rho2prop.materials.splits import derived_seed
 from rho2prop.models.families import LIGHTGBM, Predictor, load, load_boosters
 from rho2prop.models.registry import ATTENTION_CNN
@@ -78,7 +78,7 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
             contributions = _block_contributions(load(folder / "folds" / fold, record), train, test, fold_seed)
         if test.energy_zero is not None and model != ATTENTION_CNN and FORMATION_ENERGY in record["targets"]:
             part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it
-            contributions[FORMATION_ENERGY, COHESION] = part, part
+            contributions[FORMATION_ENERGY, COHESIVE_ENERGY] = part, part
         for key, (absolute, net) in contributions.items():
             sums[key] = sums.get(key, np.zeros(2)) + np.array([absolute.sum(), net.sum()])
     rows = [

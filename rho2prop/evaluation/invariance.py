@@ -93,7 +93,7 @@ def evaluate(
     model, record = load_autoencoder(autoencoder)
     chosen = [_Choice(Path(folder)) for folder in regressions if is_trained(folder)]
     frames = [pd.DataFrame(columns=COLUMNS)]
-    with tqdm(total=len(densities) * _count(), desc="robustness", unit="description") as progress:
+    with tqdm(total=len(densities) * _count(), desc="invariance", unit="description") as progress:
         for material_id, path in densities.items():
             described = []
             for one in transformations(read_npz(path), derived_seed(seed, "robustness", material_id)):
@@ -113,8 +113,8 @@ class _Choice:
     def __init__(self, folder: Path):
         fold = folder / "folds" / FINAL_FOLD
         if not fold.is_dir():
-            mend = "Give the folder of a model that was fitted on the split all"
-            raise InputError(folder, "holds no final model", mend)
+            fix = "Give the folder of a model that was fitted on the split all"
+            raise InputError(folder, "holds no final model", fix)
         self.fold = fold
         self.features, self.model = folder.parent.name, folder.parent.parent.name
         self.blocks = block_names(self.features)

@@ -41,19 +41,19 @@ def require_labels(labelled: dict[str, Material], source: str, config: dict) -> 
             f"too few labels ({shown}): {needed} of one property are needed with evaluation.n_folds {n_folds} and "
             f"evaluation.validation_fraction {fraction:g} to train one of the models under predict"
         )
-        raise InputError(source, problem, _mend(needed, n_folds, fraction, counts[most], predict))
-    n_looked_at = config["robustness"]["n_materials"]
+        raise InputError(source, problem, _fix(needed, n_folds, fraction, counts[most], predict))
+    n_looked_at = config["invariance"]["n_materials"]
     if n_looked_at > len(labelled):
         problem = f"{n_looked_at}, but {source} has {len(labelled)} labelled materials"
-        raise InputError("robustness.n_materials", problem, f"Set it to {len(labelled)} or less")
+        raise InputError("invariance.n_materials", problem, f"Set it to {len(labelled)} or less")
 
 
 def require_any_label(materials: dict[str, Material], source: str) -> dict[str, Material]:
     """The labelled materials; InputError where there is none."""
     labelled = {name: material for name, material in materials.items() if material.role == "train"}
     if not labelled:
-        mend = f"Fill in at least one of the columns {', '.join(TARGETS)}; rows without labels are only predicted"
-        raise InputError(source, f"none of its {len(materials)} materials has a label to learn from", mend)
+        fix = f"Fill in at least one of the columns {', '.join(TARGETS)}; rows without labels are only predicted"
+        raise InputError(source, f"none of its {len(materials)} materials has a label to learn from", fix)
     return labelled
 
 
@@ -89,8 +89,8 @@ def require_groups(
         if len(found[kind]) < least:
             folds = f"for {n_folds} folds of {kind!r}" if kind in kinds else "to validate the final models"
             problem = f"{len(found[kind])} labelled {GROUPS[kind]} are too few {folds} (at least {least})"
-            mend = f"Add materials, lower evaluation.n_folds or take {kind!r} out of evaluation.splits"
-            raise InputError(source, problem, mend)
+            fix = f"Add materials, lower evaluation.n_folds or take {kind!r} out of evaluation.splits"
+            raise InputError(source, problem, fix)
 
 
 @lru_cache
@@ -105,7 +105,7 @@ def formula_and_system(structure: str) -> tuple[str, str]:
     return composition.reduced_formula, composition.chemical_system
 
 
-def _mend(needed: int, n_folds: int, fraction: float, n_labels: int, predict: list[dict]) -> str:
+def _fix(needed: int, n_folds: int, fraction: float, n_labels: int, predict: list[dict]) -> str:
     for folds in range(n_folds, 1, -1):
         for share in sorted({fraction, 0.25, 0.4}):
             models = [choice["model"] for choice in predict]

@@ -47,21 +47,21 @@ def crystal_graph(structure: Structure) -> CrystalGraph:
     """
     cutoff_ang = CUTOFF_ANG
     while True:
-        centres, neighbours, images, lengths = structure.get_neighbor_list(cutoff_ang)
-        if len(np.unique(centres)) == len(structure):
+        origins, neighbours, images, lengths = structure.get_neighbor_list(cutoff_ang)
+        if len(np.unique(origins)) == len(structure):
             break
         cutoff_ang *= 1.5
     kept = []
     for atom in range(len(structure)):
-        edges = np.flatnonzero(centres == atom)
+        edges = np.flatnonzero(origins == atom)
         edges = edges[np.argsort(lengths[edges], kind="stable")]
         last = lengths[edges[min(N_NEIGHBOURS, len(edges)) - 1]]
         kept.append(edges[lengths[edges] <= last + TIE_ANG])
     kept = np.concatenate(kept)
     coords = structure.frac_coords
-    vectors = (coords[centres[kept]] - coords[neighbours[kept]] - images[kept]) @ structure.lattice.matrix
+    vectors = (coords[origins[kept]] - coords[neighbours[kept]] - images[kept]) @ structure.lattice.matrix
     numbers = np.array(structure.atomic_numbers, dtype=np.int64)
-    return CrystalGraph(numbers, neighbours[kept], centres[kept], vectors.astype(np.float32))
+    return CrystalGraph(numbers, neighbours[kept], origins[kept], vectors.astype(np.float32))
 
 
 def write_graphs(graphs: dict[str, CrystalGraph], path: Path | str) -> None:

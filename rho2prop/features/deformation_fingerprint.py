@@ -25,12 +25,12 @@ COULOMB_EV_ANG = constants.e / (4 * np.pi * constants.epsilon_0) * 1e10  # e²/4
 TINY = 1e-12
 
 
-def difference_statistics(superposition: Density, difference: Density) -> dict[str, float]:
+def deformation_statistics(promolecule: Density, difference: Density) -> dict[str, float]:
     """Statistics of a difference density on the points of its own grid.
 
     Parameters
     ----------
-    superposition, difference
+    promolecule, difference
         Fields of one crystal on one grid (``rho2prop.densities.fields.take_field``), e/Å³.
 
     Returns
@@ -40,9 +40,9 @@ def difference_statistics(superposition: Density, difference: Density) -> dict[s
         atom where the atoms' density lies in a bin; ``hartree``: electrostatic energy of δ with itself; ``vq`` and
         ``cq``: quantiles by volume and by the charge of the atoms.
     """
-    n_atoms, n_electrons, volume = len(superposition.numbers), superposition.n_electrons, superposition.volume_ang3
+    n_atoms, n_electrons, volume = len(promolecule.numbers), promolecule.n_electrons, promolecule.volume_ang3
     shape, values = difference.values.shape, np.asarray(difference.values, dtype=np.float64).ravel()
-    atoms = np.maximum(np.asarray(superposition.values, dtype=np.float64).ravel(), DENSITY_FLOOR)
+    atoms = np.maximum(np.asarray(promolecule.values, dtype=np.float64).ravel(), DENSITY_FLOOR)
     size = np.abs(values)
     moved, rms = size.mean() * volume / 2, np.sqrt(np.mean(values**2))
     features = {

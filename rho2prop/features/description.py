@@ -20,8 +20,8 @@ NO_DENSITY, NO_DENSITY_NAME = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS])
 # Columns that the tables of the elements leave blank for some: those with one of these in their name, of these blocks.
 MAY_BE_BLANK = {
     "magpie": ("MeltingT", "CovalentRadius", "Electronegativity", "SpaceGroupNumber"),
-    "cohesion": ("",),
-    "elements": ("",),
+    "cohesive_energy": ("",),
+    "elemental_solids": ("",),
 }
 
 
@@ -44,15 +44,15 @@ def blocks_text(features: str) -> str:
 def descriptor_tables(structures: dict[str, "Structure"], blocks: set[str]) -> dict[str, pd.DataFrame]:
     """Those of ``blocks`` that need no density, for crystals by id."""
     from rho2prop.features import descriptors
-    from rho2prop.features.spring_network import spring_features
+    from rho2prop.features.spring_network import spring_network_features
 
     made_by = {
         "magpie": descriptors.magpie_features,
         "composition": descriptors.composition_features,
-        "cohesion": descriptors.cohesion_features,
-        "elements": descriptors.element_features,
+        "cohesive_energy": descriptors.cohesive_energy_features,
+        "elemental_solids": descriptors.elemental_solid_features,
         "structure": descriptors.structure_features,
-        "springs": spring_features,
+        "spring_network": spring_network_features,
     }
     return {block: make(structures) for block, make in made_by.items() if block in blocks}
 

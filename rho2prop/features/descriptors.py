@@ -11,7 +11,7 @@ from rho2prop.crystals.element_tables import of_elements
 from rho2prop.crystals.symmetry import CRYSTAL_SYSTEMS, SYMMETRY_TOLERANCE_ANG
 from rho2prop.features.magpie_table import magpie_row
 
-COHESIVE_ENERGY = element_tables.COHESIVE_ENERGY  # the one column of the block cohesion
+COHESIVE_ENERGY = element_tables.COHESIVE_ENERGY  # the one column of the block cohesive_energy
 ANG3_PER_CM3_PER_MOL = 1e24 / constants.Avogadro
 GPA_PER_EV_PER_ANG3 = constants.electron_volt * 1e30 / 1e9
 GRAM_PER_U, CM3_PER_ANG3 = 1.6605390689199997e-24, 1e-8**3  # CODATA 2022; both rounded as pymatgen rounds them
@@ -44,7 +44,7 @@ def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
     return _table({name: _structure_row(structure) for name, structure in structures.items()})
 
 
-def cohesion_features(structures: dict[str, Structure]) -> pd.DataFrame:
+def cohesive_energy_features(structures: dict[str, Structure]) -> pd.DataFrame:
     """Mean cohesive energy of the elements: minus the formation energy that a compound has if it gains no bond.
 
     Source: C. Kittel (``rho2prop.crystals.element_tables``). Models learn the formation energy relative to it
@@ -79,7 +79,7 @@ def composition_features(structures: dict[str, Structure]) -> pd.DataFrame:
     return _table(rows)
 
 
-def element_features(structures: dict[str, Structure]) -> pd.DataFrame:
+def elemental_solid_features(structures: dict[str, Structure]) -> pd.DataFrame:
     """What the elements are as solids of their own, and how the crystal's volume compares with theirs.
 
     Sources: cohesive energies as above; bulk and shear modulus, molar volume and electronegativity of pymatgen's table

@@ -13,7 +13,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.densities.field_names import TOTAL, field_of
 from rho2prop.features.crystal_graphs import CrystalGraph, read_graphs
 from rho2prop.features.description import may_be_blank
-from rho2prop.features.registry import COHESION, COMPOSITION, GRAPH, LATENT, LATENT_PCA, block_names
+from rho2prop.features.registry import COHESIVE_ENERGY, COMPOSITION, GRAPH, LATENT, LATENT_PCA, block_names
 
 # Of scaled columns. Symmetry makes values of many crystals equal but for rounding noise, and trees put their thresholds
 # between any two: without this, another cell of the same crystal ended on another side (2 % in a prediction).
@@ -40,7 +40,7 @@ class BlockData:
     latents
         Scope to latents or to their file. The one key ``all``: one autoencoder for every fold. Otherwise the
         keys are ``<split>-<fold>`` (``all-final`` for the models that predict): an autoencoder for each fold. Those of
-        another field than the total density start with it: ``difference-all``.
+        another field than the total density start with it: ``deformation-all``.
     sources
         Block name to its file, for messages.
     graphs
@@ -169,7 +169,7 @@ class Design:
                     )
                 rows = rows[self.columns[block]].to_numpy()
                 known = np.where(np.isnan(rows), mean, rows)
-                if block == COHESION:
+                if block == COHESIVE_ENERGY:
                     energy_zero = -known[:, 0]
                     continue
                 values = np.round((known - mean) / scale, DECIMALS)
@@ -241,7 +241,7 @@ def fit_design(
         n_known = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, values, 0.0).sum(axis=0) / n_known
         scale = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n_known)
-        kept = (scale > CONSTANT_RELATIVE * np.maximum(np.abs(mean), 1e-300)) | (block == COHESION)
+        kept = (scale > CONSTANT_RELATIVE * np.maximum(np.abs(mean), 1e-300)) | (block == COHESIVE_ENERGY)
         columns[block] = [name for name, keep in zip(rows.columns, kept, strict=True) if keep]
         if block == COMPOSITION:  # elements count neither alike (rare ones would decide) nor by how often they occur
             scale = np.sqrt(scale)

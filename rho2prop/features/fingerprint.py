@@ -16,12 +16,12 @@ from scipy import fft
 from tqdm import tqdm
 
 from rho2prop.densities.density import Density, read_npz
-from rho2prop.densities.field_names import DIFFERENCE, SUPERPOSITION, TOTAL
+from rho2prop.densities.field_names import DEFORMATION, PROMOLECULE, TOTAL
 from rho2prop.densities.fields import take_field
 from rho2prop.densities.fourier import half_spectrum, wave_vectors
-from rho2prop.densities.origins import distinct_centres
+from rho2prop.densities.origins import distinct_origins
 from rho2prop.densities.transformations import shifted
-from rho2prop.features.deformation_fingerprint import difference_statistics
+from rho2prop.features.deformation_fingerprint import deformation_statistics
 from rho2prop.features.field_statistics import (
     DENSITY_FLOOR,
     LOG_DENSITY_BINS,
@@ -46,13 +46,13 @@ def fingerprint(density: Density, field: str = TOTAL) -> dict[str, float]:
     Returns
     -------
     dict
-        Feature name to value: mean of ``statistics`` over grids that start at each of the crystal's centres
+        Feature name to value: mean of ``statistics`` over grids that start at each of the crystal's origins
         (``rho2prop.densities.origins``).
     """
-    coords, shares = distinct_centres(density)
-    if field == DIFFERENCE:
-        parts = [take_field(density, name) for name in (SUPERPOSITION, DIFFERENCE)]
-        found = [difference_statistics(*(shifted(part, -centre) for part in parts)) for centre in coords]
+    coords, shares = distinct_origins(density)
+    if field == DEFORMATION:
+        parts = [take_field(density, name) for name in (PROMOLECULE, DEFORMATION)]
+        found = [deformation_statistics(*(shifted(part, -centre) for part in parts)) for centre in coords]
     else:
         taken = take_field(density, field)
         found = [statistics(shifted(taken, -centre)) for centre in coords]

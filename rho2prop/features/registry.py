@@ -1,16 +1,16 @@
 """Feature blocks: names, sorts and what they are made of. Nothing slow is imported: the Snakefile reads this."""
 
-from rho2prop.densities.field_names import DIFFERENCE, FIELDS, SUPERPOSITION, TOTAL, field_of
+from rho2prop.densities.field_names import DEFORMATION, FIELDS, PROMOLECULE, TOTAL, field_of
 
 NO_FEATURES, LATENT, LATENT_PCA, GRAPH, FINGERPRINT = "none", "latent", "latent_pca", "graph", "fingerprint"
-COMPOSITION, COHESION = "composition", "cohesion"
-COMPOSITION_BLOCKS = ("magpie", COMPOSITION, COHESION)
-STRUCTURE_BLOCKS = ("elements", "structure", "springs")
+COMPOSITION, COHESIVE_ENERGY = "composition", "cohesive_energy"
+COMPOSITION_BLOCKS = ("magpie", COMPOSITION, COHESIVE_ENERGY)
+STRUCTURE_BLOCKS = ("elemental_solids", "structure", "spring_network")
 
 
 def block_name(field: str, sort: str) -> str:
-    """``difference`` and ``latent`` to ``difference_latent``; blocks of the total density are named without it."""
-    return sort if field == TOTAL else f"{field}_{sort}"
+    """``deformation`` and ``latent`` to ``deformation_latent``; blocks of the total density are named without it."""
+    return sort if field == TOTAL else f"{field.removesuffix('s')}_{sort}"
 
 
 FINGERPRINTS = tuple(block_name(field, FINGERPRINT) for field in FIELDS)
@@ -27,7 +27,7 @@ def sort_of(block: str) -> str:
 
 def needs_atoms(block: str) -> bool:
     """Whether a block can be made only of a density that is stored with its superposition of atoms."""
-    return field_of(block)[0] in (SUPERPOSITION, DIFFERENCE)
+    return field_of(block)[0] in (PROMOLECULE, DEFORMATION)
 
 
 def block_names(features: str) -> list[str]:

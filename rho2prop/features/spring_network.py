@@ -20,7 +20,7 @@ FLOOR = 1e-4  # of what logarithms are taken of
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
-def spring_features(structures: dict[str, Structure]) -> pd.DataFrame:
+def spring_network_features(structures: dict[str, Structure]) -> pd.DataFrame:
     """Elastic constants of the networks, in units of one spring's stiffness per Å.
 
     Returns

@@ -127,12 +127,12 @@ def require_one_kind(materials: pd.DataFrame) -> None:
     InputError
         Naming the first material that differs.
     """
-    mend = "Use densities of one kind and one engine for training and prediction"
+    fix = "Use densities of one kind and one engine for training and prediction"
     names, kinds = list(materials["material_id"]), list(materials["density_kind"])
     for name, kind in zip(names, kinds, strict=True):
         if kind != kinds[0]:
-            raise InputError(f"density of {name}", f"is of kind {kind!r}, that of {names[0]} of {kinds[0]!r}", mend)
-    require_one_engine(dict(zip(names, materials["density_engine"], strict=True)), "density", mend)
+            raise InputError(f"density of {name}", f"is of kind {kind!r}, that of {names[0]} of {kinds[0]!r}", fix)
+    require_one_engine(dict(zip(names, materials["density_engine"], strict=True)), "density", fix)
 
 
 def load(material_id: str, dft_folder: Path | str = "results/dft") -> Density:

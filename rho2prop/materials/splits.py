@@ -83,17 +83,17 @@ def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> 
         A fold lacks a material or has it twice, or a split does not test each material once.
     """
     splits = pd.read_csv(path, dtype=str, keep_default_na=False)
-    mend = "Delete it and give the same command again, which draws the same folds"
+    fix = "Delete it and give the same command again, which draws the same folds"
     if list(splits.columns) != COLUMNS:
-        raise InputError(path, f"has the columns {', '.join(splits.columns)}, expected {', '.join(COLUMNS)}", mend)
+        raise InputError(path, f"has the columns {', '.join(splits.columns)}, expected {', '.join(COLUMNS)}", fix)
     everyone = sorted(splits["material_id"].unique() if material_ids is None else material_ids)
     for (split, fold), rows in splits.groupby(["split", "fold"], sort=False):
         if sorted(rows["material_id"]) != everyone or not set(rows["part"]) <= PARTS:
             problem = f"fold {fold} of split {split} has {len(rows)} rows, not each of {len(everyone)} materials once"
-            raise InputError(path, problem, mend)
+            raise InputError(path, problem, fix)
     for split, rows in splits[splits["split"] != FINAL_SPLIT].groupby("split", sort=False):
         if sorted(rows.loc[rows["part"] == "test", "material_id"]) != everyone:
-            raise InputError(path, f"split {split} does not test each of {len(everyone)} materials once", mend)
+            raise InputError(path, f"split {split} does not test each of {len(everyone)} materials once", fix)
     return splits
 
 

@@ -57,7 +57,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
     Raises
     ------
     InputError
-        All bad rows (at most ten are shown), each with line, column, value and mend.
+        All bad rows (at most ten are shown), each with line, column, value and fix.
     """
     if not path.is_file():
         raise InputError(

@@ -18,11 +18,11 @@ from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.registry import (
     ATTENTION_CNN,
     BLEND,
+    GAUSSIAN_PROCESS,
     GRAPH_NETWORK,
     LIGHTGBM,
     MEAN,
     MULTISCALE_CNN,
-    PROCESS,
     SINGLE_TASK,
 )
 
@@ -75,7 +75,7 @@ def following_targets(model: str, targets: list[str]) -> list[str]:
     The Gaussian process and the blend learn the independent properties; E and Θ are those of their K and G
     (``rho2prop.crystals.elasticity``), where both can be learned.
     """
-    follows = model in (PROCESS, BLEND) and {BULK, SHEAR} <= set(targets)
+    follows = model in (GAUSSIAN_PROCESS, BLEND) and {BULK, SHEAR} <= set(targets)
     return [target for target in targets if follows and target in (YOUNG, DEBYE)]
 
 
@@ -117,8 +117,8 @@ def fit(
 
     Notes
     -----
-    With the block cohesion, formation energies are learned relative to the elements: what is fitted is the label plus
-    their mean cohesive energy, and ``load`` takes it off again.
+    With the block cohesive_energy, formation energies are learned relative to the elements: what is fitted is the label
+    plus their mean cohesive energy, and ``load`` takes it off again.
     """
     found = _FIT[model](data.relative_to_elements(), settings, seed, threads, folder, advance)
     if data.validation.energy_zero is not None and FORMATION_ENERGY in found:
@@ -286,14 +286,14 @@ _NETWORKS = (ATTENTION_CNN, MULTISCALE_CNN, GRAPH_NETWORK)
 _FIT = {name: partial(_fit_network, name) for name in _NETWORKS} | {
     MEAN: _fit_mean,
     LIGHTGBM: _fit_boosting,
-    PROCESS: _fit_process,
+    GAUSSIAN_PROCESS: _fit_process,
     BLEND: _fit_blend,
     SINGLE_TASK: _fit_single,
 }
 _LOAD = dict.fromkeys(_NETWORKS, _load_network) | {
     MEAN: _load_mean,
     LIGHTGBM: _load_boosting,
-    PROCESS: _load_process,
+    GAUSSIAN_PROCESS: _load_process,
     BLEND: _load_blend,
     SINGLE_TASK: _load_single,
 }

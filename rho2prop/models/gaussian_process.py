@@ -27,7 +27,7 @@ SCALES = (
     "elements.log_shear_modulus_mean",
     *(
         f"{block}.log_rho_vq{share}"
-        for block in ("fingerprint", "superposition_fingerprint")
+        for block in ("fingerprint", "promolecule_fingerprint")
         for share in ("0.050", "0.300", "0.500")
     ),
 )

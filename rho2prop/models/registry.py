@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 from rho2prop.core.errors import InputError, suggestion
-from rho2prop.features.registry import BLOCKS, COHESION, GRAPH, LATENT, LATENT_PCA, NO_FEATURES, TABLE, sort_of
+from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, GRAPH, LATENT, LATENT_PCA, NO_FEATURES, TABLE, sort_of
 
 ATTENTION_CNN, MULTISCALE_CNN, GRAPH_NETWORK = "attention_cnn", "multiscale_cnn", "graph_network"
 
-MEAN, LIGHTGBM, PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
+MEAN, LIGHTGBM, GAUSSIAN_PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
 SINGLE_TASK = "multiscale_cnn_single"  # one network for each target instead of one for all
 LEAST_LABELS = 10  # of a property, over the whole table
 LEAST_TRAIN_LABELS = 5  # of a property, in each fold
@@ -51,7 +51,7 @@ class Model:
 MODELS = {
     MEAN: Model(()),
     LIGHTGBM: Model((TABLE, LATENT_PCA), LIGHTGBM),
-    PROCESS: Model((TABLE, LATENT_PCA)),
+    GAUSSIAN_PROCESS: Model((TABLE, LATENT_PCA)),
     BLEND: Model((TABLE, LATENT_PCA), LIGHTGBM),
     ATTENTION_CNN: Model((TABLE, LATENT_PCA, LATENT), ATTENTION_CNN, is_network=True),
     MULTISCALE_CNN: Model((LATENT,), ATTENTION_CNN, is_network=True),
@@ -83,11 +83,11 @@ def check(model: str, blocks: list[str], place: str = "evaluation.regressions") 
     if len(set(blocks)) < len(blocks):
         raise InputError(place, f"{problem}: a block appears twice", "Name each block once")
     if (model == MEAN) != (not blocks):
-        mend = f'The mean takes the features "{NO_FEATURES}", every other model at least one block'
-        raise InputError(place, problem, mend)
-    if blocks == [COHESION]:
-        mend = "Add blocks to learn from, such as magpie+cohesion"
-        raise InputError(place, f"{problem}: this block is the zero of formation energies and no feature", mend)
+        fix = f'The mean takes the features "{NO_FEATURES}", every other model at least one block'
+        raise InputError(place, problem, fix)
+    if blocks == [COHESIVE_ENERGY]:
+        fix = "Add blocks to learn from, such as magpie+cohesive_energy"
+        raise InputError(place, f"{problem}: this block is the zero of formation energies and no feature", fix)
     wrong = [block for block in blocks if sort_of(block) not in MODELS[model].reads]
     if wrong:
         raise InputError(place, f"{problem}: it cannot read {wrong[0]!r}", _readable(model, wrong[0]))
@@ -100,7 +100,7 @@ def _readable(model: str, block: str) -> str:
     if sort_of(block) == LATENT and LATENT_PCA in reads:
         return f"Use {block}_pca, or a network"
     if reads == (LATENT,):
-        return "It reads densities only: give it latent, or that of another field such as difference_latent"
+        return "It reads densities only: give it latent, or that of another field such as deformation_latent"
     if reads == (GRAPH,):
         return f"It takes the one block {GRAPH}"
     return "Choose among " + ", ".join(block for block in BLOCKS if sort_of(block) in reads)

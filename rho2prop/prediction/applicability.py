@@ -15,7 +15,7 @@ SAME_DISTANCE = 1e-4  # in standard deviations: nearer than this it is a trainin
 
 
 @dataclass(frozen=True)
-class Novelty:
+class Applicability:
     """Where a material stands.
 
     Parameters
@@ -68,7 +68,7 @@ class TrainingSpace:
     formulas: np.ndarray
     elements: np.ndarray
 
-    def judge(self, features: pd.Series, symbols: set[str]) -> Novelty:
+    def judge(self, features: pd.Series, symbols: set[str]) -> Applicability:
         """Compare one material with the training set.
 
         Parameters
@@ -86,7 +86,7 @@ class TrainingSpace:
         nearest = [(str(self.material_ids[i]), str(self.formulas[i]), float(distance[i])) for i in order]
         unseen = sorted(symbols - set(self.elements))
         is_far = bool(unseen) or percentile > FAR_PERCENTILE
-        return Novelty(percentile, is_far, nearest, _text(percentile, unseen, nearest))
+        return Applicability(percentile, is_far, nearest, _text(percentile, unseen, nearest))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All fields as arrays without objects."""

@@ -28,14 +28,14 @@ def as_json(predictions: list[Prediction]) -> str:
                 for row in one.table.to_dict("records")
             ],
             "poisson_ratio": _poisson_ratios(one.table),
-            "novelty": {
-                "percentile": one.novelty.percentile,
-                "is_far": one.novelty.is_far,
+            "applicability": {
+                "percentile": one.applicability.percentile,
+                "is_far": one.applicability.is_far,
                 "nearest": [
                     {"material_id": name, "formula": formula, "distance": distance}
-                    for name, formula, distance in one.novelty.nearest
+                    for name, formula, distance in one.applicability.nearest
                 ],
-                "text": one.novelty.text,
+                "text": one.applicability.text,
             },
             "warnings": one.warnings,
         }
@@ -48,13 +48,13 @@ def as_csv(predictions: list[Prediction]) -> str:
     """One row per material, model and property."""
     frames = [
         one.table.assign(
-            novelty_percentile=one.novelty.percentile,
-            is_far=one.novelty.is_far,
+            applicability_percentile=one.applicability.percentile,
+            is_far=one.applicability.is_far,
             warnings="; ".join(one.warnings),
         )
         for one in predictions
     ]
-    empty = pd.DataFrame(columns=[*COLUMNS, "novelty_percentile", "is_far", "warnings"])
+    empty = pd.DataFrame(columns=[*COLUMNS, "applicability_percentile", "is_far", "warnings"])
     return (pd.concat(frames) if frames else empty).to_csv(index=False)
 
 
@@ -73,8 +73,8 @@ def _block(one: Prediction) -> str:
         )
     for model, value in _poisson_ratios(one.table, _named).items():
         lines.append(f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model}, from its K and G")
-    mark = "! " if one.novelty.is_far else "  "
-    lines.append(f"{mark}training set: {one.novelty.text}")
+    mark = "! " if one.applicability.is_far else "  "
+    lines.append(f"{mark}training set: {one.applicability.text}")
     lines += [f"! {warning}" for warning in one.warnings]
     return "\n".join(lines) + "\n"
 

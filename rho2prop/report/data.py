@@ -56,7 +56,7 @@ TABLES = {
         ("model", "features", "target", "is_offered", "reason"),
         ("n", "mae", "mae_folds", "mae_folds_least", "mae_folds_largest", "coverage_stated", "coverage_found"),
     ),
-    "robustness": (
+    "invariance": (
         ("material_id", "model", "features", "grid", "kind", "transformation", "target"),
         ("value", "relative_change"),
     ),
@@ -64,7 +64,7 @@ TABLES = {
         ("material_id", "formula", "part", "reason"),
         ("grid_points", "bytes_database", "bytes_chgcar", "relative_l1_error", "relative_l1_window", "electron_factor"),
     ),
-    "reconstruction": (("material_id", "method", "part"), ("bytes", "mse", "mae", "relative_l1")),
+    "reconstruction": (("material_id", "method", "part"), ("bytes", "mse", "mae", "nmae")),
 }
 # Columns that tables of older runs lack: blank there.
 LATER_COLUMNS = {
@@ -95,7 +95,7 @@ class Run:
     history: pd.DataFrame | None
     intervals: pd.DataFrame | None
     final_models: pd.DataFrame | None
-    robustness: pd.DataFrame | None
+    invariance: pd.DataFrame | None
     latent_database: pd.DataFrame | None
     reconstruction: pd.DataFrame | None
     predictions_dir: Path | None
@@ -130,7 +130,7 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     inputs
         Paths by name: ``materials``, ``dft_outcomes``, ``atoms``, ``splits``, ``metrics``, ``learning_curve``,
         ``largest_errors``, ``importance``, ``new_predictions``, ``history``, ``intervals``, ``final_models``,
-        ``robustness``, ``latent_database``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
+        ``invariance``, ``latent_database``, ``reconstruction`` (CSV), ``predictions_dir``, ``benchmarks``
         (folders) and ``slices`` (list of npz). A name that is absent or None was not part of the run.
     config
         Configuration of the run.
@@ -201,7 +201,7 @@ def read_slice(path: Path | str) -> dict:
     try:
         with np.load(path, allow_pickle=False) as archive:
             plane = {name: np.asarray(archive[name], dtype=float) for name in SLICE_ARRAYS}
-            plane |= {name: float(archive[name]) for name in ("edge_ang", "relative_l1")}
+            plane |= {name: float(archive[name]) for name in ("edge_ang", "nmae")}
             plane |= {name: str(archive[name]) for name in ("formula", "material_id")}
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(path, f"not a density slice ({error})", "Write it again with the plotting rule") from error
@@ -235,7 +235,7 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
 
 def is_density(block: str) -> bool:
     """Whether a feature block is made from the charge density."""
-    return block.startswith(("latent", "fingerprint", "difference"))
+    return block.startswith(("latent", "fingerprint", "deformation"))
 
 
 def uses_density(features: str) -> bool:

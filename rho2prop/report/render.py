@@ -48,7 +48,7 @@ def sections(run: Run) -> list[Section]:
         learning.learning(run),
         use.importance(run),
         intervals.intervals(run),
-        trust.robustness(run.robustness),
+        trust.invariance(run.invariance),
         trust.latent_database(run.latent_database),
         use.predictions(run),
         making.making(run),

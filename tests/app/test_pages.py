@@ -32,7 +32,7 @@ def test_a_dropped_density_is_drawn_and_predicted(app, page, real_density, bundl
     expect(page.get_by_test_id("title")).to_have_text("MgO: MgO.npz")
     expected = load_bundle(bundle).predict(read_npz(real_density), "MgO.npz")
     _check_table(page, expected)
-    expect(page.get_by_text("Distance to the training set")).to_contain_text(expected.novelty.text)
+    expect(page.get_by_text("Distance to the training set")).to_contain_text(expected.applicability.text)
     with page.expect_download() as saved:
         page.get_by_test_id("csv").click()
     found = pd.read_csv(saved.value.path(), float_precision="round_trip")

@@ -45,7 +45,7 @@ def resources(tmp_path_factory):
         "evaluation": {"splits": ["random"], "regressions": sets},
         "learning_curve": {"sizes": [50], "models": learned},
         "predict": predict,
-        "robustness": {"models": predict},
+        "invariance": {"models": predict},
     }
     (folder / "all.yaml").write_text(yaml.safe_dump(config))
     (folder / "alignn").mkdir()  # a dry run asks only whether the package is there

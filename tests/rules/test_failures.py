@@ -20,7 +20,7 @@ def test_a_killed_run_is_repeated_with_more_memory_and_leaves_no_outcome(tmp_pat
     vasp = machine(tmp_path / "machine", ["Li"], {"Li": ["kill-forever"]})
     Structure(Lattice.cubic(3.0), ["Li"], [[0, 0, 0]]).to(str(tmp_path / "a.cif"))
     (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\nLi,a.cif,13\n")
-    section = {"relax": False, "superposition": False, "machine": {"binary": vasp.command, "polling_s": 0.1}}
+    section = {"relax": False, "promolecule": False, "machine": {"binary": vasp.command, "polling_s": 0.1}}
     settings = {"materials": str(tmp_path / "materials.csv"), "dft": {"engine": "vasp", "vasp": section}}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "1", "--nocolor"]

@@ -145,8 +145,8 @@ def test_a_calculation_that_does_not_converge_is_an_outcome_and_too_many_stop_th
     ("settings", "place", "words"),
     [
         ({"evaluation": {"regressions": {"lightgbm": ["magpie+latent"]}}}, "evaluation.regressions", "latent_pca"),
-        ({"robustness": {"models": [{"model": "blend", "features": "magpi"}]}}, "robustness.models", "'magpie'?"),
-        ({"predict": [{"model": "lightgbm", "features": "springs"}]}, "predict", "is not evaluated"),
+        ({"invariance": {"models": [{"model": "blend", "features": "magpi"}]}}, "invariance.models", "'magpie'?"),
+        ({"predict": [{"model": "lightgbm", "features": "spring_network"}]}, "predict", "is not evaluated"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_when_it_is_read(table, settings, place, words):

@@ -41,7 +41,7 @@ def gaussian_atoms(crystal: Crystal, electrons: list[float], widths_ang: list[fl
 
 
 def densities(crystal: Crystal, valences: list[float], moment_mub: float, converged: bool) -> dict[str, np.ndarray]:
-    """Fields (times volume) by name: valence, superposition, core, spin. Converged ones depend on the geometry alone.
+    """Fields (times volume) by name: valence, promolecule, core, spin. Converged ones depend on the geometry alone.
 
     The self-consistent density is a little narrower than the superposition of the atoms, and charge
     has moved to the lighter elements; one that is not converged is half-way between the two.
@@ -55,7 +55,7 @@ def densities(crystal: Crystal, valences: list[float], moment_mub: float, conver
     valence = gaussian_atoms(crystal, bound, [(0.92 if converged else 0.96) * width for width in free])
     return {
         "valence": valence,
-        "superposition": gaussian_atoms(crystal, valences, free),
+        "promolecule": gaussian_atoms(crystal, valences, free),
         "core": gaussian_atoms(
             crystal, [z - n for z, n in zip(numbers, valences, strict=True)], [CORE_WIDTH_ANG] * len(numbers)
         ),

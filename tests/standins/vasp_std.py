@@ -213,7 +213,7 @@ class Run:
         spin, no_spin = ([fields["spin"]], [0 * fields["spin"]]) if full["ISPIN"] == 2 else ([], [])
         files = {"CHGCAR": [fields["valence"], *spin]} if full["LCHARG"] else {}
         if full["LAECHG"]:
-            files |= {"AECCAR0": [fields["core"], *no_spin], "AECCAR1": [fields["superposition"], *no_spin]}
+            files |= {"AECCAR0": [fields["core"], *no_spin], "AECCAR1": [fields["promolecule"], *no_spin]}
             files |= {"AECCAR2": [fields["valence"], *spin]}
         if "kill-writing" in self.faults:
             self.ledger.add("fault kill-writing")

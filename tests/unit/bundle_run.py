@@ -141,7 +141,7 @@ def workflow_predictions(run_files: FinishedRun, density: Density, folder: Path)
     structure: Structure = structure_from_density(density)
     structure.to(str(poscar), fmt="poscar")
     dft, new = folder / "dft" / NEW, folder / "new" / NEW
-    run_material(NEW, poscar, str(given), "files", {"kind": "valence", "superposition": "as_given"}, dft)
+    run_material(NEW, poscar, str(given), "files", {"kind": "valence", "promolecule": "as_given"}, dft)
     scope_all = folder / "scopes" / "all"
     scope_all.parent.mkdir(parents=True)
     scope_all.symlink_to(run_files.autoencoder)

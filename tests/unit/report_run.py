@@ -20,7 +20,7 @@ SECTIONS = [
     "learning",
     "importance",
     "intervals",
-    "robustness",
+    "invariance",
     "latent-database",
     "predictions",
     "making",
@@ -170,7 +170,7 @@ def write_run(tmp_path: Path) -> dict:
         ),
         "reconstruction": write_csv(
             tmp_path / "reconstruction.csv",
-            "material_id method bytes mse mae relative_l1 part",
+            "material_id method bytes mse mae nmae part",
             [
                 (i, method, 8192, 1e-3 * factor, 1e-2 * factor, 0.02 * factor, "test" if n < 4 else "train")
                 for n, i in enumerate(ids)
@@ -257,7 +257,7 @@ def write_run(tmp_path: Path) -> dict:
         reconstructed=0.98 * original,
         difference=0.02 * original,
         edge_ang=9.6,
-        relative_l1=0.02,
+        nmae=0.02,
         formula="Cu3Al",
         material_id="m-2",
     )

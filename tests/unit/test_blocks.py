@@ -20,18 +20,18 @@ def make_blocks(garbage=False):
     if garbage:
         table.loc[OTHER] = 1e6
         latents[30:] = -1e6
-    return BlockData({"elements": table}, {"all": Latents(np.array(TRAIN + OTHER), latents)})
+    return BlockData({"elemental_solids": table}, {"all": Latents(np.array(TRAIN + OTHER), latents)})
 
 
-def fit(blocks, features="elements+latent_pca+latent", n_components=8):
+def fit(blocks, features="elemental_solids+latent_pca+latent", n_components=8):
     return fit_design(features, blocks, "random", "0", TRAIN, n_components, seed=1)
 
 
 def test_training_part_is_standardised_and_the_rest_is_not_seen():
     design = fit(make_blocks())
     matrix = design.apply(make_blocks(), "random", "0", TRAIN)
-    assert design.columns["elements"] == ["a", "b", "e", "f"]  # neither constant nor empty in training
-    assert matrix.column_blocks == ["elements"] * 4 + ["latent_pca"] * 8
+    assert design.columns["elemental_solids"] == ["a", "b", "e", "f"]  # neither constant nor empty in training
+    assert matrix.column_blocks == ["elemental_solids"] * 4 + ["latent_pca"] * 8
     np.testing.assert_allclose(matrix.tabular.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(matrix.tabular[:, 1:4].std(axis=0), 1, atol=1e-6)
     assert matrix.tabular[3, 0] == 0.0  # the missing value became the training mean
@@ -73,34 +73,34 @@ def test_latents_of_the_fold_are_taken():
 
 
 def test_files_are_read_with_ids_as_text(tmp_path):
-    (tmp_path / "elements.csv").write_text("material_id,x,y\nNA,1.5,\n007,2.5,0.1\n")
+    (tmp_path / "elemental_solids.csv").write_text("material_id,x,y\nNA,1.5,\n007,2.5,0.1\n")
     np.savez(tmp_path / "all.npz", material_ids=np.array(["007"]), averaged=np.ones((1, 2, 2, 2, 2), np.float16))
-    blocks = read_blocks({"elements": tmp_path / "elements.csv"}, {"all": tmp_path / "all.npz"})
-    assert blocks.table("elements", ["007", "NA"])["x"].tolist() == [2.5, 1.5]
-    assert np.isnan(blocks.table("elements", ["NA"])["y"].iloc[0])
+    blocks = read_blocks({"elemental_solids": tmp_path / "elemental_solids.csv"}, {"all": tmp_path / "all.npz"})
+    assert blocks.table("elemental_solids", ["007", "NA"])["x"].tolist() == [2.5, 1.5]
+    assert np.isnan(blocks.table("elemental_solids", ["NA"])["y"].iloc[0])
     assert blocks.latent("random", "0", ["007"]).shape == (1, 2, 2, 2, 2)
     with pytest.raises(InputError, match=r"elements\.csv: no features for 1 material.*'x1'"):
-        blocks.table("elements", ["007", "x1"])
+        blocks.table("elemental_solids", ["007", "x1"])
     (tmp_path / "all.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(InputError, match="not a readable file of latents"):
         blocks.latent("random", "0", ["007"])
 
 
 def test_infinite_features_are_named():
-    blocks = BlockData({"elements": pd.DataFrame({"x": [1.0, np.inf]}, index=["a", "b"])})
+    blocks = BlockData({"elemental_solids": pd.DataFrame({"x": [1.0, np.inf]}, index=["a", "b"])})
     with pytest.raises(InputError, match="b: x is infinite"):
-        blocks.table("elements", ["a", "b"])
+        blocks.table("elemental_solids", ["a", "b"])
 
 
 def test_rounding_noise_of_a_feature_does_not_reach_the_models():
     """Two descriptions of one crystal differ in the last digits; trees would split between them."""
     blocks = make_blocks()
-    design = fit(blocks, "elements")
-    noise = np.random.default_rng(1).uniform(-1e-11, 1e-11, blocks.tables["elements"].shape)
-    noisy = BlockData({"elements": blocks.tables["elements"] * (1 + noise)})
+    design = fit(blocks, "elemental_solids")
+    noise = np.random.default_rng(1).uniform(-1e-11, 1e-11, blocks.tables["elemental_solids"].shape)
+    noisy = BlockData({"elemental_solids": blocks.tables["elemental_solids"] * (1 + noise)})
     exact, moved = (design.apply(given, "random", "0", OTHER).tabular for given in (blocks, noisy))
     np.testing.assert_array_equal(moved, exact)
-    assert not np.array_equal(noisy.table("elements", OTHER)["a"], blocks.table("elements", OTHER)["a"])
+    assert not np.array_equal(noisy.table("elemental_solids", OTHER)["a"], blocks.table("elemental_solids", OTHER)["a"])
 
 
 def test_a_row_that_was_cut_is_refused_and_gaps_in_the_tables_of_elements_are_not(tmp_path):

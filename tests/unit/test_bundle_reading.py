@@ -92,15 +92,15 @@ def test_more_coverage_takes_wider_intervals(bundle):
 
 def test_distance_to_the_training_set_is_told(bundle):
     name, density = next(iter(training_set().items()))
-    itself = bundle.predict(density, "x").novelty
+    itself = bundle.predict(density, "x").applicability
     assert itself.nearest[0][0] == name
     assert "fitted, not predicted" in itself.text
-    foreign = bundle.predict(made_density((79, 8)), "x").novelty
+    foreign = bundle.predict(made_density((79, 8)), "x").applicability
     assert foreign.is_far
     assert "Au" in foreign.text
     # Known elements, but a cell and a charge that no training material comes near.
-    thin = bundle.predict(made_density((12, 8), (9.0, 9.5, 9.0), electrons=2.0), "x").novelty
-    assert thin.percentile > bundle.predict(made_density(), "x").novelty.percentile
+    thin = bundle.predict(made_density((12, 8), (9.0, 9.5, 9.0), electrons=2.0), "x").applicability
+    assert thin.percentile > bundle.predict(made_density(), "x").applicability.percentile
     assert thin.is_far
 
 
@@ -163,10 +163,10 @@ def test_a_changed_or_missing_file_is_named(moved, name):
     ("changes", "message"),
     [
         (
-            {"format_version": 6, "code_version": "9.9"},
+            {"format_version": 7, "code_version": "9.9"},
             "format version 6, this program reads up to 5. Install rho2prop 9.9",
         ),
-        ({"format_version": 4}, "format version 4, expected 5. Write it again with this program"),
+        ({"format_version": 4}, "format version 4, expected 6. Write it again with this program"),
         ({"format": "recipe"}, "does not say that it is a rho2prop model bundle"),
         ({"regressors": None}, "its key 'regressors' is 'None', expected a list"),
         ({"targets": {"colour": {}}}, "predicts 'colour'"),

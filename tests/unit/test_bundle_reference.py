@@ -82,8 +82,8 @@ def test_built_in_crystals_are_sound_and_have_what_features_look_at():
     densities = reference_densities("valence", "gpaw 25.7.0")
     for name, density in densities.items():
         check(density, name)
-        assert min(density.values.min(), density.superposition.min()) > 0
-        assert np.abs(density.values - density.superposition).max() > 0.01
+        assert min(density.values.min(), density.promolecule.min()) > 0
+        assert np.abs(density.values - density.promolecule).max() > 0.01
     lattice = densities["triclinic MgAlSiO2"].lattice
     assert np.abs(lattice - np.diag(np.diag(lattice))).min(initial=1, where=~np.eye(3, dtype=bool)) >= 0.1
     assert len({int(z) for density in densities.values() for z in density.numbers}) == 6

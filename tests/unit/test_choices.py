@@ -50,20 +50,20 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
     ("changes", "place", "word"),
     [
         (regressions(lightgbm=["magpie+latent"]), "evaluation.regressions.lightgbm", "latent_pca"),
-        (regressions(gaussian_process=["difference_latent"]), "evaluation.regressions.gaussian_process", "latent_pca"),
+        (regressions(gaussian_process=["deformation_latent"]), "evaluation.regressions.gaussian_process", "latent_pca"),
         (regressions(multiscale_cnn=["magpie+latent"]), "evaluation.regressions.multiscale_cnn", "densities only"),
         (regressions(attention_cnn=["graph"]), "evaluation.regressions.attention_cnn", "graph"),
         (regressions(graph_network=["magpie"]), "evaluation.regressions.graph_network", "graph"),
         (regressions(mean=["magpie"]), "evaluation.regressions.mean", "none"),
         (regressions(blend=["none"]), "evaluation.regressions.blend", "at least one block"),
-        (regressions(blend=["cohesion"]), "evaluation.regressions.blend", "zero of formation energies"),
+        (regressions(blend=["cohesive_energy"]), "evaluation.regressions.blend", "zero of formation energies"),
         (regressions(blend=["magpie+magpie"]), "evaluation.regressions.blend", "twice"),
         (regressions(lightgbm=["fingerprnt"]), "evaluation.regressions.lightgbm", "Did you mean 'fingerprint'?"),
         (regressions(lightbgm=["magpie"]), "evaluation.regressions.lightbgm", "Did you mean 'lightgbm'?"),
         (regressions(gaussian_process=["magpie", "magpie"]), "evaluation.regressions.gaussian_process", "2 times"),
-        ({"robustness": {"models": [{"model": "lightgbm", "features": "magpy"}]}}, "robustness.models", "'magpie'?"),
-        ({"robustness": {"models": [{"model": "lightgbm", "features": "difference_latent_pca"}]}},
-         "robustness.models", "another density"),
+        ({"invariance": {"models": [{"model": "lightgbm", "features": "magpy"}]}}, "invariance.models", "'magpie'?"),
+        ({"invariance": {"models": [{"model": "lightgbm", "features": "deformation_latent_pca"}]}},
+         "invariance.models", "another density"),
         ({"learning_curve": {"models": [{"model": "lightgbm", "features": "structure"}]}},
          "learning_curve.models", "not evaluated"),
         ({"learning_curve": {"sizes": [50, 6]}, "evaluation": {"validation_fraction": 0.3}},
@@ -71,20 +71,20 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
         ({"predict": [{"model": "lightgbm", "features": "structure"}]}, "predict", "not evaluated"),
         ({"predict": [{"model": "mean", "features": "none"}]}, "predict", "the mean"),
         ({"predict": [PREDICTED[0], PREDICTED[0]]}, "predict", "2 times"),
-        (regressions(lightgbm=["superposition_fingerprint", "magpie", "magpie+structure", "magpie+fingerprint"])
-         | {"dft": {"gpaw": {"superposition": False}}}, "evaluation.regressions.lightgbm", "superposition: true"),
-        (regressions(gaussian_process=["difference_fingerprint"])
+        (regressions(lightgbm=["promolecule_fingerprint", "magpie", "magpie+structure", "magpie+fingerprint"])
+         | {"dft": {"gpaw": {"promolecule": False}}}, "evaluation.regressions.lightgbm", "promolecule: true"),
+        (regressions(gaussian_process=["deformation_fingerprint"])
          | {"materials": "table.csv", "dft": {"engine": "materials_project"}},
-         "evaluation.regressions.gaussian_process", "stores no superposition"),
-        ({"autoencoder": {"compared_fields": ["difference"]},
-          "dft": {"engine": "vasp", "vasp": {"superposition": False}}},
-         "autoencoder.compared_fields", "superposition: true"),
+         "evaluation.regressions.gaussian_process", "stores no promolecule"),
+        ({"autoencoder": {"compared_fields": ["deformation"]},
+          "dft": {"engine": "vasp", "vasp": {"promolecule": False}}},
+         "autoencoder.compared_fields", "promolecule: true"),
         ({"dft": {"engine": "files"}}, "materials", "files"),
         ({"materials": "materials_project", "dft": {"engine": "files"}}, "materials", "files"),
         ({"materials": "t.csv", "dft": {"engine": "files", "formation_energy": "computed"}},
          "dft.formation_energy", "no free atoms"),
-        ({"materials": "t.csv", "dft": {"engine": "files", "files": {"kind": "all_electron", "superposition": "gpaw"}}},
-         "dft.files.superposition", "as_given"),
+        ({"materials": "t.csv", "dft": {"engine": "files", "files": {"kind": "all_electron", "promolecule": "gpaw"}}},
+         "dft.files.promolecule", "as_given"),
         ({"grid": {"size": 16}, "autoencoder": {"latent_size": 16}}, "autoencoder.latent_size", "16"),
         (regressions(multiscale_cnn=["latent"]) | {"attention_cnn": {"channels": [8, 10]}},
          "attention_cnn.channels", "multiple of 4"),
@@ -97,12 +97,12 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
 )  # fmt: skip
 def test_what_cannot_work_is_named_with_its_key_and_a_way_out(changes, place, word):
     error = places(changes)[place]
-    assert word in f"{error.problem} {error.mend}"
+    assert word in f"{error.problem} {error.fix}"
 
 
 def test_a_table_of_ones_own_may_hold_superpositions():
     own = {"materials": "table.csv", "dft": {"engine": "files"}}
-    assert not places(regressions(gaussian_process=["difference_fingerprint"]) | own)
+    assert not places(regressions(gaussian_process=["deformation_fingerprint"]) | own)
 
 
 def test_all_problems_are_told_at_once():
@@ -113,8 +113,8 @@ def test_all_problems_are_told_at_once():
 def test_a_network_without_its_package_is_told(monkeypatch):
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     graph = regressions(graph_network=["graph"])
-    assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].mend
-    assert "envs/rho2prop.yaml" in places(graph, environment="- torch==2")["evaluation.regressions.graph_network"].mend
+    assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].fix
+    assert "envs/rho2prop.yaml" in places(graph, environment="- torch==2")["evaluation.regressions.graph_network"].fix
     assert not places(graph, environment="- torch==2\n- alignn==1")
     assert not places({})
 

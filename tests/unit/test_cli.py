@@ -86,7 +86,7 @@ def test_json_and_csv_go_to_a_file_by_its_ending(capsys, files, tmp_path):
     (one,) = json.loads((tmp_path / "out.json").read_text())
     assert one["formula"] == "MgO"
     assert {row["coverage"] for row in one["predictions"]} == {0.5}
-    assert {"percentile", "is_far", "nearest", "text"} == set(one["novelty"])
+    assert {"percentile", "is_far", "nearest", "text"} == set(one["applicability"])
     code, _, _ = run(capsys, "predict", files / "MgO.npz", "-o", tmp_path / "out.csv")
     table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     assert {(row["model"], row["target"]) for row in one["predictions"]} == set(
@@ -193,11 +193,11 @@ def test_density_of_another_engine_needs_a_word(capsys, files):
     assert (code, out) == (1, "")
     assert len(errors) == 1
     assert all(word in errors[0] for word in ("'vasp'", "gpaw 25.7.0", ALLOWED))
-    density = replace(made_density(), kind="superposition")
+    density = replace(made_density(), kind="promolecule")
     write_npz(density, files / "atoms.npz")
     code, _, errors = run(capsys, "predict", files / "atoms.npz", ALLOWED)
     assert code == 1
-    assert "'superposition'" in errors[0]
+    assert "'promolecule'" in errors[0]
     assert "valence" in errors[0]
 
 

@@ -86,8 +86,8 @@ def test_other_releases_and_programs_are_not_mixed(density, tmp_path, first, sec
 
 def test_kinds_are_not_mixed(density, tmp_path):
     outcome_folder(tmp_path / "dft", "a", density)
-    outcome_folder(tmp_path / "dft", "b", replace(density, kind="superposition"))
-    with pytest.raises(InputError, match=r"density of b.*superposition"):
+    outcome_folder(tmp_path / "dft", "b", replace(density, kind="promolecule"))
+    with pytest.raises(InputError, match=r"density of b.*promolecule"):
         collect(tmp_path, ["a", "b"])
 
 

@@ -11,7 +11,7 @@ from rho2prop.densities.density import Density, read_npz, write_npz
 LATTICE = np.array([[4.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.5, 5.0]])
 
 
-def wave_density(n_electrons: float = 8.0, superposition: bool = False) -> Density:
+def wave_density(n_electrons: float = 8.0, promolecule: bool = False) -> Density:
     """A plane wave on a constant background; its integral is n_electrons exactly."""
     x = np.arange(12) / 12
     values = np.ones((12, 10, 8)) + 0.3 * np.cos(2 * np.pi * x)[:, None, None]
@@ -24,22 +24,22 @@ def wave_density(n_electrons: float = 8.0, superposition: bool = False) -> Densi
         n_electrons=n_electrons,
         kind="valence",
         engine="test 1.0",
-        superposition=np.full_like(values, values.mean()) if superposition else None,
+        promolecule=np.full_like(values, values.mean()) if promolecule else None,
     )
 
 
-@pytest.mark.parametrize("superposition", [False, True])
-def test_written_density_is_read_back_unchanged(tmp_path, superposition):
-    density = wave_density(superposition=superposition)
+@pytest.mark.parametrize("promolecule", [False, True])
+def test_written_density_is_read_back_unchanged(tmp_path, promolecule):
+    density = wave_density(promolecule=promolecule)
     write_npz(density, tmp_path / "density.npz")
     read = read_npz(tmp_path / "density.npz")
     for name in ("values", "lattice", "numbers", "frac_coords"):
         np.testing.assert_array_equal(getattr(read, name), getattr(density, name))
     assert (read.n_electrons, read.kind, read.engine) == (8.0, "valence", "test 1.0")
     assert read.integral() == pytest.approx(8.0, abs=1e-5)
-    assert (read.superposition is not None) == superposition
-    if superposition:
-        np.testing.assert_array_equal(read.superposition, density.superposition)
+    assert (read.promolecule is not None) == promolecule
+    if promolecule:
+        np.testing.assert_array_equal(read.promolecule, density.promolecule)
 
 
 def poisoned(values: np.ndarray, value: float) -> np.ndarray:
@@ -65,8 +65,8 @@ def poisoned(values: np.ndarray, value: float) -> np.ndarray:
         (lambda d: {"numbers": np.array([14, 0])}, ["numbers holds 0"]),
         (lambda d: {"numbers": np.array([14.0, 14.0])}, ["numbers", "float64"]),
         (lambda d: {"kind": "spin"}, ["'spin'", "valence"]),
-        (lambda d: {"superposition": d.values[:6]}, ["superposition", "(6, 10, 8)"]),
-        (lambda d: {"superposition": 1.1 * d.values}, ["superposition", "8.8"]),
+        (lambda d: {"promolecule": d.values[:6]}, ["promolecule", "(6, 10, 8)"]),
+        (lambda d: {"promolecule": 1.1 * d.values}, ["promolecule", "8.8"]),
     ],
 )
 def test_unsound_density_is_refused_before_anything_is_written(tmp_path, change, words):

@@ -4,9 +4,9 @@ from pymatgen.core import Lattice, Structure
 
 from rho2prop.crystals.symmetry import crystal_system
 from rho2prop.features.descriptors import (
-    cohesion_features,
+    cohesive_energy_features,
     composition_features,
-    element_features,
+    elemental_solid_features,
     magpie_features,
     structure_features,
 )
@@ -28,7 +28,7 @@ def test_magpie_is_a_function_of_composition_alone(rock_salt):
 def test_cohesion_is_the_mean_over_the_elements_and_blank_without_a_measured_value(rock_salt):
     astatine_chloride = rock_salt.copy()
     astatine_chloride.replace_species({"Na": "At"})
-    features = cohesion_features({"NaCl": rock_salt, "AtCl": astatine_chloride})
+    features = cohesive_energy_features({"NaCl": rock_salt, "AtCl": astatine_chloride})
     assert features.loc["NaCl"].item() == pytest.approx((1.113 + 1.40) / 2)  # Kittel, table 1 of chapter 3, in eV
     assert features.loc["AtCl"].isna().all()
 
@@ -42,7 +42,7 @@ def test_shares_of_the_elements_are_those_of_the_formula(rock_salt):
 
 def test_an_element_is_its_own_solid():
     aluminium = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0495), ["Al"], [[0, 0, 0]])
-    row = element_features({"Al": aluminium}).loc["Al"]
+    row = elemental_solid_features({"Al": aluminium}).loc["Al"]
     assert np.exp(row["log_bulk_modulus_mean"]) == pytest.approx(76, rel=0.05)  # measured, at room temperature
     assert np.exp(row["log_shear_modulus_mean"]) == pytest.approx(26, rel=0.05)
     assert row["log_volume_ratio"] == pytest.approx(0, abs=0.01)
@@ -53,7 +53,7 @@ def test_an_element_is_its_own_solid():
 
 
 def test_element_means_are_by_atoms_over_the_known(rock_salt):
-    features = element_features({"cell": rock_salt, "primitive": rock_salt.get_primitive_structure()})
+    features = elemental_solid_features({"cell": rock_salt, "primitive": rock_salt.get_primitive_structure()})
     np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-9)
     row = features.loc["cell"]
     assert row["cohesive_energy_ev_per_atom_mean"] == pytest.approx((1.113 + 1.40) / 2)

@@ -31,7 +31,7 @@ SETTINGS = {
     "smearing_ev": 0.1,
     "spin": "auto",
     "max_iterations": 100,
-    "superposition": False,
+    "promolecule": False,
 }
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 SILICON = Structure(FCC * 5.43, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]])
@@ -46,7 +46,7 @@ def run(tmp_path, structure, engine="gpaw", settings=SETTINGS, density_path=None
 @pytest.fixture(scope="module")
 def silicon(tmp_path_factory):
     folder = tmp_path_factory.mktemp("silicon")
-    outcome = run(folder, SILICON, settings={**SETTINGS, "superposition": True})
+    outcome = run(folder, SILICON, settings={**SETTINGS, "promolecule": True})
     return outcome, folder / "m"
 
 
@@ -83,11 +83,11 @@ def test_other_processes_find_the_same_bits(tmp_path):
     assert energies[0] == energies[1]
 
 
-def test_bond_of_silicon_shows_against_the_superposition(silicon):
+def test_bond_of_silicon_shows_against_the_promolecule(silicon):
     _, folder = silicon
     density = read_npz(folder / "density.npz")
-    difference = density.values - density.superposition
-    assert density.superposition.mean(dtype=float) * density.volume_ang3 == pytest.approx(8.0, abs=1e-4)
+    difference = density.values - density.promolecule
+    assert density.promolecule.mean(dtype=float) * density.volume_ang3 == pytest.approx(8.0, abs=1e-4)
     assert 0.3 < np.abs(difference).mean() * density.volume_ang3 < 2.5
     bond_centre = density.values.shape[0] // 8
     assert difference[bond_centre, bond_centre, bond_centre] > 0.02
@@ -104,25 +104,25 @@ def test_superposition_keeps_nothing_of_the_self_consistent_density():
     atoms.get_potential_energy()
     atoms, fresh = calculator()
     fresh.initialize(atoms)
-    fresh.set_positions(atoms)  # its density is the superposition before any iteration
+    fresh.set_positions(atoms)  # its density is the promolecule before any iteration
     np.testing.assert_allclose(engine.superposed_density(converged), engine.valence_density(fresh), atol=1e-10)
 
 
 def test_stored_densities_of_gpaw_get_their_atoms_without_an_iteration(silicon, tmp_path):
     density = read_npz(silicon[1] / "density.npz")
-    write_npz(replace(density, superposition=None), tmp_path / "d.npz")
-    settings = {"kind": "valence", "superposition": "gpaw", "xc": "PBE", "ecut_ev": SETTINGS["ecut_ev"]}
+    write_npz(replace(density, promolecule=None), tmp_path / "d.npz")
+    settings = {"kind": "valence", "promolecule": "gpaw", "xc": "PBE", "ecut_ev": SETTINGS["ecut_ev"]}
     assert run(tmp_path, SILICON, "files", settings, str(tmp_path / "d.npz")).status == "converged"
     found = read_npz(tmp_path / "m" / "density.npz")
     np.testing.assert_array_equal(found.values, density.values)
-    np.testing.assert_allclose(found.superposition, density.superposition, atol=1e-6)
+    np.testing.assert_allclose(found.promolecule, density.promolecule, atol=1e-6)
 
     outcome = run(tmp_path, SILICON, "files", settings | {"ecut_ev": 400}, str(tmp_path / "d.npz"), name="finer")
     assert outcome.status == "failed"
     assert "dft.gpaw.ecut_ev" in outcome.reason
-    write_npz(replace(density, superposition=None, engine="vasp 6.4"), tmp_path / "d.npz")
+    write_npz(replace(density, promolecule=None, engine="vasp 6.4"), tmp_path / "d.npz")
     outcome = run(tmp_path, SILICON, "files", settings, str(tmp_path / "d.npz"), name="foreign")
-    assert "superposition: as_given" in outcome.reason
+    assert "promolecule: as_given" in outcome.reason
 
 
 def test_outcome_and_log_are_kept(silicon):
@@ -229,7 +229,7 @@ def test_unknown_engine_lists_the_known_ones(tmp_path):
 def test_files_engine_checks_the_density_against_the_structure(tmp_path):
     values = np.random.default_rng(1).uniform(0.5, 1.0, (6, 6, 6))
     Chgcar(Poscar(SILICON), {"total": values * 8 / values.mean()}).write_file(tmp_path / "CHGCAR")
-    settings = {"kind": "valence", "superposition": "as_given"}
+    settings = {"kind": "valence", "promolecule": "as_given"}
     good = run(tmp_path, SILICON, "files", settings, str(tmp_path / "CHGCAR"), name="good")
     assert (good.status, good.n_electrons, good.grid, good.energy_ev) == ("converged", 8.0, (6, 6, 6), None)
     assert read_npz(tmp_path / "good" / "density.npz").engine == "vasp"
@@ -285,7 +285,7 @@ def test_spin_is_on_where_it_matters():
 
 def test_nickel_stays_ferromagnetic_and_keeps_ten_electrons(tmp_path):
     nickel = Structure(FCC * 3.52, ["Ni"], [[0, 0, 0]])
-    outcome = run(tmp_path, nickel, settings={**SETTINGS, "superposition": True})
+    outcome = run(tmp_path, nickel, settings={**SETTINGS, "promolecule": True})
     assert (outcome.status, outcome.reason) == ("converged", "")
     density = read_npz(tmp_path / "m" / "density.npz")
     assert density.integral() == pytest.approx(outcome.n_electrons, abs=1e-3)

@@ -30,7 +30,7 @@ SETTINGS = {
     "smearing_ev": 0.1,
     "spin": "none",
     "max_iterations": 60,
-    "superposition": False,
+    "promolecule": False,
     "atom_box_ang": 5.0,
 }
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
@@ -147,7 +147,7 @@ def test_a_disk_that_fills_while_the_density_is_written_fails_the_job(density, t
     density = replace(density, numbers=np.array([3, 15]))  # whose potentials can give 3 + 5 electrons
     Poscar(Structure(density.lattice, density.numbers, density.frac_coords)).write_file(tmp_path / "m.vasp")
     write_npz(density, tmp_path / "d.npz")
-    settings = {"kind": density.kind, "superposition": "as_given"}
+    settings = {"kind": density.kind, "promolecule": "as_given"}
     for amount, returncode in ((8_000, 1), (10_000_000, 0)):
         finished = limited(tmp_path, settings, "files", tmp_path / "d.npz", "file", amount)
         assert finished.returncode == returncode, finished.stderr
@@ -213,12 +213,12 @@ def test_datasets_that_are_not_installed_are_a_fault_of_the_setup(tmp_path, monk
 
 
 def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(density, tmp_path, monkeypatch):
-    density = replace(density, numbers=np.array([3, 15]), superposition=None, engine="gpaw 25.7.0")
+    density = replace(density, numbers=np.array([3, 15]), promolecule=None, engine="gpaw 25.7.0")
     write_npz(density, tmp_path / "d.npz")
     structure = Structure(density.lattice, density.numbers, density.frac_coords)
     monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw.engine", None)
     with pytest.raises(SetupError, match="gpaw"):
-        run(tmp_path, structure, "files", tmp_path / "d.npz", kind=density.kind, superposition="gpaw")
+        run(tmp_path, structure, "files", tmp_path / "d.npz", kind=density.kind, promolecule="gpaw")
     assert not (tmp_path / "out").exists()
 
 

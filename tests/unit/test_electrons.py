@@ -68,7 +68,7 @@ def made_density(formula: dict[str, int], n_electrons: float, kind: str = "valen
         ({"Si": 2}, 4, "valence", ["one spin"]),
         ({"Si": 2}, 28, "valence", ["all-electron", "kind: all_electron"]),
         ({"Mg": 1, "O": 1}, 20, "valence", ["all-electron"]),  # 2 more than the largest valence, and not charged
-        ({"Ca": 1, "F": 2}, 19, "superposition", ["possible: 16, 22, 24"]),
+        ({"Ca": 1, "F": 2}, 19, "promolecule", ["possible: 16, 22, 24"]),
         ({"Si": 2}, 8, "all_electron", ["expected 28"]),
         ({"Si": 2}, 24, "all_electron", ["expected 28"]),
         ({"H": 1}, 2, "valence", ["2 electrons"]),
@@ -97,7 +97,7 @@ def test_a_charged_cell_is_said(formula, n_electrons, charge):
         ({"Si": 2}, 8.0, "valence"),
         ({"Si": 2}, 28.0, "all_electron"),
         ({"Na": 1, "Cl": 1}, 14.0, "valence"),  # Na_pv
-        ({"Fe": 2, "O": 3}, 34.0, "superposition"),
+        ({"Fe": 2, "O": 3}, 34.0, "promolecule"),
         ({"I": 2}, 34.0, "valence"),  # ONCV with 4d10
         ({"Si": 2}, 8.004, "valence"),
     ],

@@ -12,8 +12,8 @@ from rho2prop.crystals import element_tables
 from rho2prop.crystals.elasticity import mean_atomic_mass_u
 from rho2prop.crystals.element_sources import installed_tables
 from rho2prop.features.description import descriptor_tables
-from rho2prop.features.descriptors import element_features, magpie_features, structure_features
-from rho2prop.features.spring_network import spring_features
+from rho2prop.features.descriptors import elemental_solid_features, magpie_features, structure_features
+from rho2prop.features.spring_network import spring_network_features
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_magpie_is_matminers_to_the_last_bit(crystals):
 
 @pytest.mark.filterwarnings("ignore:No data available", "ignore:No Pauling")
 def test_means_over_elements_are_those_of_pymatgen_to_the_last_bit(crystals):
-    found, structures = element_features(crystals), structure_features(crystals)
+    found, structures = elemental_solid_features(crystals), structure_features(crystals)
     for name, structure in crystals.items():
         elements, shares = zip(*structure.composition.fractional_composition.items(), strict=True)
         for column, attribute in (
@@ -78,7 +78,7 @@ def test_masses_are_those_of_pymatgen_to_the_last_bit(formula):
 def test_other_data_of_the_libraries_change_no_feature(crystals, monkeypatch):
     """What an update of pymatgen would do."""
     some = dict(list(crystals.items())[:8])
-    blocks = {"magpie", "composition", "cohesion", "elements", "structure", "springs"}
+    blocks = {"magpie", "composition", "cohesive_energy", "elemental_solids", "structure", "spring_network"}
     before = descriptor_tables(some, blocks)
     from pymatgen.analysis.local_env import CovalentRadius
 
@@ -94,7 +94,7 @@ def test_other_data_of_the_libraries_change_no_feature(crystals, monkeypatch):
 
 def test_an_element_without_a_radius_is_named():
     berkelium = Structure(Lattice.cubic(3), ["Bk"], [[0, 0, 0]])
-    for make in (structure_features, spring_features):
+    for make in (structure_features, spring_network_features):
         with pytest.raises(InputError, match=r"bk\.cif: no covalent radius of Bk"):
             make({"bk.cif": berkelium})
 

@@ -28,7 +28,7 @@ def run(density, tmp_path):
     return paths, tmp_path / "autoencoder"
 
 
-@pytest.mark.parametrize("wanted", [(GRID | {"voxel_ang": 0.4}, "total"), (GRID, "difference")])
+@pytest.mark.parametrize("wanted", [(GRID | {"voxel_ang": 0.4}, "total"), (GRID, "deformation")])
 def test_an_autoencoder_of_another_grid_or_field_is_refused(run, wanted):
     paths, folder = run
     grid, field = wanted

@@ -55,7 +55,7 @@ def test_a_truncated_density_in_a_process_pool_is_named(tmp_path):
         with pytest.raises(InputError, match=r"cut\.npz") as caught:
             pool.submit(read_npz, path).result()
         assert caught.value.source == str(path)
-        assert caught.value.mend
+        assert caught.value.fix
         with pytest.raises(InputError):  # the pool is not broken
             pool.submit(read_npz, tmp_path / "missing.npz").result()
 
@@ -64,7 +64,7 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path):
     title = "\x1b[2J\x1b]0;owned\x07Si\u202e\udc80\n2"
     assert printable(title) == r"\x1b[2J\x1b]0;owned\x07Si\u202e\udc80 2"
     error = InputError(tmp_path / title, f"holds {title}", f"Remove {title}")
-    for text in (str(error), error.problem, error.mend):
+    for text in (str(error), error.problem, error.fix):
         assert text.isprintable()
         assert "owned" in text
     assert escaped("two  blanks\x9b\n") == r"two  blanks\x9b\n"

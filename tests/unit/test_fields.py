@@ -17,13 +17,13 @@ from rho2prop.features.fingerprint import fingerprint, fingerprint_of_file
 
 @pytest.fixture(scope="module")
 def bonded():
-    """Atoms of other widths as the superposition: their difference integrates to nothing."""
+    """Atoms of other widths as the promolecule: their difference integrates to nothing."""
     density = gaussian_density()
-    atoms = gaussian_density(centres=((0.1, 0.2, 0.3), (0.6, 0.55, 0.8)))
+    atoms = gaussian_density(origins=((0.1, 0.2, 0.3), (0.6, 0.55, 0.8)))
     blurred = np.fft.ifftn(
         np.fft.fftn(atoms.values) * np.exp(-0.002 * np.add.outer(*_squares(atoms.values.shape)))
     ).real
-    return replace(density, superposition=blurred)
+    return replace(density, promolecule=blurred)
 
 
 def _squares(shape):
@@ -34,18 +34,18 @@ def _squares(shape):
 def test_what_each_field_integrates_to(bonded):
     integrals = {field: take_field(bonded, field).integral() for field in FIELDS}
     assert integrals["total"] == pytest.approx(8.0)
-    assert integrals["superposition"] == pytest.approx(8.0)
-    assert integrals["difference"] == pytest.approx(0.0, abs=1e-9)
-    assert integrals["occupancy"] == pytest.approx(2.0)
+    assert integrals["promolecule"] == pytest.approx(8.0)
+    assert integrals["deformation"] == pytest.approx(0.0, abs=1e-9)
+    assert integrals["atom_positions"] == pytest.approx(2.0)
     for field in FIELDS:
         taken = take_field(bonded, field)
-        assert taken.superposition is None
+        assert taken.promolecule is None
         assert taken.n_electrons == pytest.approx(integrals[field], abs=1e-9)
 
 
 def test_occupancy_knows_where_atoms_are_but_not_which(bonded):
-    taken = take_field(bonded, "occupancy")
-    swapped = take_field(replace(bonded, numbers=bonded.numbers[::-1], values=bonded.values * 2), "occupancy")
+    taken = take_field(bonded, "atom_positions")
+    swapped = take_field(replace(bonded, numbers=bonded.numbers[::-1], values=bonded.values * 2), "atom_positions")
     np.testing.assert_array_equal(taken.values, swapped.values)
     for centre in bonded.frac_coords:
         point = tuple(np.round(centre * taken.values.shape).astype(int) % taken.values.shape)
@@ -53,17 +53,17 @@ def test_occupancy_knows_where_atoms_are_but_not_which(bonded):
     assert taken.values.min() > -1e-3 * taken.values.max()
 
 
-@pytest.mark.parametrize("field", ["superposition", "difference"])
+@pytest.mark.parametrize("field", ["promolecule", "deformation"])
 def test_without_stored_atoms_the_message_says_what_to_set(field, tmp_path):
     write_npz(gaussian_density(), tmp_path / "d.npz")
-    with pytest.raises(InputError, match=r"d\.npz.*no superposition of atoms.*dft\.<engine>\.superposition"):
+    with pytest.raises(InputError, match=r"d\.npz.*no superposition of atoms.*dft\.<engine>\.promolecule"):
         fingerprint_of_file(tmp_path / "d.npz", field)
 
 
 def test_names_of_blocks_and_scopes():
-    assert field_of("difference_latent_pca") == ("difference", "latent_pca")
-    assert field_of("difference-all") == ("difference", "all")
-    assert field_of("occupancy-chemical_system-3") == ("occupancy", "chemical_system-3")
+    assert field_of("deformation_latent_pca") == ("deformation", "latent_pca")
+    assert field_of("deformation-all") == ("deformation", "all")
+    assert field_of("atom_positions-chemical_system-3") == ("atom_positions", "chemical_system-3")
     assert field_of("latent") == ("total", "latent")
     assert field_of("fingerprint") == ("total", "fingerprint")
 
@@ -72,8 +72,8 @@ def descriptions(bonded):
     """Both fields go through the same change of description."""
 
     def both(change):
-        atoms = change(replace(bonded, values=bonded.superposition, superposition=None))
-        return replace(change(bonded), superposition=atoms.values)
+        atoms = change(replace(bonded, values=bonded.promolecule, promolecule=None))
+        return replace(change(bonded), promolecule=atoms.values)
 
     yield "supercell", both(lambda density: supercell(density, (1, 2, 1)))
     yield "turned", both(lambda density: rotated(density, np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])))
@@ -82,7 +82,7 @@ def descriptions(bonded):
     yield "rotated", replace(bonded, lattice=TRICLINIC_ANG @ free)
 
 
-@pytest.mark.parametrize("field", ["difference", "superposition", "occupancy"])
+@pytest.mark.parametrize("field", ["deformation", "promolecule", "atom_positions"])
 def test_fingerprint_is_of_the_crystal(bonded, field):
     reference = fingerprint(bonded, field)
     for name, description in descriptions(bonded):
@@ -96,8 +96,8 @@ def test_difference_of_a_known_transfer(bonded):
     shape, amplitude = bonded.values.shape, 0.03
     wave = amplitude * np.cos(2 * np.pi * np.arange(shape[2]) / shape[2])
     flat = np.full(shape, 8.0 / bonded.volume_ang3)
-    known = replace(bonded, values=flat + wave, superposition=flat)
-    found = fingerprint(known, "difference")
+    known = replace(bonded, values=flat + wave, promolecule=flat)
+    found = fingerprint(known, "deformation")
     assert found["moved_per_atom"] == pytest.approx(np.abs(wave).mean() * bonded.volume_ang3 / 4, rel=1e-3)
     assert found["log_rms"] == pytest.approx(np.log10(amplitude / np.sqrt(2)), abs=1e-6)
     assert found["volume_of_gain"] == pytest.approx(0.5, abs=0.06)

@@ -17,7 +17,7 @@ SETTINGS = {
     "smearing_ev": 0.1,
     "spin": "auto",
     "max_iterations": 100,
-    "superposition": False,
+    "promolecule": False,
     "atom_box_ang": 6.0,
 }
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])

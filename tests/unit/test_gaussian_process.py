@@ -90,7 +90,7 @@ def test_it_finds_the_power_law_of_a_scale():
     log_scale = rng.normal(size=80)
     features = np.stack([log_scale, rng.normal(size=80)], axis=1)
     process = gaussian_process.fit(
-        features, ["elements", "magpie"], names, 90 * np.exp(0.7 * log_scale), is_positive=True, threads=1
+        features, ["elemental_solids", "magpie"], names, 90 * np.exp(0.7 * log_scale), is_positive=True, threads=1
     )
     far = np.array([[5.0, 0.0], [-5.0, 0.0]])
     np.testing.assert_allclose(process.predict(far), 90 * np.exp(0.7 * far[:, 0]), rtol=0.05)
@@ -99,7 +99,7 @@ def test_it_finds_the_power_law_of_a_scale():
 def test_the_scales_are_columns_of_the_blocks():
     """A renamed column would leave its trend out without a word."""
     density = gaussian_density()
-    tables = describe(replace(density, superposition=density.values), "x", {name.split(".")[0] for name in SCALES})
+    tables = describe(replace(density, promolecule=density.values), "x", {name.split(".")[0] for name in SCALES})
     columns = {f"{block}.{column}" for block, table in tables.items() for column in table}
     assert set(SCALES) <= columns
 

@@ -34,7 +34,7 @@ def silicon_density() -> Density:
 def run_files(tmp_path, structure: Structure):
     (tmp_path / "CHGCAR").write_text(WHOLE)
     structure.to(str(tmp_path / "POSCAR"), fmt="poscar")
-    settings = {"kind": "valence", "superposition": "as_given"}
+    settings = {"kind": "valence", "promolecule": "as_given"}
     return run_material("m", tmp_path / "POSCAR", tmp_path / "CHGCAR", "files", settings, tmp_path / "m")
 
 

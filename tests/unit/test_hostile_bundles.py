@@ -64,7 +64,7 @@ def test_a_key_of_another_form_is_refused(folder, key):
     [
         ("files", {"x": 5}, "files"),
         ("files.training.csv", 5, "sha256"),
-        ("format_version", "5", "format_version"),
+        ("format_version", "6", "format_version"),
         ("features", "x", "features.element_tables"),
         ("intervals.coverage", 7, "coverage"),
         ("intervals.coverage", 0.0, "coverage"),

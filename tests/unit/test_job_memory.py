@@ -42,8 +42,8 @@ def test_grids_that_do_not_fit_are_refused_before_a_density_is_read(free_memory,
     training.require_memory(1900, 64, "fp32")  # 2.0 GB and the process
     with pytest.raises(InputError, match=r"2000 grids of 64³ in fp32 .* 3\.1 GB.* may use 3\.0 GB") as refused:
         training.require_memory(2000, 64, "fp32")
-    assert "bf16" in refused.value.mend
-    assert "mem_mb=3098" in refused.value.mend
+    assert "bf16" in refused.value.fix
+    assert "mem_mb=3098" in refused.value.fix
     training.require_memory(2000, 64, "bf16")
     settings = {"precision": "fp32", "network": "fast", "latent_size": 4, "dropout": 0.0, "grid_precision": "bf16"}
     paths = [(f"m{i}", tmp_path / "none.npz") for i in range(6000)]

@@ -56,8 +56,8 @@ def test_one_model_that_predicts_is_enough_and_networks_need_more():
 
 def test_more_materials_to_turn_than_there_are():
     many = copy.deepcopy(DEFAULTS)
-    many["robustness"]["n_materials"] = 11
-    with pytest.raises(InputError, match=r"robustness\.n_materials: 11.*10 labelled"):
+    many["invariance"]["n_materials"] = 11
+    with pytest.raises(InputError, match=r"invariance\.n_materials: 11.*10 labelled"):
         require_labels(labelled(10), SOURCE, many)
 
 

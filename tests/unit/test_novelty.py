@@ -36,10 +36,10 @@ def test_held_out_materials_of_the_same_kind_spread_evenly_over_the_percentiles(
 
 def test_a_material_outside_is_far_and_says_so(space):
     row = cloud(1, seed=5, shift=50.0).iloc[0]
-    novelty = space.judge(row, {"Mg", "O"})
-    assert novelty.is_far
-    assert novelty.percentile == 100
-    assert "very far" in novelty.text
+    applicability = space.judge(row, {"Mg", "O"})
+    assert applicability.is_far
+    assert applicability.percentile == 100
+    assert "very far" in applicability.text
     inside = space.judge(cloud(400).iloc[:300].mean(), {"Mg", "O"})
     assert not inside.is_far
     assert inside.percentile < 50
@@ -47,19 +47,19 @@ def test_a_material_outside_is_far_and_says_so(space):
 
 
 def test_an_element_that_was_never_seen_is_named(space):
-    novelty = space.judge(held_out().iloc[0], {"Mg", "Pu"})
-    assert novelty.is_far
-    assert "Pu" in novelty.text
-    assert "Mg," not in novelty.text
+    applicability = space.judge(held_out().iloc[0], {"Mg", "Pu"})
+    assert applicability.is_far
+    assert "Pu" in applicability.text
+    assert "Mg," not in applicability.text
 
 
 def test_the_nearest_material_of_a_training_material_is_itself(space):
-    novelty = space.judge(cloud(400).iloc[17], {"O"})
-    name, formula, distance = novelty.nearest[0]
+    applicability = space.judge(cloud(400).iloc[17], {"O"})
+    name, formula, distance = applicability.nearest[0]
     assert (name, formula) == ("m17", "A17")
     assert distance < 1e-4
-    assert "fitted, not predicted" in novelty.text
-    distances = [distance for *_, distance in novelty.nearest]
+    assert "fitted, not predicted" in applicability.text
+    distances = [distance for *_, distance in applicability.nearest]
     assert distances == sorted(distances)
     assert len(distances) == 5
 
@@ -73,8 +73,8 @@ def test_scale_of_a_feature_does_not_matter(space):
 
 def test_unknown_features_count_as_the_training_mean(space):
     row = cloud(400).iloc[:300].mean()
-    novelty = space.judge(row.mask(row.index == "f3"), {"Mg"})
-    assert novelty.percentile == space.judge(row, {"Mg"}).percentile
+    applicability = space.judge(row.mask(row.index == "f3"), {"Mg"})
+    assert applicability.percentile == space.judge(row, {"Mg"}).percentile
 
 
 def test_arrays_without_objects_carry_all_of_it(space, tmp_path):

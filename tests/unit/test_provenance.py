@@ -164,7 +164,7 @@ def test_ten_damaged_results_are_named_and_the_others_counted(run):
         (run / f"results/m-{i}.csv").write_text("")
     with pytest.raises(InputError, match=r"12 damaged results.*and 2 more") as error:
         check_run()
-    assert error.value.mend.count("results/m-") == 10
+    assert error.value.fix.count("results/m-") == 10
 
 
 def test_paths_are_checked_when_they_are_looked_up(run):

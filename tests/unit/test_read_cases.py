@@ -186,7 +186,7 @@ def test_a_charged_cell_is_a_warning_in_every_format_and_in_the_outcome(read, tm
     write_npz(density, tmp_path / "rho.npz")
     assert read_input(tmp_path / "rho.npz", None).remarks == density.remarks
     SILICON.to(str(tmp_path / "POSCAR"), fmt="poscar")
-    settings = {"kind": "valence", "superposition": "as_given"}
+    settings = {"kind": "valence", "promolecule": "as_given"}
     outcome = run_material("m", tmp_path / "POSCAR", tmp_path / "rho.cube", "files", settings, tmp_path / "m")
     assert outcome.status == "converged"
     assert "charged" in outcome.protocol_changes[0]
@@ -286,7 +286,7 @@ def test_aeccars_are_refused_by_name_and_their_sum_is_questioned(read, refused):
     for name in ("AECCAR0", "AECCAR1.gz", "AECCAR2", "mp-1_AECCAR2"):
         content = gzip.compress(WHOLE.encode()) if name.endswith(".gz") else WHOLE
         refused(content, "beside", name=name)
-    assert read(WHOLE, "AECCAR1", kind="superposition").kind == "superposition"
+    assert read(WHOLE, "AECCAR1", kind="promolecule").kind == "promolecule"
     refused(chgcar([crystal_density(8.0131)]), "whole number")
     assert "AECCAR" in read(chgcar([crystal_density(8.004)])).remarks[0]
     assert read(WHOLE).remarks == ()

@@ -165,11 +165,11 @@ def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, input
     x = inputs[2].tables["magpie"]
     cohesive = pd.DataFrame({"e": np.random.default_rng(4).uniform(1, 8, len(x))}, index=x.index)
     cohesive.iloc[-1] = np.nan  # an element without a measured value: the mean of the training part
-    given = BlockData({"magpie": x, "cohesion": cohesive})
+    given = BlockData({"magpie": x, "cohesive_energy": cohesive})
     ids = {"train": list(x.index[:100]), "validation": list(x.index[100:130]), "test": list(x.index[130:])}
     gained = pd.Series(-(x["a"] ** 2), name=FORMATION_ENERGY)
     predicted = {}
-    for features in ("magpie", "magpie+cohesion"):
+    for features in ("magpie", "magpie+cohesive_energy"):
         design = fit_design(features, given, "random", "0", ids["train"], 8, seed=0)
         parts = {part: design.apply(given, "random", "0", names) for part, names in ids.items()}
         zero = {part: 0.0 if matrix.energy_zero is None else matrix.energy_zero for part, matrix in parts.items()}
@@ -181,7 +181,7 @@ def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, input
         fitted = families.load(folder, {"model": model, "targets": [FORMATION_ENERGY]})
         predicted[features] = fitted(parts["test"])[FORMATION_ENERGY] - zero["test"]
     assert zero["test"][-1] == pytest.approx(-cohesive["e"][:100].mean())
-    np.testing.assert_allclose(predicted["magpie+cohesion"], predicted["magpie"], atol=1e-6)
+    np.testing.assert_allclose(predicted["magpie+cohesive_energy"], predicted["magpie"], atol=1e-6)
 
 
 def test_the_blend_learns_the_independent_properties_and_the_others_follow(tmp_path, inputs):
@@ -252,14 +252,14 @@ def test_the_zero_of_formation_energies_has_its_share_and_no_other_target_has_on
     materials, splits, blocks = inputs
     one_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")]
     cohesive = pd.DataFrame({"e": np.random.default_rng(4).uniform(1, 8, len(materials))}, index=materials.material_id)
-    given = BlockData(blocks.tables | {"cohesion": cohesive})
+    given = BlockData(blocks.tables | {"cohesive_energy": cohesive})
     gained = -0.5 * blocks.tables["magpie"]["a"].to_numpy()
     labelled = materials.assign(formation_energy_ev_per_atom=gained - cohesive["e"].to_numpy())
-    features = "magpie+cohesion"
+    features = "magpie+cohesive_energy"
     folder = tmp_path / model / features / "random"
     run(model, features, "random", labelled, one_fold, given, SETTINGS["lightgbm"], 8, folder, seed=1, threads=1)
     shares = block_importance(folder, splits, given, seed=0).set_index(["target", "block"])["share"]
-    assert shares[FORMATION_ENERGY, "cohesion"] == pytest.approx(1.75 / (1.75 + 0.125), abs=0.05)  # mean deviations
+    assert shares[FORMATION_ENERGY, "cohesive_energy"] == pytest.approx(1.75 / 1.875, abs=0.05)  # mean deviations
     assert list(shares[BULK].index) == ["magpie"]
     assert shares[FORMATION_ENERGY].sum() == pytest.approx(1)
 
@@ -283,7 +283,7 @@ def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch
         ("mean", "magpie", "The mean takes"),
         ("lightgbm", "none", "The mean takes"),
         ("lightgbm", "latent", "Use latent_pca"),
-        ("lightgbm", "cohesion", "no feature"),
+        ("lightgbm", "cohesive_energy", "no feature"),
         ("forest", "magpie", "unknown model 'forest'"),
     ],
 )

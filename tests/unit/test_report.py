@@ -112,12 +112,12 @@ def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
 
 
 def test_long_feature_sets_have_short_names():
-    known = "magpie+composition+cohesion+elements+structure+springs"
-    features = f"{known}+fingerprint+difference_fingerprint+superposition_fingerprint"
+    known = "magpie+composition+cohesive_energy+elemental_solids+structure+spring_network"
+    features = f"{known}+fingerprint+deformation_fingerprint+promolecule_fingerprint"
     assert blocks_text(known) == "all without density"
     assert blocks_text(features).startswith("all without density + fingerprint + difference fingerprint")
     assert blocks_label(features) == "all without density + FP + ΔFP + atoms FP"
-    assert blocks_label("magpie+difference_latent_pca") == "MAGPIE + Δ latent PCA"
+    assert blocks_label("magpie+deformation_latent_pca") == "MAGPIE + Δ latent PCA"
 
 
 def test_what_a_model_derives_and_does_not_learn_is_its_own_answer():
@@ -254,7 +254,7 @@ def test_percentages_are_for_people():
 
 def test_a_slice_that_is_quite_wrong_says_so_in_plain_numbers(inputs, tmp_path):
     arrays = dict(np.load(inputs["slices"][0]))
-    np.savez(inputs["slices"][0], **(arrays | {"relative_l1": 1.0}))
+    np.savez(inputs["slices"][0], **(arrays | {"nmae": 1.0}))
     _, found = page(inputs, tmp_path)
     assert "100 % relative error" in found.text["autoencoder"]
     assert not re.search(r"\d[eE][+-]\d\d", " ".join(text for text in found.text.values() if text))

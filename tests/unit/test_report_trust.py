@@ -11,7 +11,7 @@ from rho2prop.report.sections.intervals import intervals
 from rho2prop.report.style import to_svg
 
 
-def robustness_table():
+def invariance_table():
     """Fingerprint: 0.1 % at most; latent: 3 % under rotation, 0.2 % as PCA."""
     rows = []
     sizes = {
@@ -26,7 +26,7 @@ def robustness_table():
                 rows.append(
                     ("m1", *key, kind, f"{kind} {n}", "bulk_modulus_gpa", 100 * (1 + size * share), size * share)
                 )
-    columns = [name for names in TABLES["robustness"] for name in names]
+    columns = [name for names in TABLES["invariance"] for name in names]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -46,7 +46,7 @@ def only(section, kind):
 
 
 def test_largest_changes_are_shown_and_judged_by_the_bar():
-    section = trust.robustness(robustness_table())
+    section = trust.invariance(invariance_table())
     fingerprint, latent, components, paper = only(section, Table)[0].rows
     assert fingerprint.cells == ("LightGBM, fingerprint", "0", "0", "0.10", "0.079", "0", "0", "yes")
     assert latent.cells[:2] == ("Attention CNN, latent (window)", "3.0")
@@ -60,7 +60,7 @@ def test_largest_changes_are_shown_and_judged_by_the_bar():
 
 
 def test_the_text_says_who_breaks_the_bar_and_by_how_much():
-    section = trust.robustness(robustness_table())
+    section = trust.invariance(invariance_table())
     text = " ".join(block.text for block in only(section, Text))
     assert "Attention CNN, latent (window) (3.0 %)" in text.split("Not within")[1]
     assert "LightGBM, fingerprint" in text.split("Not within")[0]
@@ -70,7 +70,7 @@ def test_the_text_says_who_breaks_the_bar_and_by_how_much():
 
 
 def test_the_robustness_figure_marks_each_largest_change():
-    figure = only(trust.robustness(robustness_table()), Figure)[0]
+    figure = only(trust.invariance(invariance_table()), Figure)[0]
     bars = [line for axes in figure.drawing.axes for line in axes.lines if line.get_marker() == "|"]
     largest = [float(bar.get_xdata()[0]) for bar in bars]
     assert largest == pytest.approx([1e-5, 3.0, 1e-5, 0.1, 1.2, 0.2, 1e-5, 1e-5, 1e-5])
@@ -90,7 +90,7 @@ def test_size_ratio_and_errors_of_the_database():
     assert to_svg(only(section, Figure)[0].drawing, "errors").startswith("<svg")
 
 
-@pytest.mark.parametrize("make", [trust.robustness, trust.latent_database])
+@pytest.mark.parametrize("make", [trust.invariance, trust.latent_database])
 def test_what_was_not_measured_is_said(make):
     for table in (None, pd.DataFrame()):
         (block,) = make(table).blocks
@@ -100,7 +100,7 @@ def test_what_was_not_measured_is_said(make):
 def test_tables_survive_their_files(tmp_path):
     """Blank kinds and reasons come back as empty text, blank errors as unknown."""
     for name, table, columns, make in (
-        ("robustness", robustness_table(), TABLES["robustness"], trust.robustness),
+        ("invariance", invariance_table(), TABLES["invariance"], trust.invariance),
         ("latent_database", database_table(), TABLES["latent_database"], trust.latent_database),
     ):
         table.to_csv(tmp_path / f"{name}.csv", index=False)

@@ -10,7 +10,7 @@ from rho2prop.autoencoder.training import load_autoencoder, train
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density, check, read_npz, write_npz
 from rho2prop.densities.grids import to_grid
-from rho2prop.densities.origins import centres, distinct_centres
+from rho2prop.densities.origins import distinct_origins, origins
 from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 from rho2prop.evaluation import invariance
 from rho2prop.evaluation.cross_validation import predict_fold, run
@@ -89,7 +89,7 @@ def test_a_rough_density_has_the_same_fingerprint_wherever_its_grid_starts(densi
     """Rounding of stored values reaches the shortest waves of the grid, which odd shifts turn."""
     rng = np.random.default_rng(5)
     noise = 1 + 1e-3 * rng.uniform(-1, 1, density.values.shape)
-    rough = replace(density, values=density.values * noise, superposition=(density.values + density.values.mean()) / 2)
+    rough = replace(density, values=density.values * noise, promolecule=(density.values + density.values.mean()) / 2)
     expected = pd.Series(fingerprint(rough, field))
     for one in (rolled(rough, (3, 5, 7)), rotated(rough, ROTATIONS[9]), supercell(rough, (2, 1, 1))):
         np.testing.assert_allclose(pd.Series(fingerprint(one, field)), expected, rtol=1e-6, atol=1e-9)
@@ -98,9 +98,9 @@ def test_a_rough_density_has_the_same_fingerprint_wherever_its_grid_starts(densi
 def test_centres_move_with_the_crystal_and_ignore_supercells(density):
     coords = np.vstack([density.frac_coords, [[0.3, 0, 0], [0, 0.4, 0]]])
     crystal = replace(density, numbers=np.array([8, 8, 12, 3]), frac_coords=coords)
-    np.testing.assert_allclose(centres(crystal), [[0.3, 0, 0]])  # Mg and Li are equally rare, Mg is heavier
-    np.testing.assert_allclose(centres(rolled(crystal, (2, 0, 0))), [[0.4, 0, 0]])
-    repeated = centres(supercell(crystal, (2, 2, 1)))
+    np.testing.assert_allclose(origins(crystal), [[0.3, 0, 0]])  # Mg and Li are equally rare, Mg is heavier
+    np.testing.assert_allclose(origins(rolled(crystal, (2, 0, 0))), [[0.4, 0, 0]])
+    repeated = origins(supercell(crystal, (2, 2, 1)))
     assert repeated.shape == (1, 3)
     np.testing.assert_allclose((repeated * [2, 2, 1]) % 1, [[0.3, 0, 0]], atol=1e-9)
 
@@ -110,12 +110,12 @@ def test_distinct_centres_share_what_symmetry_makes_equal():
     sites = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     values = np.full((8, 8, 8), 4 / 64.0)
     cubic = Density(values, 4.0 * np.eye(3), np.full(4, 29), sites, 4.0, "valence", "test 1.0")
-    coords, shares = distinct_centres(cubic)
+    coords, shares = distinct_origins(cubic)
     assert coords.shape == (1, 3)
     np.testing.assert_allclose(shares, [1.0])
     layers = np.array([[0, 0, 0], [0.5, 0.5, 0.3], [0.5, 0.5, 0.7]])
     layered = replace(cubic, lattice=np.diag([4.0, 4.0, 9.0]), frac_coords=layers, numbers=np.full(3, 29))
-    coords, shares = distinct_centres(supercell(layered, (1, 2, 1)))
+    coords, shares = distinct_origins(supercell(layered, (1, 2, 1)))
     assert coords.shape == (2, 3)
     np.testing.assert_allclose(shares, [1 / 3, 2 / 3])
 
@@ -177,7 +177,7 @@ def lopsided_density():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Sixteen squeezed crystals, an autoencoder and three final models on them."""
-    folder = tmp_path_factory.mktemp("robustness")
+    folder = tmp_path_factory.mktemp("invariance")
     base, densities, paths = lopsided_density(), {}, {}
     for n, scale in enumerate(np.linspace(0.8, 1.1, 16)):
         squeezed = replace(base, values=base.values / scale**3, lattice=base.lattice * scale)

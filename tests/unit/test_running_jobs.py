@@ -40,7 +40,7 @@ def job(tmp_path):
 def test_a_run_is_refused_while_a_job_lives_and_names_it(job, tmp_path):
     with pytest.raises(InputError, match=rf"logs/fit/x\.log \(process {job.pid} on ") as refused:
         refuse_while_local_jobs_run(tmp_path / "run")
-    assert f"kill {job.pid}" in refused.value.mend
+    assert f"kill {job.pid}" in refused.value.fix
     job.communicate("")
     refuse_while_local_jobs_run(tmp_path / "run")
     assert list((tmp_path / "run" / JOBS).iterdir()) == []

@@ -29,7 +29,7 @@ def bundle():
 def density():
     """Made up, with atoms that are half as structured."""
     made = gaussian_density()
-    return replace(made, superposition=(made.values + made.values.mean()) / 2)
+    return replace(made, promolecule=(made.values + made.values.mean()) / 2)
 
 
 def test_it_is_small_and_predicts_everything_with_each_regressor(bundle):
@@ -54,7 +54,7 @@ def test_it_names_no_place_of_the_machine_that_trained_it(bundle):
 
 
 def test_a_density_without_atoms_is_predicted_by_the_models_that_need_none(bundle, density):
-    found = bundle.predict(replace(density, superposition=None), "made", allow_other_engine=True)
+    found = bundle.predict(replace(density, promolecule=None), "made", allow_other_engine=True)
     assert any(warning.startswith("blend (") and "superposition of atoms" in warning for warning in found.warnings)
     whole = bundle.predict(density, "made", allow_other_engine=True).table
     kept = whole[~whole["model"].str.startswith("blend")].reset_index(drop=True)
@@ -62,7 +62,7 @@ def test_a_density_without_atoms_is_predicted_by_the_models_that_need_none(bundl
 
 
 def test_atoms_that_do_not_fit_the_grid_leave_the_other_models(bundle, density):
-    foreign = replace(density, superposition=None, engine=bundle.engine)  # a grid that no cut-off of GPAW gives
+    foreign = replace(density, promolecule=None, engine=bundle.engine)  # a grid that no cut-off of GPAW gives
     found = bundle.predict(foreign, "made")
     assert any("could not be made: its grid is" in warning for warning in found.warnings)
     assert "lightgbm" in set(found.table["model"])
@@ -80,7 +80,7 @@ sys.exit(main(["predict", *sys.argv[1:]]))
 def test_without_gpaw_the_models_that_need_no_atoms_predict(bundle, density, tmp_path):
     """On the command line, in a process that cannot import it: the first rows are the best of the usable models."""
     silicon = np.full_like(density.numbers, 14)  # whose valence electrons are those of the density
-    write_npz(replace(density, numbers=silicon, superposition=None, engine=bundle.engine), tmp_path / "made.npz")
+    write_npz(replace(density, numbers=silicon, promolecule=None, engine=bundle.engine), tmp_path / "made.npz")
     arguments = [tmp_path / "made.npz", "--bundle", FOLDER, "--format", "json", "--threads", "1"]
     child = subprocess.run(
         [sys.executable, "-c", WITHOUT_GPAW, *map(str, arguments)], capture_output=True, text=True, timeout=300
@@ -99,7 +99,7 @@ def test_a_dataset_that_is_missing_leaves_the_other_models(bundle, density, monk
     import gpaw
 
     monkeypatch.setattr(gpaw, "setup_paths", [])
-    found = bundle.predict(replace(density, superposition=None, engine=bundle.engine), "made")
+    found = bundle.predict(replace(density, promolecule=None, engine=bundle.engine), "made")
     assert any("dataset" in warning and "Li" in warning for warning in found.warnings)
     assert found.table["model"].iloc[0] == "lightgbm"
     assert not found.table["model"].str.startswith("blend").any()

@@ -5,7 +5,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
-from rho2prop.features.spring_network import _springs, elastic_tensors, moduli, spring_features
+from rho2prop.features.spring_network import _springs, elastic_tensors, moduli, spring_network_features
 
 ALUMINIUM = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.05), ["Al"], [[0, 0, 0]]).get_primitive_structure()
 ZINC_BLENDE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25] * 3])
@@ -90,7 +90,7 @@ def test_another_description_of_the_crystal_changes_nothing(crystal):
     shifted = crystal.copy()
     shifted.translate_sites(list(range(len(crystal))), [0.13, 0.27, 0.41])
     given = {"it": crystal, "turned": turned, "shifted": shifted, "larger": crystal * (2, 1, 1)}
-    features = spring_features(given)
+    features = spring_network_features(given)
     assert features.shape == (4, 14)
     for name in ("turned", "shifted", "larger"):
         np.testing.assert_allclose(features.loc[name], features.loc["it"], rtol=1e-6, atol=1e-8)
@@ -98,7 +98,7 @@ def test_another_description_of_the_crystal_changes_nothing(crystal):
 
 def test_bounds_hold_and_a_crystal_of_molecules_is_soft_but_finite():
     molecules = Structure(Lattice.cubic(5.3), ["H", "H"], [[0.43, 0.5, 0.5], [0.57, 0.5, 0.5]])
-    features = spring_features({"H2": molecules, "TiO2": RUTILE})
+    features = spring_network_features({"H2": molecules, "TiO2": RUTILE})
     assert np.isfinite(features.to_numpy()).all()
     assert features.loc["H2", "log_shear_0.2"] < features.loc["TiO2", "log_shear_0.2"] - 3
     for column in features.filter(regex="reuss_over_voigt|relaxed"):
@@ -108,4 +108,4 @@ def test_bounds_hold_and_a_crystal_of_molecules_is_soft_but_finite():
 
 def test_lonely_atoms_are_reached():
     helium = Structure(Lattice.cubic(30.0), ["He"], [[0, 0, 0]])
-    assert np.isfinite(spring_features({"He": helium}).to_numpy()).all()
+    assert np.isfinite(spring_network_features({"He": helium}).to_numpy()).all()

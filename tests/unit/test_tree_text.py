@@ -53,7 +53,7 @@ def test_models_of_the_repository_pass():
     assert files
     for path in files:
         columns = json.loads((path.parent / "design.json").read_text())["columns"]
-        check_tree_text(path, sum(len(names) for block, names in columns.items() if block != "cohesion"))
+        check_tree_text(path, sum(len(names) for block, names in columns.items() if block != "cohesive_energy"))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ MAGNESIA = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5
 SETTINGS = {
     "preset": "latentmatfusion",
     "relax": True,
-    "superposition": True,
+    "promolecule": True,
     "spin": "materials_project",
     "max_errors": 5,
     "max_walltime_stops": 2,

@@ -32,7 +32,7 @@ pytestmark = [
 SETTINGS = {
     "preset": "latentmatfusion",
     "relax": True,
-    "superposition": True,
+    "promolecule": True,
     "spin": "materials_project",
     "parallel": {},
     "launch": "",
@@ -118,7 +118,7 @@ def undisturbed(tmp_path_factory) -> Campaign:
 
 def assert_as_undisturbed(campaign: Campaign, undisturbed: Campaign) -> None:
     assert (campaign.outcome.status, campaign.outcome.reason) == ("converged", "")
-    for name in ("values", "superposition", "lattice", "frac_coords"):
+    for name in ("values", "promolecule", "lattice", "frac_coords"):
         np.testing.assert_array_equal(getattr(campaign.density, name), getattr(undisturbed.density, name))
     assert campaign.outcome.energy_ev == undisturbed.outcome.energy_ev
 
@@ -146,8 +146,8 @@ def test_without_a_fault_nothing_is_corrected(undisturbed):
 def test_superposition_holds_the_same_electrons_and_differs(undisturbed):
     density = undisturbed.density
     volume_ang3 = density.volume_ang3
-    assert density.superposition.mean(dtype=float) * volume_ang3 == pytest.approx(density.n_electrons, abs=1e-4)
-    assert np.abs(density.values - density.superposition).mean() * volume_ang3 > 0.05
+    assert density.promolecule.mean(dtype=float) * volume_ang3 == pytest.approx(density.n_electrons, abs=1e-4)
+    assert np.abs(density.values - density.promolecule).mean() * volume_ang3 > 0.05
 
 
 @pytest.mark.parametrize(

@@ -177,11 +177,11 @@ def test_density_and_superposition_belong_together(folder):
     write_field(folder / "AECCAR2", 3 * density.values + wave)
     write_field(folder / "AECCAR1", 3 * density.values)
     result = read_step(folder, "static")
-    found, notes = read_static_density(folder, result, superposition=True)
+    found, notes = read_static_density(folder, result, promolecule=True)
     assert (found.n_electrons, found.kind, found.engine, notes) == (8.0, "valence", "vasp 6.4.2", [])
     np.testing.assert_allclose(found.values, density.values, atol=1e-6)
-    np.testing.assert_allclose(found.superposition, density.values - wave, atol=1e-6)
-    assert read_static_density(folder, result, superposition=False)[0].superposition is None
+    np.testing.assert_allclose(found.promolecule, density.values - wave, atol=1e-6)
+    assert read_static_density(folder, result, promolecule=False)[0].promolecule is None
 
 
 def test_grid_error_of_the_aeccars_is_told_and_a_wrong_file_refused(folder):
@@ -190,12 +190,12 @@ def test_grid_error_of_the_aeccars_is_told_and_a_wrong_file_refused(folder):
     write_field(folder / "AECCAR1", density.values)
     result = read_step(folder, "static")
     write_field(folder / "AECCAR2", density.values + 0.04 / CRYSTAL.volume)
-    found, notes = read_static_density(folder, result, superposition=True)
-    assert found.superposition.mean(dtype=float) * CRYSTAL.volume == pytest.approx(8.0, abs=1e-4)
-    assert notes == ["static: superposition: +0.0400 electrons of the AECCARs' grid error spread evenly"]
+    found, notes = read_static_density(folder, result, promolecule=True)
+    assert found.promolecule.mean(dtype=float) * CRYSTAL.volume == pytest.approx(8.0, abs=1e-4)
+    assert notes == ["static: promolecule: +0.0400 electrons of the AECCARs' grid error spread evenly"]
     write_field(folder / "AECCAR2", density.values * 1.5)
     with pytest.raises(EngineError, match=r"integrates to 4.000 electrons, expected 0"):
-        read_static_density(folder, result, superposition=True)
+        read_static_density(folder, result, promolecule=True)
 
 
 def test_a_density_of_another_cell_or_charge_is_refused(folder):
@@ -203,12 +203,12 @@ def test_a_density_of_another_cell_or_charge_is_refused(folder):
     result = read_step(folder, "static")
     write_field(folder / "CHGCAR", density.values * 7 / 8)
     with pytest.raises(EngineError, match=r"integrates to 7.000 electrons, expected 8.000"):
-        read_static_density(folder, result, superposition=False)
+        read_static_density(folder, result, promolecule=False)
     strained = CRYSTAL.copy()
     strained.apply_strain(0.05)
     write_field(folder / "CHGCAR", density.values)
     with pytest.raises(InputError, match="has the cell"):
-        read_static_density(folder, StepResult(strained, -1.0, None, 8.0, "6.4.2", {}), superposition=False)
+        read_static_density(folder, StepResult(strained, -1.0, None, 8.0, "6.4.2", {}), promolecule=False)
 
 
 def test_cut_files_of_a_density_are_refused(folder):
@@ -221,7 +221,7 @@ def test_cut_files_of_a_density_are_refused(folder):
         for length in (size - 6, size // 2, 100):
             os.truncate(folder / name, length)
             with pytest.raises(InputError, match=name):
-                read_static_density(folder, result, superposition=True)
+                read_static_density(folder, result, promolecule=True)
     (folder / "AECCAR1").unlink()
     with pytest.raises(InputError, match="no such file"):
         read_aeccar(folder / "AECCAR1")
@@ -231,7 +231,7 @@ def test_the_density_that_the_run_started_from_is_not_its_result(folder):
     write_field(folder / "CHGCAR", gaussian_density().values)
     os.utime(folder / "CHGCAR", (0, 0))
     with pytest.raises(InputError, match="was not written by the run"):
-        read_static_density(folder, read_step(folder, "static"), superposition=False)
+        read_static_density(folder, read_step(folder, "static"), promolecule=False)
 
 
 def test_a_lost_cell_is_refused():

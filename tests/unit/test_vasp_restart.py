@@ -19,7 +19,7 @@ from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.dft.failures import Unfinished
 from rho2prop.dft.vasp.inputs import load_preset
 from rho2prop.dft.vasp.restart import (
-    PROCESS,
+    GAUSSIAN_PROCESS,
     archive_record,
     corrected,
     end_orphans,
@@ -210,7 +210,7 @@ def test_what_a_killed_attempt_left_running_is_ended_and_nothing_else(tmp_path):
         end_orphans(tmp_path / "step")
         assert orphan.wait(timeout=20) == -9
         assert elsewhere.poll() is None
-        assert not (tmp_path / "step" / PROCESS).exists()
+        assert not (tmp_path / "step" / GAUSSIAN_PROCESS).exists()
     finally:
         for process in (orphan, elsewhere):
             process.kill()

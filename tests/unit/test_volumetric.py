@@ -201,8 +201,8 @@ def test_npz_must_be_of_the_kind_that_is_asked_for(tmp_path):
     density = read_density(tmp_path / "CHGCAR")
     write_npz(density, tmp_path / "a.npz")
     np.testing.assert_array_equal(read_density(tmp_path / "a.npz", structure=CELL).values, density.values)
-    write_npz(replace(density, kind="superposition"), tmp_path / "b.npz")
-    refused(tmp_path / "b.npz", "superposition", "expected valence")
+    write_npz(replace(density, kind="promolecule"), tmp_path / "b.npz")
+    refused(tmp_path / "b.npz", "promolecule", "expected valence")
 
 
 def test_unknown_names_are_refused(tmp_path):

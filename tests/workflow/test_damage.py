@@ -121,7 +121,7 @@ def test_no_damage_is_used_silently(units, kind, name, monkeypatch):
         assert damaged
         with pytest.raises(InputError) as error:
             check_run()
-        assert set(error.value.mend.split("rm -r ")[1].rstrip(".").split()) == set(damaged)
+        assert set(error.value.fix.split("rm -r ")[1].rstrip(".").split()) == set(damaged)
         for unit, path in damaged.items():  # though it seems untouched, the job that reads it refuses
             os.utime(path, ns=(before[path][1],) * 2)
             with pytest.raises(InputError, match=unit.replace("+", r"\+")):

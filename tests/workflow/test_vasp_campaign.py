@@ -47,7 +47,7 @@ SHORT = {  # of the chain behind the densities, what is enough for a report
     },
     "learning_curve": {"sizes": [], "models": []},
     "predict": [{"model": "lightgbm", "features": "magpie+fingerprint"}],
-    "robustness": {"n_materials": 1, "models": [{"model": "lightgbm", "features": "magpie+fingerprint"}]},
+    "invariance": {"n_materials": 1, "models": [{"model": "lightgbm", "features": "magpie+fingerprint"}]},
 }
 CRYSTALS = {
     "magnesia": Structure(FCC * 4.178, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
@@ -173,7 +173,7 @@ def test_a_campaign_killed_at_random_moments_ends_with_the_same_densities(tmp_pa
     assert set(outcomes["corrections"]) == {""}
     for name, density in undisturbed_densities(tmp_path, run).items():
         found = read_npz(run.folder / f"results/dft/{name}/density.npz")
-        for part in ("values", "superposition", "lattice", "frac_coords"):
+        for part in ("values", "promolecule", "lattice", "frac_coords"):
             np.testing.assert_array_equal(getattr(found, part), getattr(density, part))
 
     begun = [{line["formula"] for line in ledger[:n] if line["event"] == "start"} for n in kills]
@@ -188,7 +188,7 @@ def test_a_campaign_killed_at_random_moments_ends_with_the_same_densities(tmp_pa
 
 
 def test_the_report_tells_the_corrections_and_no_licensed_data(tmp_path):
-    """From structures through VASP, its free atoms and a mended fault to the report; then each byte that stays."""
+    """From structures through VASP, its free atoms and a fixed fault to the report; then each byte that stays."""
     crystals = {
         f"{cation}{anion}": Structure(FCC * 4.6, [cation, anion], [[0, 0, 0], [0.5, 0.5, 0.5]])
         for cation in ("Li", "Na", "K", "Mg", "Ca", "Sr")

@@ -167,8 +167,8 @@ def check_input(path: Path | str, content: bool = True) -> str:
     record, inner = _record_over(name)
     if record is None:
         accept = f"python -m rho2prop.core.jobs.provenance {name}"
-        mend = f"Delete it (rm -r {name}) and give the same command again; or accept it as it is: {accept}"
-        raise InputError(name, "has no record: it is of an earlier version, or was put there by hand", mend)
+        fix = f"Delete it (rm -r {name}) and give the same command again; or accept it as it is: {accept}"
+        raise InputError(name, "has no record: it is of an earlier version, or was put there by hand", fix)
     if content:
         problem = difference(record, inner)
         if problem:
@@ -305,8 +305,8 @@ def accept(paths: Iterable[Path | str]) -> None:
     """Write the records of results as they are, whoever made them."""
     for path in map(str, paths):
         if not is_result(path) or not os.path.exists(path):
-            mend = f"Give files or folders in {' or '.join(RESULTS)} of the run that you are in"
-            raise InputError(path, "is not a result of this run", mend)
+            fix = f"Give files or folders in {' or '.join(RESULTS)} of the run that you are in"
+            raise InputError(path, "is not a result of this run", fix)
         seal([path], "accepted")
 
 

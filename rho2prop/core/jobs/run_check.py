@@ -134,8 +134,8 @@ def _refusal(problems: list[InputError]) -> InputError:
     cut = f" ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     text = "; ".join(f"{problem.source}: {problem.problem}" for problem in shown)
     names = " ".join(problem.source for problem in shown)
-    mend = f"Delete what is damaged and give the same command again, which makes it anew: rm -r {names}"
-    return InputError(f"{len(problems)} damaged results", text + cut, mend)
+    fix = f"Delete what is damaged and give the same command again, which makes it anew: rm -r {names}"
+    return InputError(f"{len(problems)} damaged results", text + cut, fix)
 
 
 class _Known:

@@ -47,11 +47,11 @@ def refuse_while_jobs_run(folder: Path | str) -> None:
     if jobs:
         shown = " ".join(jobs[:SHOWN_JOBS]) + (" ..." if len(jobs) > SHOWN_JOBS else "")
         problem = f"{len(jobs)} Slurm jobs of an earlier run are still queued or running here ({shown})"
-        mend = (
+        fix = (
             f"Wait until they have ended (squeue --jobs {','.join(jobs[:SHOWN_JOBS])}) and start again, which goes on "
             f"with what they wrote; or cancel them first: scancel {' '.join(jobs)}"
         )
-        raise InputError(Path(folder).resolve(), problem, mend)
+        raise InputError(Path(folder).resolve(), problem, fix)
 
 
 def _queued_jobs(logs: Path) -> list[str]:
@@ -59,7 +59,7 @@ def _queued_jobs(logs: Path) -> list[str]:
     command = ["squeue", "--me", "--noheader", "--Format=JobID:32,STDOUT:4096"]
     answer = subprocess.run(command, text=True, capture_output=True)
     if answer.returncode != 0:
-        mend = "Start again when squeue works: jobs of an earlier run may still be writing here"
-        raise InputError("squeue", f"failed ({answer.stderr.strip()})", mend)
+        fix = "Start again when squeue works: jobs of an earlier run may still be writing here"
+        raise InputError("squeue", f"failed ({answer.stderr.strip()})", fix)
     lines = (line.split(maxsplit=1) for line in answer.stdout.splitlines() if line.strip())
     return [job for job, log in lines if log.strip().startswith(f"{logs}/")]

@@ -81,7 +81,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
                 raise FloatingPointError("the energy is not a number")
         moment_mub = float(calculator.get_magnetic_moment()) if polarised else None
         values = valence_density(calculator)
-        superposition = superposed_density(calculator) if settings["superposition"] else None
+        promolecule = superposed_density(calculator) if settings["promolecule"] else None
     density = Density(
         values=values.astype(np.float32),
         lattice=np.array(task.structure.lattice.matrix),
@@ -90,7 +90,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         n_electrons=float(sum(setup.Nv for setup in calculator.setups)),
         kind="valence",
         engine=f"gpaw {gpaw.__version__}",
-        superposition=None if superposition is None else superposition.astype(np.float32),
+        promolecule=None if promolecule is None else promolecule.astype(np.float32),
     )
     return Calculation(density, energy_ev, magnetic_moment_mub=moment_mub)
 
@@ -169,7 +169,7 @@ def valence_density(calculator: LegacyGPAW) -> np.ndarray:
     return values / Bohr**3
 
 
-def with_superposition(density: Density, ecut_ev: float, xc: str) -> Density:
+def with_promolecule(density: Density, ecut_ev: float, xc: str) -> Density:
     """A density that GPAW computed, with the superposition of GPAW's atoms on the same grid; nothing is iterated.
 
     Parameters
@@ -187,8 +187,8 @@ def with_superposition(density: Density, ecut_ev: float, xc: str) -> Density:
         The datasets of GPAW are not installed.
     """
     if not density.engine.lower().startswith("gpaw"):
-        mend = "set dft.files.superposition: as_given"
-        raise EngineError(f"the density is of {density.engine}, whose atoms are not GPAW's: {mend}")
+        fix = "set dft.files.promolecule: as_given"
+        raise EngineError(f"the density is of {density.engine}, whose atoms are not GPAW's: {fix}")
     atoms = Atoms(numbers=density.numbers, cell=density.lattice, scaled_positions=density.frac_coords, pbc=True)
     require_datasets(atoms.symbols, xc)
     calculator = LegacyGPAW(mode=gpaw.PW(ecut_ev), xc=xc, spinpol=False, txt=None)
@@ -203,7 +203,7 @@ def with_superposition(density: Density, ecut_ev: float, xc: str) -> Density:
     if abs(n_electrons - density.n_electrons) > 0.5:
         problem = f"it holds {density.n_electrons:g} electrons, GPAW's atoms {n_electrons:g}"
         raise EngineError(f"{problem}: other datasets were used for it")
-    return replace(density, superposition=values.astype(np.float32))
+    return replace(density, promolecule=values.astype(np.float32))
 
 
 def superposed_density(calculator: LegacyGPAW) -> np.ndarray:
@@ -223,6 +223,6 @@ def superposed_density(calculator: LegacyGPAW) -> np.ndarray:
         cut=True,
     )
     basis.set_positions(calculator.spos_ac)
-    density.mixer.reset()  # or the superposition is mixed with the history of the self-consistency cycle
+    density.mixer.reset()  # or the promolecule is mixed with the history of the self-consistency cycle
     density.initialize_from_atomic_densities(basis)
     return valence_density(calculator)

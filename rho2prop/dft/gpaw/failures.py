@@ -50,8 +50,8 @@ def require_datasets(symbols: Iterable[str], xc: str) -> None:
     problem = (
         f"has no {name} dataset for {', '.join(missing)} (searched: {', '.join(map(str, folders)) or 'no folder'})"
     )
-    mend = "Install gpaw-data, or set GPAW_SETUP_PATH to the folder of the datasets (gpaw install-data)"
-    raise SetupError("GPAW", problem, mend)
+    fix = "Install gpaw-data, or set GPAW_SETUP_PATH to the folder of the datasets (gpaw install-data)"
+    raise SetupError("GPAW", problem, fix)
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from rho2prop.core.errors import InputError
 KEY_VARIABLE = "MP_API_KEY"
 ENDPOINT_VARIABLE = "MP_API_ENDPOINT"
 DEFAULT_ENDPOINT = "https://api.materialsproject.org/"
-MEND_KEY = "Copy the key of 32 letters and digits from https://materialsproject.org/api and export it as MP_API_KEY"
-MEND_NETWORK = "Check the network (on a cluster: fetch on a node that has internet) or name a snapshot that you have"
-MEND_LATER = "Start again later: what was fetched is kept"
-MEND_CLIENT = "Install the versions in requirements.txt, or report this"
+FIX_KEY = "Copy the key of 32 letters and digits from https://materialsproject.org/api and export it as MP_API_KEY"
+FIX_NETWORK = "Check the network (on a cluster: fetch on a node that has internet) or name a snapshot that you have"
+FIX_LATER = "Start again later: what was fetched is kept"
+FIX_CLIENT = "Install the versions in requirements.txt, or report this"
 LONGEST_WAIT_S = 300.0
 
 Result = TypeVar("Result")
@@ -59,7 +59,7 @@ class Patience:
 @dataclass(frozen=True)
 class _Trouble:
     problem: str
-    mend: str
+    fix: str
     passes: bool  # whether waiting may help
 
 
@@ -73,10 +73,10 @@ def api_key() -> str:
     """
     key = os.environ.get(KEY_VARIABLE, "")
     if not key:
-        raise ServiceError(KEY_VARIABLE, "there is no key of the Materials Project in the environment", MEND_KEY)
+        raise ServiceError(KEY_VARIABLE, "there is no key of the Materials Project in the environment", FIX_KEY)
     if not re.fullmatch(r"[A-Za-z0-9]{32}", key):
         problem = f"has {len(key)} characters, expected 32 letters and digits (no blanks, no quotes)"
-        raise ServiceError(KEY_VARIABLE, problem, MEND_KEY)
+        raise ServiceError(KEY_VARIABLE, problem, FIX_KEY)
     return key
 
 
@@ -165,10 +165,10 @@ def with_retries(call: Callable[[], Result], patience: Patience, what: str, wait
             trouble = _trouble(error)
             if trouble is None:
                 raise
-            out_of_reach = trouble.mend is MEND_NETWORK and not waits_for_network
+            out_of_reach = trouble.fix is FIX_NETWORK and not waits_for_network
             if not trouble.passes or out_of_reach or attempt == patience.retries:
                 attempts = f" (attempt {attempt + 1}, {what})"
-                raise ServiceError(_source(), _without_key(trouble.problem) + attempts, trouble.mend) from None
+                raise ServiceError(_source(), _without_key(trouble.problem) + attempts, trouble.fix) from None
             wait_s = min(patience.backoff_s * 2**attempt, LONGEST_WAIT_S)
             tqdm.write(f"{what}: {_without_key(trouble.problem)}; again in {wait_s:g} s")
             time.sleep(wait_s)
@@ -207,25 +207,25 @@ def _trouble(error: Exception) -> _Trouble | None:
     text = " ".join(str(error).split())[:300]
     status = _status(chain)
     if status in (401, 403):
-        return _Trouble(f"the key in {KEY_VARIABLE} was refused (HTTP {status})", MEND_KEY, passes=False)
+        return _Trouble(f"the key in {KEY_VARIABLE} was refused (HTTP {status})", FIX_KEY, passes=False)
     if status == 429:
-        mend = f"{MEND_LATER}; a longer pause_s helps"
-        return _Trouble("the rate limit is reached (HTTP 429)", mend, passes=True)
+        fix = f"{FIX_LATER}; a longer pause_s helps"
+        return _Trouble("the rate limit is reached (HTTP 429)", fix, passes=True)
     if status is not None and status >= 500:
-        return _Trouble(f"the server is in trouble (HTTP {status})", MEND_LATER, passes=True)
+        return _Trouble(f"the server is in trouble (HTTP {status})", FIX_LATER, passes=True)
     if status is not None:
-        return _Trouble(f"the request was refused (HTTP {status}: {text})", MEND_CLIENT, passes=False)
+        return _Trouble(f"the request was refused (HTTP {status}: {text})", FIX_CLIENT, passes=False)
     if _is(chain, requests.Timeout, s3.ConnectTimeoutError, s3.ReadTimeoutError) or "timed out" in text:
-        return _Trouble("no answer in time", f"{MEND_LATER}; a longer timeout_s helps", passes=True)
+        return _Trouble("no answer in time", f"{FIX_LATER}; a longer timeout_s helps", passes=True)
     unreachable = ("NewConnectionError", "NameResolutionError", "Failed to establish", "Failed to resolve")
     if _is(chain, s3.EndpointConnectionError) or any(word in str(link) for link in chain for word in unreachable):
-        return _Trouble("there is no connection to this address", MEND_NETWORK, passes=True)
+        return _Trouble("there is no connection to this address", FIX_NETWORK, passes=True)
     if _is(chain, requests.exceptions.SSLError, s3.SSLError):
-        mend = "Check the certificates of this machine (REQUESTS_CA_BUNDLE, AWS_CA_BUNDLE)"
-        return _Trouble("the secure connection failed", mend, passes=False)
+        fix = "Check the certificates of this machine (REQUESTS_CA_BUNDLE, AWS_CA_BUNDLE)"
+        return _Trouble("the secure connection failed", fix, passes=False)
     cut = (requests.RequestException, s3.HTTPClientError, s3.IncompleteReadError, s3.ResponseStreamingError)
     if _is(chain, *cut, RetriesExceededError, EOFError) or isinstance(error, JSONDecodeError):
-        return _Trouble("the connection was cut", MEND_LATER, passes=True)
+        return _Trouble("the connection was cut", FIX_LATER, passes=True)
     return None
 
 

@@ -64,7 +64,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         client, database = connect(Patience.from_settings(settings))
         chgcar = _download(client, task.material_id, Patience.from_settings(settings))
     except ServiceError as error:
-        raise Unreachable(error.source, error.problem, error.mend) from None
+        raise Unreachable(error.source, error.problem, error.fix) from None
     density = checked_density(chgcar, task.structure, task.material_id, settings["max_volume_difference"])
     source = {"material_id": task.material_id, "database_version": database, "client": version(settings)}
     (work_dir / "source.json").write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")

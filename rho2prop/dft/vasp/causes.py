@@ -28,24 +28,24 @@ class Crashed(Exception):
     """VASP ended without a whole result and no handler knows why; the text says how, in one line."""
 
     again = True  # whether to try once more in the same job
-    mend = "Start again; if it stays, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
+    fix = "Start again; if it stays, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
 
     def verdict(self, name: str, times: int) -> EngineError | Unfinished:
         """What to raise after so many crashes: nothing says that the material is at fault, so the job fails."""
-        return Unfinished(name, f"{self}, {times} times" if times > 1 else str(self), self.mend)
+        return Unfinished(name, f"{self}, {times} times" if times > 1 else str(self), self.fix)
 
 
 class Killed(Crashed):
     """VASP was killed, and nobody says why: most often for its memory."""
 
-    mend = MORE_MEMORY
+    fix = MORE_MEMORY
 
 
 class DiskFull(Crashed):
     """VASP could not write."""
 
     problem = "disk full while VASP wrote"
-    mend = MORE_ROOM
+    fix = MORE_ROOM
 
 
 class OutOfMemory(Crashed):
@@ -53,7 +53,7 @@ class OutOfMemory(Crashed):
 
     problem = "VASP ran out of memory"
     again = False
-    mend = MORE_MEMORY
+    fix = MORE_MEMORY
 
 
 class CannotStart(Crashed):
@@ -157,8 +157,8 @@ def raise_machine_fault(folder: Path, step: str, frozen_s: float) -> None:
     if "out_of_memory" in _error_names(folder):
         raise OutOfMemory(f"{step}: {OutOfMemory.problem} (out_of_memory)")
     if _error_names(folder)[-1:] == ["Frozen job"]:
-        mend = "Start again; if it stays, check the file system and MPI, or give it more cores (one step may take long)"
-        raise Unfinished(folder, f"VASP wrote nothing for {frozen_s / 3600:g} h and was ended (Frozen job)", mend)
+        fix = "Start again; if it stays, check the file system and MPI, or give it more cores (one step may take long)"
+        raise Unfinished(folder, f"VASP wrote nothing for {frozen_s / 3600:g} h and was ended (Frozen job)", fix)
 
 
 def _signal(returncode: int | None) -> int:

@@ -7,7 +7,7 @@ What is run, and where
 ``relax/``
     Relaxation of cell and ions; left out with ``relax: false``.
 ``static/``
-    The density on the final geometry: CHGCAR and, for the superposition, AECCAR1 and AECCAR2.
+    The density on the final geometry: CHGCAR and, for the promolecule, AECCAR1 and AECCAR2.
 ``atom/``
     ``compute_atom``: the free atom in its box.
 
@@ -93,7 +93,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
             structure, charge = relaxed, run.scratch / "relax" / "CHGCAR"
 
         def read(folder: Path, result: StepResult):
-            return result, *read_static_density(folder, result, settings["superposition"])
+            return result, *read_static_density(folder, result, settings["promolecule"])
 
         result, density, notes = run.step("static", structure, read, charge)
         corrections, protocol_changes = run.deviations()
@@ -227,10 +227,10 @@ class _Session:
             raise EngineError(f"{reason}: give the rule more time", resumable=True)
         self.state.save()
         problem = f"stopped in step {step} before the end of the job (stop {stops} of {most})"
-        mend = "Start the workflow again, which resumes there"
+        fix = "Start the workflow again, which resumes there"
         if self.task.scratch is None:
-            mend = "Give it more time: without a scratch folder it begins anew"
-        raise Unfinished(self.task.material_id, problem, mend)
+            fix = "Give it more time: without a scratch folder it begins anew"
+        raise Unfinished(self.task.material_id, problem, fix)
 
     def _note(self, step: str, text: str) -> None:
         self.state.notes.setdefault(step, []).append(" ".join(text.split()))
@@ -270,5 +270,5 @@ def _require_machine(task: Task, settings: Mapping) -> None:
         raise SetupError("PMG_VASP_PSP_DIR", problem, "Set it to the folder of your POTCARs (pmg config -p)")
     program = _command(task, settings, "")[0]
     if shutil.which(program) is None:
-        mend = "Load the module of VASP, or correct dft.vasp.machine.binary and launch"
-        raise SetupError(program, "is not found on this machine", mend)
+        fix = "Load the module of VASP, or correct dft.vasp.machine.binary and launch"
+        raise SetupError(program, "is not found on this machine", fix)

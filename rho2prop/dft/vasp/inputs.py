@@ -57,20 +57,18 @@ def load_preset(name: str) -> Preset:
     """Read a preset: a name of this package's folder ``presets`` or the path of a YAML file."""
     path = PRESETS / f"{name}.yaml" if not name.endswith((".yaml", ".yml")) else Path(name)
     if not path.is_file():
-        mend = (
-            f"Set it to {', '.join(sorted(file.stem for file in PRESETS.glob('*.yaml')))} or the path of a .yaml file"
-        )
-        raise SetupError("dft.vasp.preset", f"there is no preset {name!r}", mend)
-    mend = "Start from a copy of latentmatfusion.yaml"
+        fix = f"Set it to {', '.join(sorted(file.stem for file in PRESETS.glob('*.yaml')))} or the path of a .yaml file"
+        raise SetupError("dft.vasp.preset", f"there is no preset {name!r}", fix)
+    fix = "Start from a copy of latentmatfusion.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SetupError(path, f"cannot be read as YAML ({error})", mend) from error
+        raise SetupError(path, f"cannot be read as YAML ({error})", fix) from error
     if not isinstance(content, dict) or set(content) != KEYS:
         found = sorted(content) if isinstance(content, dict) else content
-        raise SetupError(path, f"has the keys {found}, expected {sorted(KEYS)}", mend)
+        raise SetupError(path, f"has the keys {found}, expected {sorted(KEYS)}", fix)
     if set(content["steps"]) != set(STEPS):
-        raise SetupError(path, f"has the steps {sorted(content['steps'])}, expected {sorted(STEPS)}", mend)
+        raise SetupError(path, f"has the steps {sorted(content['steps'])}, expected {sorted(STEPS)}", fix)
     for step, tags in {"incar": content["incar"], **content["steps"]}.items():
         texts = [tag for tag, value in tags.items() if isinstance(value, str) and value[:1] in "+-.0123456789"]
         if texts:
@@ -127,8 +125,8 @@ def write_inputs(
     if potcar_spec or (potcar_spec is None and library is None):
         (folder / "POTCAR.spec").write_text("\n".join(symbols) + "\n", encoding="utf-8")
     elif library is None:
-        mend = "Set it to the folder of your POTCARs, laid out as pymatgen wants it (pmg config -p)"
-        raise SetupError("PMG_VASP_PSP_DIR", "is not set in the environment", mend)
+        fix = "Set it to the folder of your POTCARs, laid out as pymatgen wants it (pmg config -p)"
+        raise SetupError("PMG_VASP_PSP_DIR", "is not set in the environment", fix)
     else:
         potcar = "".join(str(_potcar_single(symbol, preset.potcar_functional, library)) for symbol in symbols)
         (folder / "POTCAR").write_text(potcar, encoding="utf-8")
@@ -197,8 +195,8 @@ def _input_set(structure: Structure, preset: Preset, step: str, settings: Mappin
     if step == "atom":
         symbol = structure[0].specie.symbol
         if symbol not in preset.unpaired_electrons:
-            mend = "Add it to unpaired_electrons in a preset of your own"
-            raise SetupError("dft.vasp.preset", f"does not say how many unpaired electrons an atom {symbol} has", mend)
+            fix = "Add it to unpaired_electrons in a preset of your own"
+            raise SetupError("dft.vasp.preset", f"does not say how many unpaired electrons an atom {symbol} has", fix)
         tags["NUPDOWN"] = preset.unpaired_electrons[symbol]
         magmom = {symbol: preset.unpaired_electrons[symbol]}
         kpoints = Kpoints.gamma_automatic((1, 1, 1))
@@ -234,8 +232,8 @@ def _potcar_single(symbol: str, functional: str, library: str) -> PotcarSingle:
     try:
         return PotcarSingle.from_symbol_and_functional(symbol, functional)
     except (OSError, ValueError) as error:
-        mend = "Add it, laid out as pymatgen wants it (pmg config -p), or set PMG_VASP_PSP_DIR to the right folder"
-        raise SetupError(library, f"has no readable POTCAR {symbol} of {functional}", mend) from error
+        fix = "Add it, laid out as pymatgen wants it (pmg config -p), or set PMG_VASP_PSP_DIR to the right folder"
+        raise SetupError(library, f"has no readable POTCAR {symbol} of {functional}", fix) from error
 
 
 def _write_inputs_of_one(path: Path, folder: Path, settings: dict) -> str:

@@ -132,10 +132,8 @@ def _no_ground_state(folder: Path, step: str) -> SetupError:
     incar = Incar.from_file(folder / "INCAR")
     asked = ", ".join(f"{tag} = {incar[tag]}" for tag in ("ALGO", "LOPTICS", "NELM") if tag in incar)
     problem = f"{step}: vasprun.xml holds no self-consistency cycle (INCAR: {asked or 'no ALGO'})"
-    mend = (
-        "Use a preset whose INCAR asks for a ground state (ALGO Normal, Fast or All; no BSE, GW, CHI or optics alone)"
-    )
-    return SetupError("dft.vasp.preset", problem, mend)
+    fix = "Use a preset whose INCAR asks for a ground state (ALGO Normal, Fast or All; no BSE, GW, CHI or optics alone)"
+    return SetupError("dft.vasp.preset", problem, fix)
 
 
 def valence_electrons(folder: Path) -> float:
@@ -163,24 +161,24 @@ def require_plausible(before: Structure, after: Structure) -> None:
         raise EngineError(f"relax: the cell is lost (volume {volumes}): check the structure")
 
 
-def read_static_density(folder: Path, result: StepResult, superposition: bool) -> tuple[Density, list[str]]:
+def read_static_density(folder: Path, result: StepResult, promolecule: bool) -> tuple[Density, list[str]]:
     """Density of the static run, checked against structure and number of electrons.
 
     Parameters
     ----------
     folder
-        With CHGCAR and, for the superposition, AECCAR1 and AECCAR2.
+        With CHGCAR and, for the promolecule, AECCAR1 and AECCAR2.
     result
         What ``read_step`` read there.
-    superposition
+    promolecule
         Also read the superposition of atoms, CHGCAR − (AECCAR2 − AECCAR1): AECCAR2 is the valence density with its true
         nodes near the nuclei, AECCAR1 the atoms' densities in the same form, so that their difference is that of the
-        smooth densities, and the superposition so defined belongs to CHGCAR.
+        smooth densities, and the promolecule so defined belongs to CHGCAR.
 
     Returns
     -------
     tuple[Density, list[str]]
-        Density of kind "valence", and what had to be mended.
+        Density of kind "valence", and what had to be fixed.
 
     Raises
     ------
@@ -197,7 +195,7 @@ def read_static_density(folder: Path, result: StepResult, superposition: bool) -
         expected = f"expected {result.n_electrons:.3f} (Σ ZVAL)"
         raise EngineError(f"static: CHGCAR integrates to {density.n_electrons:.3f} electrons, {expected}")
     density = replace(density, engine=f"vasp {result.version}")
-    if not superposition:
+    if not promolecule:
         return density, []
     difference = read_aeccar(folder / "AECCAR2") - read_aeccar(folder / "AECCAR1")
     if difference.shape != density.values.shape:
@@ -210,9 +208,9 @@ def read_static_density(folder: Path, result: StepResult, superposition: bool) -
         raise EngineError(f"static: {problem}: the files do not belong together")
     if abs(surplus) > 0.5 * ELECTRON_TOLERANCE * max(density.n_electrons, 1.0):
         difference -= surplus / density.volume_ang3
-        notes.append(f"static: superposition: {surplus:+.4f} electrons of the AECCARs' grid error spread evenly")
+        notes.append(f"static: promolecule: {surplus:+.4f} electrons of the AECCARs' grid error spread evenly")
     values = (density.values - difference).astype(density.values.dtype)
-    return replace(density, superposition=values), notes
+    return replace(density, promolecule=values), notes
 
 
 def read_aeccar(path: Path) -> np.ndarray:

@@ -25,7 +25,7 @@ from rho2prop.dft.failures import Unfinished, job_failure
 from rho2prop.dft.vasp.inputs import Preset, write_inputs
 
 STATE = "state.json"
-PROCESS = "vasp.process.json"  # who runs in a folder
+GAUSSIAN_PROCESS = "vasp.process.json"  # who runs in a folder
 STOPPED = "stopped-before-deadline"  # in a folder: a stop was asked for
 END_PATIENCE_S = 10.0
 START_TIME_S = 0  # time of change of a CHGCAR that a run starts from: VASP's own is of today
@@ -252,7 +252,7 @@ def corrected(incar: Incar, corrections: list[dict]) -> Incar:
 def record_process(folder: Path, session: int) -> None:
     """Note which session of processes runs in this folder."""
     content = {"session": session, "host": os.uname().nodename}
-    (folder / PROCESS).write_text(json.dumps(content), encoding="utf-8")
+    (folder / GAUSSIAN_PROCESS).write_text(json.dumps(content), encoding="utf-8")
 
 
 def end_orphans(folder: Path) -> None:
@@ -261,7 +261,7 @@ def end_orphans(folder: Path) -> None:
     Only on this machine, and only where /proc tells the session and the folder of a process.
     """
     try:
-        content = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
+        content = json.loads((folder / GAUSSIAN_PROCESS).read_text(encoding="utf-8"))
         session, host = content["session"], content["host"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
@@ -273,10 +273,10 @@ def end_orphans(folder: Path) -> None:
             except ProcessLookupError:
                 continue
         if time.monotonic() > patience:
-            mend = "End them, then start the workflow again"
-            raise Unfinished(folder, f"processes {found} of an earlier attempt still work in it", mend)
+            fix = "End them, then start the workflow again"
+            raise Unfinished(folder, f"processes {found} of an earlier attempt still work in it", fix)
         time.sleep(0.05)
-    (folder / PROCESS).unlink()
+    (folder / GAUSSIAN_PROCESS).unlink()
 
 
 def _processes(session: int, folder: Path) -> list[int]:

@@ -36,7 +36,7 @@ from rho2prop.dft.materials_project.client import (
 FORMAT = "rho2prop snapshot of the Materials Project"
 SCHEMA = 1
 MATERIAL_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # it names files, too
-MEND_SNAPSHOT = "Delete it and let the workflow fetch it anew, or name another one as materials_project.snapshot"
+FIX_SNAPSHOT = "Delete it and let the workflow fetch it anew, or name another one as materials_project.snapshot"
 
 
 @dataclass(frozen=True)
@@ -171,19 +171,19 @@ def read_records(path: Path | str) -> Iterator[dict]:
         yield record
     if n_found != n_expected:
         problem = f"holds {n_found} materials, its first line promises {n_expected}"
-        raise InputError(path, problem, MEND_SNAPSHOT)
+        raise InputError(path, problem, FIX_SNAPSHOT)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     if not path.is_file():
-        mend = "Check materials_project.snapshot, or let the workflow fetch it"
-        raise InputError(path, "there is no such snapshot", mend)
+        fix = "Check materials_project.snapshot, or let the workflow fetch it"
+        raise InputError(path, "there is no such snapshot", fix)
     try:
         with gzip.open(path, "rb") as file:
             yield file.readline()
             yield from file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(path, f"is not a whole snapshot ({error})", MEND_SNAPSHOT) from error
+        raise InputError(path, f"is not a whole snapshot ({error})", FIX_SNAPSHOT) from error
 
 
 def _record(line: bytes, number: int) -> dict:
@@ -211,15 +211,15 @@ def _header(line: bytes, path: Path) -> dict:
         header = json.loads(line)
     except (ValueError, RecursionError) as error:
         problem = f"is not a whole snapshot (its first line cannot be read: {error})"
-        raise InputError(path, problem, MEND_SNAPSHOT) from error
+        raise InputError(path, problem, FIX_SNAPSHOT) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputError(path, "is not a snapshot of the Materials Project", MEND_SNAPSHOT)
+        raise InputError(path, "is not a snapshot of the Materials Project", FIX_SNAPSHOT)
     if header.get("schema") != SCHEMA:
         problem = f"has schema {header.get('schema')!r}, this version of rho2prop reads schema {SCHEMA}"
-        raise InputError(path, problem, MEND_SNAPSHOT)
+        raise InputError(path, problem, FIX_SNAPSHOT)
     for key, kind in (("database_version", str), ("fetched_utc", str), ("n_materials", int)):
         if not isinstance(header.get(key), kind):
-            raise InputError(path, f"lacks {key} in its first line", MEND_SNAPSHOT)
+            raise InputError(path, f"lacks {key} in its first line", FIX_SNAPSHOT)
     return header
 
 

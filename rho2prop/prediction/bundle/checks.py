@@ -15,13 +15,13 @@ from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.element_tables import source_versions, table_digests
 from rho2prop.densities.density import KINDS
 
-FORMAT, VERSION = "rho2prop model bundle", 5
+FORMAT, VERSION = "rho2prop model bundle", 6
 MANIFEST = "manifest.json"
 SUFFIXES = (".json", ".csv", ".npz", ".txt", ".safetensors")  # of all files; none of these formats can run code
 ENCODER, DECODER = "autoencoder/encoder.safetensors", "autoencoder/decoder.safetensors"
 INTERVALS, TRAINING_SPACE, REFERENCE = "intervals.npz", "training_space.npz", "reference.npz"
 PARTS = (ENCODER, DECODER, INTERVALS, TRAINING_SPACE, REFERENCE)
-MEND_WHOLE = "Copy the whole bundle again, or write it anew with the rule write_bundle"
+FIX_WHOLE = "Copy the whole bundle again, or write it anew with the rule write_bundle"
 MOST_MANIFEST_BYTES = 2**25
 MOST_POINTS, MOST_LATENT_POINTS, MOST_CHANNELS = 512, 128, 1024  # along an edge; of a latent
 MODEL_FOLDERS = ("autoencoder", "regressors")
@@ -115,8 +115,8 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        mend = "Name the folder of a bundle with --bundle or RHO2PROP_BUNDLE; the rule write_bundle makes one"
-        raise InputError(folder, f"is not a model bundle (it has no {MANIFEST})", mend)
+        fix = "Name the folder of a bundle with --bundle or RHO2PROP_BUNDLE; the rule write_bundle makes one"
+        raise InputError(folder, f"is not a model bundle (it has no {MANIFEST})", fix)
     manifest = read_json(path, MOST_MANIFEST_BYTES)
     _check_manifest(manifest, path)
     for name, record in manifest["files"].items():
@@ -124,7 +124,7 @@ def read_manifest(folder: Path) -> dict:
     parts = [f"{record['folder']}/fold.json" for record in manifest["regressors"]]
     absent = [name for name in (*PARTS, *parts) if name not in manifest["files"]]
     if absent:
-        raise InputError(path, f"does not list {absent[0]!r}", MEND_WHOLE)
+        raise InputError(path, f"does not list {absent[0]!r}", FIX_WHOLE)
     _refuse_unlisted(folder, manifest["files"])
     return manifest
 
@@ -136,9 +136,9 @@ def read_json(path: Path, most_bytes: int = 2**24) -> dict:
             raise ValueError(f"{path.stat().st_size} bytes, expected at most {most_bytes}")
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as JSON ({error})", MEND_WHOLE) from error
+        raise InputError(path, f"cannot be read as JSON ({error})", FIX_WHOLE) from error
     if not isinstance(content, dict):
-        raise InputError(path, "does not hold a JSON object", MEND_WHOLE)
+        raise InputError(path, "does not hold a JSON object", FIX_WHOLE)
     return content
 
 
@@ -156,9 +156,9 @@ def check_fields(record, fields: dict, place: str, path: Path) -> None:
             found = found and isinstance(value, dict) and part in value
             value = value[part] if found else None
         if not found:
-            raise InputError(path, f"its key {place + key!r} is missing", MEND_WHOLE)
+            raise InputError(path, f"its key {place + key!r} is missing", FIX_WHOLE)
         if not is_right(value):
-            raise InputError(path, f"its key {place + key!r} is {str(value)[:60]!r}, expected {words}", MEND_WHOLE)
+            raise InputError(path, f"its key {place + key!r} is {str(value)[:60]!r}, expected {words}", FIX_WHOLE)
 
 
 def _check_manifest(manifest: dict, path: Path) -> None:
@@ -169,24 +169,24 @@ def _check_manifest(manifest: dict, path: Path) -> None:
         problem = f"has format version {version}, this program reads up to {VERSION}"
         raise InputError(path, problem, f"Install rho2prop {manifest.get('code_version')} or newer")
     if is_whole(version, 1, VERSION - 1):
-        mend = "Write it again with this program: run the workflow's rule write_bundle on its results"
-        raise InputError(path, f"has format version {version}, expected {VERSION}", mend)
+        fix = "Write it again with this program: run the workflow's rule write_bundle on its results"
+        raise InputError(path, f"has format version {version}, expected {VERSION}", fix)
     if version != VERSION:
-        raise InputError(path, f"its key 'format_version' is {str(version)[:20]!r}, expected {VERSION}", MEND_WHOLE)
+        raise InputError(path, f"its key 'format_version' is {str(version)[:20]!r}, expected {VERSION}", FIX_WHOLE)
     check_fields(manifest, MANIFEST_FIELDS, "", path)
     if "gpaw" in manifest["config"]["dft"]:
         check_fields(manifest["config"]["dft"]["gpaw"], GPAW_FIELDS, "config.dft.gpaw.", path)
     unknown = [target for target in manifest["targets"] if target not in TARGETS]
     if unknown:
-        raise InputError(path, f"predicts {unknown[0]!r}, which this program does not know", MEND_WHOLE)
+        raise InputError(path, f"predicts {unknown[0]!r}, which this program does not know", FIX_WHOLE)
     network, grid = manifest["autoencoder"]["network"], manifest["grid"]
     if network["grid_size"] != grid["size"]:
         problem = f"its autoencoder reads {network['grid_size']}³ points, its grid has {grid['size']}³"
-        raise InputError(path, problem, MEND_WHOLE)
+        raise InputError(path, problem, FIX_WHOLE)
     shape, size = manifest["autoencoder"]["latent_shape"], network["latent_size"]
     if len(shape) != 4 or shape[1:] != [size] * 3 or not is_whole(shape[0], 1, MOST_CHANNELS):
         problem = f"its latent_shape is {str(shape)[:60]}, expected channels and {size}, {size}, {size}"
-        raise InputError(path, problem, MEND_WHOLE)
+        raise InputError(path, problem, FIX_WHOLE)
     for key, fields, records in (
         ("regressors", REGRESSOR_FIELDS, manifest["regressors"]),
         ("intervals.calibrations", CALIBRATION_FIELDS, manifest["intervals"]["calibrations"]),
@@ -204,7 +204,7 @@ def _not_offered(manifest: dict, path: Path) -> list:
     """Records of what a model could predict and does not: its final fit was refused for this property."""
     records = manifest["intervals"].get("not_offered", [])
     if not isinstance(records, list):
-        raise InputError(path, "its key 'intervals.not_offered' is not a list", MEND_WHOLE)
+        raise InputError(path, "its key 'intervals.not_offered' is not a list", FIX_WHOLE)
     return records
 
 
@@ -215,20 +215,20 @@ def _check_regressors(manifest: dict, path: Path) -> None:
         for records in (calibrations, _not_offered(manifest, path))
     )
     if len(calibrated) < len(calibrations):
-        raise InputError(path, "calibrates a property of a model twice", MEND_WHOLE)
+        raise InputError(path, "calibrates a property of a model twice", FIX_WHOLE)
     for record in manifest["regressors"]:
         name = f"{record['model']} ({record['features']})"
         if name in seen:
-            raise InputError(path, f"lists the model {name} twice", MEND_WHOLE)
+            raise InputError(path, f"lists the model {name} twice", FIX_WHOLE)
         seen.add(name)
         targets = record["targets"]
         predicted = [name for name in targets if (record["model"], record["features"], name) not in refused]
         if len(set(targets)) < len(targets) or not set(predicted) <= set(manifest["targets"]):
             problem = f"its model {name} predicts {', '.join(targets)}, expected its targets, each once"
-            raise InputError(path, problem, MEND_WHOLE)
+            raise InputError(path, problem, FIX_WHOLE)
         absent = [name for name in predicted if (record["model"], record["features"], name) not in calibrated]
         if absent:
-            raise InputError(path, f"has no calibration of {absent[0]} by its model {name}", MEND_WHOLE)
+            raise InputError(path, f"has no calibration of {absent[0]} by its model {name}", FIX_WHOLE)
 
 
 def _check_element_tables(wanted: dict, path: Path) -> None:
@@ -243,20 +243,20 @@ def _check_element_tables(wanted: dict, path: Path) -> None:
 def _check_file(folder: Path, name: str, record: dict, manifest: Path) -> None:
     if not is_inside(name) or PurePosixPath(name).suffix not in SUFFIXES:
         problem = f"lists the file {name!r}, expected files inside the bundle that end in {', '.join(SUFFIXES)}"
-        raise InputError(manifest, problem, MEND_WHOLE)
+        raise InputError(manifest, problem, FIX_WHOLE)
     path = folder / name
     links = [part for part in (path, *path.parents) if part != folder and folder in part.parents and part.is_symlink()]
     if links:
-        raise InputError(links[0], "is a symbolic link, a bundle holds files only", MEND_WHOLE)
+        raise InputError(links[0], "is a symbolic link, a bundle holds files only", FIX_WHOLE)
     if not path.is_file():
-        raise InputError(path, "is missing from the bundle", MEND_WHOLE)
+        raise InputError(path, "is missing from the bundle", FIX_WHOLE)
     size = path.stat().st_size
     if size != record["bytes"]:
-        raise InputError(path, f"differs from what was written ({size} bytes, expected {record['bytes']})", MEND_WHOLE)
+        raise InputError(path, f"differs from what was written ({size} bytes, expected {record['bytes']})", FIX_WHOLE)
     found = digest(path)
     if found != record["sha256"]:
         problem = f"differs from what was written (SHA-256 {found[:12]}…, expected {record['sha256'][:12]}…)"
-        raise InputError(path, problem, MEND_WHOLE)
+        raise InputError(path, problem, FIX_WHOLE)
 
 
 def _refuse_unlisted(folder: Path, files: dict) -> None:
@@ -265,7 +265,7 @@ def _refuse_unlisted(folder: Path, files: dict) -> None:
         for path in sorted((folder / name).rglob("*")):
             inside = path.relative_to(folder).as_posix()
             if inside not in files and (path.is_symlink() or not path.is_dir()) and not path.name.startswith("."):
-                raise InputError(path, f"is not listed in {MANIFEST}", f"Delete it. {MEND_WHOLE}")
+                raise InputError(path, f"is not listed in {MANIFEST}", f"Delete it. {FIX_WHOLE}")
 
 
 def _no_constant(name: str):

@@ -18,9 +18,9 @@ from rho2prop.core.archive_check import array_header
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.intervals import Calibration
-from rho2prop.features.registry import BUNDLE_BLOCKS, COHESION, LATENT, LATENT_PCA, TABLE_BLOCKS, block_names
+from rho2prop.features.registry import BUNDLE_BLOCKS, COHESIVE_ENERGY, LATENT, LATENT_PCA, TABLE_BLOCKS, block_names
 from rho2prop.prediction.applicability import TrainingSpace
-from rho2prop.prediction.bundle.checks import MEND_WHOLE, check_fields, is_number, is_text, read_json
+from rho2prop.prediction.bundle.checks import FIX_WHOLE, check_fields, is_number, is_text, read_json
 from rho2prop.prediction.bundle.tree_text import check_tree_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def readable(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # whatever a damaged file makes a library raise
         problem = f"cannot be read ({type(error).__name__}: {str(error)[:200]})"
-        raise InputError(path, problem, MEND_WHOLE) from error
+        raise InputError(path, problem, FIX_WHOLE) from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -61,9 +61,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             unpacked = sum(member.file_size for member in members)
             if len(members) > MOST_ARRAYS or unpacked > MOST_BYTES:
                 problem = f"holds {len(members)} arrays of {unpacked} bytes, expected at most {MOST_BYTES} bytes"
-                raise InputError(path, problem, MEND_WHOLE)
+                raise InputError(path, problem, FIX_WHOLE)
             if len({member.filename for member in members}) < len(members):
-                raise InputError(path, "holds two arrays of one name", MEND_WHOLE)
+                raise InputError(path, "holds two arrays of one name", FIX_WHOLE)
             for member in members:
                 with archive.open(member) as file:
                     _check_header(file, member, path)
@@ -77,7 +77,7 @@ def read_calibrations(path: Path, records: list[dict]) -> dict[tuple[str, str, s
     for record in records:
         scores = _expect(arrays, record["scores"], (record["n"],), path)
         if scores.min() < 0 or (np.diff(scores) < 0).any():
-            raise InputError(path, f"its scores {record['scores']!r} are negative or not sorted", MEND_WHOLE)
+            raise InputError(path, f"its scores {record['scores']!r} are negative or not sorted", FIX_WHOLE)
         key = record["model"], record["features"], record["target"]
         found[key] = Calibration(record["power"], record["offset"], scores, record["is_positive"])
     return found
@@ -88,7 +88,7 @@ def read_training_space(path: Path, training: dict) -> TrainingSpace:
     arrays = read_arrays(path)
     absent = [field.name for field in fields(TrainingSpace) if field.name not in arrays]
     if absent or len(arrays) > len(fields(TrainingSpace)):
-        raise InputError(path, f"holds {', '.join(arrays)[:200]}, expected the fields of a training space", MEND_WHOLE)
+        raise InputError(path, f"holds {', '.join(arrays)[:200]}, expected the fields of a training space", FIX_WHOLE)
     n, n_columns = training["n_materials"], arrays["columns"].size
     n_components = len(np.atleast_1d(arrays["components"]))
     shapes = {"mean": (n_columns,), "scale": (n_columns,), "components": (n_components, n_columns)}
@@ -97,9 +97,9 @@ def read_training_space(path: Path, training: dict) -> TrainingSpace:
     for name, shape in {"columns": (n_columns,), "material_ids": (n,), "formulas": (n,)}.items():
         _expect(arrays, name, shape, path, "U")
     if arrays["elements"].tolist() != training["elements"]:
-        raise InputError(path, "its elements are not those of the manifest's training set", MEND_WHOLE)
+        raise InputError(path, "its elements are not those of the manifest's training set", FIX_WHOLE)
     if arrays["scale"].min() <= 0 or (np.diff(arrays["distances"]) < 0).any() or arrays["distances"].min() < 0:
-        raise InputError(path, "its scales are not positive or its distances not sorted", MEND_WHOLE)
+        raise InputError(path, "its scales are not positive or its distances not sorted", FIX_WHOLE)
     return TrainingSpace(**arrays)
 
 
@@ -111,10 +111,10 @@ def check_weights(path: Path, network: "torch.nn.Module") -> None:
         tensors = load_file(path)
     for name, values in tensors.items():
         if values.dtype.kind not in "fi" or not np.isfinite(values).all():
-            raise InputError(path, f"its weights {name!r} are not finite numbers ({values.dtype})", MEND_WHOLE)
+            raise InputError(path, f"its weights {name!r} are not finite numbers ({values.dtype})", FIX_WHOLE)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if {name: values.shape for name, values in tensors.items()} != expected:
-        raise InputError(path, "does not hold the weights of the network that is described beside it", MEND_WHOLE)
+        raise InputError(path, "does not hold the weights of the network that is described beside it", FIX_WHOLE)
 
 
 def check_regressor(folder: Path, record: dict, latent_shape: list[int]) -> dict:
@@ -134,7 +134,7 @@ def check_regressor(folder: Path, record: dict, latent_shape: list[int]) -> dict
     for key in ("model", "features", "targets"):
         if fold.get(key) != record[key]:
             problem = f"its {key} are {str(fold.get(key))[:200]}, the manifest says {str(record[key])[:200]}"
-            raise InputError(path, problem, MEND_WHOLE)
+            raise InputError(path, problem, FIX_WHOLE)
     width = _check_design(folder, record["features"], latent_shape)
     for file in sorted(folder.rglob("*")):
         if file.suffix == ".txt":
@@ -155,19 +155,19 @@ def _check_header(file, member: zipfile.ZipInfo, path: Path) -> None:
     is_plain = dtype.kind in "biufU" and dtype.names is None and dtype.subdtype is None
     if not is_plain or n_bytes != member.file_size - file.tell() or not member.filename.endswith(".npy"):
         problem = f"its array {member.filename[:80]!r} is {dtype} of shape {shape} in {member.file_size} bytes"
-        raise InputError(path, f"{problem}, expected plain numbers or texts that fill it", MEND_WHOLE)
+        raise InputError(path, f"{problem}, expected plain numbers or texts that fill it", FIX_WHOLE)
 
 
 def _expect(arrays: dict, name: str, shape: tuple, path: Path, kinds: str = "f") -> np.ndarray:
     """An array of a shape, of finite numbers unless it is a text."""
     if name not in arrays:
-        raise InputError(path, f"lacks the array {name!r}", MEND_WHOLE)
+        raise InputError(path, f"lacks the array {name!r}", FIX_WHOLE)
     values = arrays[name]
     if values.shape != shape or values.dtype.kind not in kinds:
         problem = f"its array {name!r} is {values.dtype} of shape {values.shape}, expected shape {shape}"
-        raise InputError(path, problem, MEND_WHOLE)
+        raise InputError(path, problem, FIX_WHOLE)
     if values.dtype.kind != "U" and not np.isfinite(values).all():
-        raise InputError(path, f"its array {name!r} holds values that are not finite", MEND_WHOLE)
+        raise InputError(path, f"its array {name!r} holds values that are not finite", FIX_WHOLE)
     return values
 
 
@@ -180,13 +180,13 @@ def _check_design(folder: Path, features: str, latent_shape: list[int]) -> Desig
         isinstance(names, list) and all(map(is_text, names)) for names in columns.values()
     )
     if record.get("features") != features or not is_right or not set(columns) <= set(blocks):
-        raise InputError(path, f"is not the design of a model on {features}", MEND_WHOLE)
+        raise InputError(path, f"is not the design of a model on {features}", FIX_WHOLE)
     n_columns, channels, wanted = 0, 0, set()
     for block in blocks:
         if block not in BUNDLE_BLOCKS:
-            raise InputError(path, f"reads the block {block!r}, which no density alone gives", MEND_WHOLE)
+            raise InputError(path, f"reads the block {block!r}, which no density alone gives", FIX_WHOLE)
         if block in TABLE_BLOCKS and block not in columns:
-            raise InputError(path, f"has no columns of the block {block!r}", MEND_WHOLE)
+            raise InputError(path, f"has no columns of the block {block!r}", FIX_WHOLE)
         shape = (len(columns.get(block, ())),)
         if block == LATENT:
             shape, channels = (latent_shape[0], 1, 1, 1), channels + latent_shape[0]
@@ -196,30 +196,30 @@ def _check_design(folder: Path, features: str, latent_shape: list[int]) -> Desig
             _expect(arrays, f"{block}.components", (n_kept, *shape), folder / f"{DESIGN}.npz")
             wanted.add(f"{block}.components")
             n_columns += n_kept
-        elif block != COHESION:
+        elif block != COHESIVE_ENERGY:
             n_columns += shape[0]
         for role in ("mean", "scale"):
             values = _expect(arrays, f"{block}.{role}", shape, folder / f"{DESIGN}.npz")
             wanted.add(f"{block}.{role}")
-        if block != COHESION and values.min(initial=1.0) <= 0:
-            raise InputError(folder / f"{DESIGN}.npz", f"its {block}.scale is not positive", MEND_WHOLE)
+        if block != COHESIVE_ENERGY and values.min(initial=1.0) <= 0:
+            raise InputError(folder / f"{DESIGN}.npz", f"its {block}.scale is not positive", FIX_WHOLE)
     if set(arrays) != wanted:
         odd = min(set(arrays) ^ wanted)
-        raise InputError(folder / f"{DESIGN}.npz", f"its array {odd!r} does not belong to its design", MEND_WHOLE)
+        raise InputError(folder / f"{DESIGN}.npz", f"its array {odd!r} does not belong to its design", FIX_WHOLE)
     return DesignWidth(n_columns, channels, latent_shape[1] if channels else 0)
 
 
 def _check_process(path: Path, n_columns: int) -> None:
     arrays = read_arrays(path)
     if path.stem not in TARGETS:
-        raise InputError(path, "is not named after a property", MEND_WHOLE)
+        raise InputError(path, "is not named after a property", FIX_WHOLE)
     n_rows = len(np.atleast_1d(arrays.get("weights", ())))
     groups = 0
     for name in ("smooth", "trend"):
         values = _expect(arrays, name, (n_columns,), path, "i")
         n_groups = values.max(initial=-1) + 1
         if values.min(initial=0) < -1 or n_groups > n_columns:
-            raise InputError(path, f"its array {name!r} numbers groups that it does not have", MEND_WHOLE)
+            raise InputError(path, f"its array {name!r} numbers groups that it does not have", FIX_WHOLE)
         groups += n_groups
     shapes = {"rows": (n_rows, n_columns), "weights": (n_rows,), "hyperparameters": (2 + groups,)}
     shapes |= {"mean": (), "scale": ()}
@@ -227,7 +227,7 @@ def _check_process(path: Path, n_columns: int) -> None:
         _expect(arrays, name, shape, path)
     _expect(arrays, "is_log", (), path, "b")
     if arrays["scale"] <= 0 or np.abs(arrays["hyperparameters"]).max() > WIDEST_LOGARITHM:
-        raise InputError(path, "its scale is not positive or a hyperparameter out of all bounds", MEND_WHOLE)
+        raise InputError(path, "its scale is not positive or a hyperparameter out of all bounds", FIX_WHOLE)
 
 
 def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None:
@@ -251,7 +251,7 @@ def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None
     for sizes in record["members"]:
         _check_sizes(sizes, width, len(own), path)
     if record.get("targets") != own:
-        raise InputError(path, f"predicts {str(record.get('targets'))[:200]}, expected {', '.join(own)}", MEND_WHOLE)
+        raise InputError(path, f"predicts {str(record.get('targets'))[:200]}, expected {', '.join(own)}", FIX_WHOLE)
     numbers = {
         "minimum": lambda value: is_number(value),
         "span": lambda value: is_number(value, 1e-300),
@@ -260,7 +260,7 @@ def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None
     for name, is_right in numbers.items():
         values = record.get(name)
         if not isinstance(values, list) or len(values) != len(own) or not all(map(is_right, values)):
-            raise InputError(path, f"its {name} is {str(values)[:60]}, expected one number for each target", MEND_WHOLE)
+            raise InputError(path, f"its {name} is {str(values)[:60]}, expected one number for each target", FIX_WHOLE)
     with torch.device("meta"):  # shapes only: no memory is taken before they are known to be those of the file
         network = Ensemble([build_network(record["architecture"], sizes) for sizes in record["members"]])
     check_weights(folder / "model.safetensors", network)
@@ -271,9 +271,9 @@ def _check_sizes(sizes: dict, width: DesignWidth, n_outputs: int, path: Path) ->
         values = size if isinstance(size, list) else [size]
         most = MOST_LAYERS if name.endswith("depth") or name.startswith("n_layers") else MOST_WIDTH
         if len(values) > MOST_LAYERS or not all(is_number(one, 0, most) for one in values):
-            raise InputError(path, f"its size {name!r} is {str(size)[:60]}, expected at most {most}", MEND_WHOLE)
+            raise InputError(path, f"its size {name!r} is {str(size)[:60]}, expected at most {most}", FIX_WHOLE)
     wanted = {"latent_channels": width.channels, "latent_size": width.latent_size, "n_tabular": width.columns}
     for name, size in (wanted | {"n_outputs": n_outputs}).items():
         if sizes.get(name) != size:
             problem = f"its network has {name} {sizes.get(name)}, its design and targets ask for {size}"
-            raise InputError(path, problem, MEND_WHOLE)
+            raise InputError(path, problem, FIX_WHOLE)

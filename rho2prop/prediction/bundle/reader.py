@@ -15,9 +15,17 @@ from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.densities.density import Density
 from rho2prop.evaluation.intervals import Calibration
 from rho2prop.features.description import describe, needs_atoms
-from rho2prop.features.design_matrix import COHESION, LATENT, LATENT_PCA, BlockData, Latents, block_names, load_design
+from rho2prop.features.design_matrix import (
+    COHESIVE_ENERGY,
+    LATENT,
+    LATENT_PCA,
+    BlockData,
+    Latents,
+    block_names,
+    load_design,
+)
 from rho2prop.materials.splits import FINAL_FOLD, FINAL_SPLIT
-from rho2prop.prediction.applicability import Novelty, TrainingSpace
+from rho2prop.prediction.applicability import Applicability, TrainingSpace
 from rho2prop.prediction.bundle.checks import DECODER, ENCODER, INTERVALS, REFERENCE, TRAINING_SPACE, read_manifest
 from rho2prop.prediction.bundle.parts import (
     check_regressor,
@@ -63,7 +71,7 @@ class Prediction:
     table
         One row per model and property: ``value, lower, upper`` in ``unit``, the true value expected inside with
         probability ``coverage``. Models ``<model>_from_kg``: E and Θ that follow from the predicted K and G.
-    novelty
+    applicability
         Distance to the training set.
     warnings
         What else speaks against trusting the values, one line each.
@@ -72,7 +80,7 @@ class Prediction:
     name: str
     formula: str
     table: pd.DataFrame
-    novelty: Novelty
+    applicability: Applicability
     warnings: list[str]
 
 
@@ -139,10 +147,10 @@ class Bundle:
         coverage = self.coverage if coverage is None else coverage
         material = _material_row(name, density)
         density = self._with_atoms(density, warnings)
-        usable = [one for one in self._regressors if density.superposition is not None or not one.needs_atoms]
+        usable = [one for one in self._regressors if density.promolecule is not None or not one.needs_atoms]
         if not usable:
             problem = f"holds no superposition of atoms, which all models of the bundle {self.folder.name} read"
-            raise InputError(name, problem, "Give a density that is stored with it (.npz, key superposition)")
+            raise InputError(name, problem, "Give a density that is stored with it (.npz, key promolecule)")
         warnings += [
             f"{one.model} ({one.features}) is left out: it reads the superposition of atoms, which the file lacks"
             for one in self._regressors
@@ -152,13 +160,13 @@ class Bundle:
         warnings += _without_zero(blocks)
         table = self._table(blocks, material, usable, coverage)
         warnings += _nonsense(table)
-        return Prediction(name, material["formula"][0], table, self._novelty(density, blocks, name), warnings)
+        return Prediction(name, material["formula"][0], table, self._applicability(density, blocks, name), warnings)
 
-    def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Novelty]:
-        """Features, table of predictions and novelty of a density with its superposition, without any check."""
+    def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Applicability]:
+        """Features, table of predictions and applicability of a density with its promolecule, without any check."""
         blocks = self._blocks(density, name, self._regressors)
         table = self._table(blocks, _material_row(name, density), self._regressors, self.coverage)
-        return blocks, table, self._novelty(density, blocks, name)
+        return blocks, table, self._applicability(density, blocks, name)
 
     def _table(
         self, blocks: BlockData, material: pd.DataFrame, regressors: list["_Regressor"], coverage: float
@@ -190,8 +198,8 @@ class Bundle:
             return [*density.remarks] if found == wanted else [*density.remarks, f"computed by {found}; {trained}"]
         if not allow_other_engine:
             problem = f"is a density of the engine {found!r}, {trained}"
-            mend = f"Compute it with {_program(wanted)}, use a bundle trained on {_program(found)} densities, or"
-            raise InputError(name, problem, f"{mend} allow it (--allow-other-engine) at the cost of wrong values")
+            fix = f"Compute it with {_program(wanted)}, use a bundle trained on {_program(found)} densities, or"
+            raise InputError(name, problem, f"{fix} allow it (--allow-other-engine) at the cost of wrong values")
         return [*density.remarks, f"computed by {found}, but {trained}: values and intervals may be wrong"]
 
     def encode(self, density: Density) -> np.ndarray:
@@ -278,7 +286,7 @@ class Bundle:
 
     def _with_atoms(self, density: Density, warnings: list[str]) -> Density:
         """The density with its superposition of atoms, where a model reads it and the engine's atoms are at hand."""
-        wanted = density.superposition is None and any(one.needs_atoms for one in self._regressors)
+        wanted = density.promolecule is None and any(one.needs_atoms for one in self._regressors)
         settings = self.manifest["config"]["dft"].get("gpaw")
         if not wanted or settings is None or _program(density.engine) != "gpaw":
             return density
@@ -286,7 +294,7 @@ class Bundle:
 
         try:
             with _CALCULATING:
-                return load_engine("gpaw").with_superposition(density, settings["ecut_ev"], settings["xc"])
+                return load_engine("gpaw").with_promolecule(density, settings["ecut_ev"], settings["xc"])
         except MemoryError:
             raise
         except Exception as error:  # no GPAW here, a dataset missing, another grid: models without atoms still predict
@@ -305,7 +313,7 @@ class Bundle:
             rows.append(row | {"coverage": coverage})
         return pd.DataFrame(rows)
 
-    def _novelty(self, density: Density, blocks: BlockData, name: str) -> Novelty:
+    def _applicability(self, density: Density, blocks: BlockData, name: str) -> Applicability:
         from pymatgen.core import Element
 
         features = pd.concat([blocks.tables[block].loc[name] for block in ("magpie", "fingerprint")])
@@ -342,7 +350,7 @@ def _material_row(name: str, density: Density) -> pd.DataFrame:
 
 def _without_zero(blocks: BlockData) -> list[str]:
     """Formation energies are learned relative to cohesive energies of the elements: whether those are known."""
-    if COHESION not in blocks.tables or blocks.tables[COHESION].notna().all(axis=None):
+    if COHESIVE_ENERGY not in blocks.tables or blocks.tables[COHESIVE_ENERGY].notna().all(axis=None):
         return []
     problem = "no measured cohesive energy is known of one of its elements, the mean of the training set stands in"
     return [f"{problem}: do not trust its formation energy"]

@@ -18,7 +18,7 @@ from rho2prop.densities.density import Density
 from rho2prop.densities.fourier import wave_vectors
 from rho2prop.features.description import describe
 from rho2prop.features.design_matrix import BlockData
-from rho2prop.prediction.applicability import Novelty
+from rho2prop.prediction.applicability import Applicability
 
 LIBRARIES = ("numpy", "scipy", "spglib", "pymatgen-core", "torch", "lightgbm")
 # relative, and absolute in the units of the features, whose standard deviations are far above it
@@ -72,7 +72,7 @@ class Evaluator(Protocol):
     kind: str
     engine: str
 
-    def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Novelty]:
+    def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Applicability]:
         """Features, predictions and distance to the training set of one density."""
 
 
@@ -80,11 +80,11 @@ def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
     """What this program makes of the crystals with a bundle: arrays of its ``reference.npz``."""
     densities = reference_densities(bundle.kind, bundle.engine)
     first = next(iter(densities))
-    blocks, table, novelty = bundle.evaluate(densities[first], first)
+    blocks, table, applicability = bundle.evaluate(densities[first], first)
     arrays = {f"{LATENT}/{first}": latents.values[0].astype(np.float32) for latents in blocks.latents.values()}
     arrays[f"{PREDICTIONS}/{first}"] = table[["value", "lower", "upper"]].to_numpy(dtype=np.float64)
     arrays[f"{PREDICTIONS}/{COLUMNS}"] = (table["target"] + " of " + table["model"]).to_numpy(dtype=str)
-    arrays[f"{DISTANCES}/{first}"] = np.array([distance for _, _, distance in novelty.nearest])
+    arrays[f"{DISTANCES}/{first}"] = np.array([distance for _, _, distance in applicability.nearest])
     for name, density in densities.items():  # latents cost most, and know no symmetry: of the first only
         tables = blocks.tables if name == first else describe(density, name, set(blocks.tables))
         for block, features in tables.items():
@@ -108,10 +108,10 @@ def check_reference(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray], 
     here = library_versions()
     differing = [f"{name} {versions.get(name)} / {here[name]}" for name in here if versions.get(name) != here[name]]
     told = f"versions at its making / here: {', '.join(differing) or 'the same'}"
-    mend = f"Install the versions that made it, or train again ({told})"
+    fix = f"Install the versions that made it, or train again ({told})"
     if set(wanted) != set(made):
         odd = min(set(wanted) ^ set(made))
-        raise InputError(path, f"the bundle and this program do not have the same reference values ({odd!r})", mend)
+        raise InputError(path, f"the bundle and this program do not have the same reference values ({odd!r})", fix)
     for key in sorted(made, key=_order):
         block, _, crystal = key.partition("/")
         expected, found = wanted[key], made[key]
@@ -127,7 +127,7 @@ def check_reference(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray], 
             values = f"{_first(found, places)} for {crystal}, the bundle has {_first(expected, places)}"
             problem = f"{block}{column}: this program makes {values}"
         if expected.shape != found.shape or len(places):
-            raise InputError(path, problem, mend)
+            raise InputError(path, problem, fix)
 
 
 def _order(key: str) -> tuple[bool, bool, str]:
@@ -155,20 +155,20 @@ def _density(lattice, shape, atoms, bonds, kind: str, engine: str) -> Density:
     wave = wave_vectors(lattice, shape)
     squared = np.einsum("ixyz,ixyz->xyz", wave, wave)
 
-    def gaussians(centres, charges, widths_ang) -> np.ndarray:
+    def gaussians(origins, charges, widths_ang) -> np.ndarray:
         """Periodic sum of normalised Gaussians in e/Å³, made in Fourier space."""
         spectrum = np.zeros(squared.shape, dtype=np.complex128)
-        for centre, charge, width in zip(centres @ lattice, charges, widths_ang, strict=True):
+        for centre, charge, width in zip(origins @ lattice, charges, widths_ang, strict=True):
             spectrum += charge * np.exp(-0.5 * width**2 * squared - 1j * np.einsum("i,ixyz->xyz", centre, wave))
         return fft.irfftn(spectrum, shape) * (np.prod(shape) / abs(np.linalg.det(lattice)))
 
     n_electrons = float(electrons.sum())
     background = _BACKGROUND * n_electrons / abs(np.linalg.det(lattice))
-    superposition = background + gaussians(coords, (1 - _BACKGROUND) * electrons, widths)
+    promolecule = background + gaussians(coords, (1 - _BACKGROUND) * electrons, widths)
     first, second = np.array(bonds).T
     taken = np.full(len(bonds), -_MOVED / 2)
     given, width = np.full((2, len(bonds)), [[_MOVED], [_BOND_WIDTH_ANG]])
     moved = gaussians((coords[first] + coords[second]) / 2, given, width)
     for end in (first, second):
         moved += gaussians(coords[end], taken, widths[end])
-    return Density(superposition + moved, lattice, numbers, coords, n_electrons, kind, engine, superposition)
+    return Density(promolecule + moved, lattice, numbers, coords, n_electrons, kind, engine, promolecule)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rho2prop.core.errors import InputError
-from rho2prop.prediction.bundle.checks import MEND_WHOLE
+from rho2prop.prediction.bundle.checks import FIX_WHOLE
 
 MOST_BYTES = 2**28
 DEEPEST = 512  # levels of a tree; LightGBM walks some of them by recursion
@@ -62,11 +62,11 @@ def check_tree_text(path: Path, n_features: int) -> None:
         Number of features that it must read.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise InputError(path, f"holds {path.stat().st_size} bytes, expected at most {MOST_BYTES}", MEND_WHOLE)
+        raise InputError(path, f"holds {path.stat().st_size} bytes, expected at most {MOST_BYTES}", FIX_WHOLE)
     try:
         _check(path.read_bytes(), n_features)
     except _Wrong as wrong:
-        raise InputError(path, f"is not a text of LightGBM trees that can be used: {wrong}", MEND_WHOLE) from None
+        raise InputError(path, f"is not a text of LightGBM trees that can be used: {wrong}", FIX_WHOLE) from None
 
 
 def _check(content: bytes, n_features: int) -> None:

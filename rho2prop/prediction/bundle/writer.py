@@ -185,8 +185,8 @@ def _check_blocks(choices: list[dict]) -> None:
     blocks = [block for choice in choices for block in block_names(choice["features"])]
     unknown = [block for block in blocks if block not in BUNDLE_BLOCKS]
     if unknown:
-        mend = f"Under predict, join features of {', '.join(BUNDLE_BLOCKS)}"
-        raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", mend)
+        fix = f"Under predict, join features of {', '.join(BUNDLE_BLOCKS)}"
+        raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", fix)
 
 
 def _copy_regressor(choice: dict, final: Path, folder: Path) -> dict:

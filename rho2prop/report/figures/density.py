@@ -10,7 +10,7 @@ from rho2prop.report.numbers import percentage
 from rho2prop.report.style import BLUE, GREEN, GREY, INK, ORANGE, plain_log, style
 
 METHODS = {"autoencoder": "autoencoder", "fourier": "Fourier truncation", "zfp": "zfp"}
-FIELD_NAMES = {"difference": "difference to the atoms", "superposition": "superposed atoms", "occupancy": "occupancy"}
+FIELD_NAMES = {"deformation": "deformation density", "promolecule": "promolecule", "atom_positions": "atom positions"}
 FIELD_METHODS = METHODS | {
     f"{field}_{method}": f"{name} of the {text}"
     for field, text in FIELD_NAMES.items()
@@ -51,7 +51,7 @@ def reconstruction_errors(test: pd.DataFrame) -> Figure:
     Parameters
     ----------
     test
-        Columns method and relative_l1, test materials only.
+        Columns method and nmae, test materials only.
     """
     methods = [method for method in FIELD_METHODS if method in set(test["method"])]
     rng = np.random.default_rng(0)  # scatter of the points across the bar, nothing else
@@ -59,7 +59,7 @@ def reconstruction_errors(test: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(7.2, 0.9 + 0.6 * len(methods)), layout="constrained")
         axes = figure.subplots()
         for row, method in enumerate(reversed(methods)):
-            values = 100 * test.loc[test["method"] == method, "relative_l1"].dropna().to_numpy()
+            values = 100 * test.loc[test["method"] == method, "nmae"].dropna().to_numpy()
             axes.plot(
                 values,
                 row + rng.uniform(-0.26, 0.26, len(values)),
@@ -96,7 +96,7 @@ def density_slices(slices: tuple[dict, ...]) -> Figure:
     ----------
     slices
         Each with ``original``, ``reconstructed``, ``difference`` in e/Å³, shape (n, n), ``edge_ang`` in Å,
-        ``relative_l1`` and ``formula``. One row of three panels each; original and reconstructed share a
+        ``nmae`` and ``formula``. One row of three panels each; original and reconstructed share a
         scale, which goes with the square root so that bonds are seen beside the cores.
     """
     with style():
@@ -116,7 +116,7 @@ def density_slices(slices: tuple[dict, ...]) -> Figure:
             titles = (
                 f"{formula_text(plane['formula'])}  original",
                 "reconstructed",
-                f"difference ({percentage(plane['relative_l1'])})",
+                f"difference ({percentage(plane['nmae'])})",
             )
             for axes, title in zip(row, titles, strict=True):
                 axes.set_title(title, fontsize=9)

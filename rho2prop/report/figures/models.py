@@ -44,7 +44,7 @@ def model_name(model: str) -> str:
 
 def blocks_label(features: str) -> str:
     """The same for figures, fingerprints (FP) by their fields."""
-    text = blocks_text(features).replace("superposition", "atoms").replace("difference", "Δ")
+    text = blocks_text(features).replace("promolecule", "atoms").replace("deformation", "Δ")
     return text.replace("Δ fingerprint", "ΔFP").replace("fingerprint", "FP")
 
 

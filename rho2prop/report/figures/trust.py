@@ -1,4 +1,4 @@
-"""Figures on how far to trust the product: robustness of predictions, errors and sizes of stored densities."""
+"""Figures on how far to trust the product: invariance of predictions, errors and sizes of stored densities."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ FLOOR_PERCENT = 1e-5  # smaller changes, exact zeros too, are drawn here
 BAR_PERCENT, PAPER_PERCENT = 0.5, 5.0
 
 
-def robustness(table: pd.DataFrame, labels: dict[tuple, str]) -> Figure:
+def invariance(table: pd.DataFrame, labels: dict[tuple, str]) -> Figure:
     """Every relative change of a prediction, one row per model, one panel per kind of description.
 
     Parameters

@@ -64,7 +64,7 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
         part = test[test["method"] == method]
         if part.empty:
             continue
-        relative = 100 * part["relative_l1"]
+        relative = 100 * part["nmae"]
         numbers = (part["bytes"].mean(), part["mse"].mean(), part["mae"].mean())
         spread = (relative.mean(), relative.median(), relative.quantile(0.95))
         cells = (
@@ -118,7 +118,7 @@ def _slices(run: Run) -> list:
     if not run.slices:
         return [Text("No density slices were written for this run.", "missing")]
     described = ", ".join(
-        f"{formula_text(plane['formula'])} ({plane['material_id']}, {percentage(plane['relative_l1'])} relative error)"
+        f"{formula_text(plane['formula'])} ({plane['material_id']}, {percentage(plane['nmae'])} relative error)"
         for plane in run.slices
     )
     return [

@@ -1,4 +1,4 @@
-"""Sections on stored densities and on robustness against the description of a crystal."""
+"""Sections on stored densities and on invariance against the description of a crystal."""
 
 import numpy as np
 import pandas as pd
@@ -14,17 +14,17 @@ from rho2prop.report.numbers import DASH, count, decimals, significant
 GROUP = ["model", "features", "grid"]
 
 
-def robustness(table: pd.DataFrame | None) -> Section:
+def invariance(table: pd.DataFrame | None) -> Section:
     """Change of predictions when the same crystal is rotated, moved or described by a supercell.
 
     Parameters
     ----------
     table
-        ``results/robustness.csv``, or None.
+        ``results/invariance.csv``, or None.
     """
-    section = Section("robustness", "Robustness: one crystal, many descriptions")
+    section = Section("invariance", "Robustness: one crystal, many descriptions")
     if table is None or table.empty:
-        section.blocks.append(Text("The robustness of the predictions was not measured in this run.", "missing"))
+        section.blocks.append(Text("The invariance of the predictions was not measured in this run.", "missing"))
         return section
     found = summarise(table)
     labels = {key: _label(*key) for key in found[GROUP].drop_duplicates().itertuples(index=False, name=None)}
@@ -50,8 +50,8 @@ def robustness(table: pd.DataFrame | None) -> Section:
         Text(_introduction(table, n_descriptions)),
         Text(_verdict(worst)),
         Figure(
-            "robustness",
-            trust.robustness(table, {key: _label(*key, blocks_label) for key in labels}),
+            "invariance",
+            trust.invariance(table, {key: _label(*key, blocks_label) for key in labels}),
             f"Relative change of each prediction against that for the crystal as given (bar: the largest; dashed: "
             f"{BAR_PERCENT:g} %, our limit; dotted: {PAPER_PERCENT:g} %, the paper’s scatter). Changes below "
             f"{trust.FLOOR_PERCENT:g} %, exact zeros too, are drawn at that value.",

@@ -17,4 +17,4 @@ with job(snakemake, later=["dft"]):
         params.seed,
         snakemake.threads,
     )
-    write_table(table, snakemake.output.robustness)
+    write_table(table, snakemake.output.invariance)
