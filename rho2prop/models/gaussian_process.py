@@ -22,9 +22,9 @@ from scipy.optimize import minimize
 from rho2prop.features.design_matrix import COMPOSITION
 
 SCALES = (
-    "elements.log_cohesive_energy_density",
-    "elements.log_bulk_modulus_mean",
-    "elements.log_shear_modulus_mean",
+    "elemental_solids.log_cohesive_energy_density",
+    "elemental_solids.log_bulk_modulus_mean",
+    "elemental_solids.log_shear_modulus_mean",
     *(
         f"{block}.log_rho_vq{share}"
         for block in ("fingerprint", "promolecule_fingerprint")
