@@ -1,7 +1,7 @@
 """How many electrons a density can hold: the valences of the potentials in use, and what a count says of a file.
 
 The tables are frozen, so that a reader neither depends on what is installed nor waits for its import;
-tests/unit/test_electrons.py makes the first two again from the installed packages and compares.
+tests/unit/densities/test_electrons.py makes the first two again from the installed packages and compares.
 """
 
 from functools import cache

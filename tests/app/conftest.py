@@ -1,18 +1,14 @@
 """A bundle, a real density, a database and a report, and the app that shows them."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the small runs that other tests are made of
-
-from app_server import MAX_UPLOAD_MB, running_app, running_browser, watched_page
-from bundle_run import CONFIG, finished_run
-from report_run import CONFIG as REPORT_CONFIG
-from report_run import write_run
+from standins.app_server import MAX_UPLOAD_MB, running_app, running_browser, watched_page
+from standins.bundle_run import CONFIG, finished_run
+from standins.report_run import CONFIG as REPORT_CONFIG
+from standins.report_run import write_run
 
 from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.densities.chgcar_writer import write_chgcar

@@ -1,11 +1,14 @@
-"""The pictures of docs/app.md: ``python tests/app/take_screenshots.py BUNDLE DATABASE REPORT DENSITY MATERIAL_ID``."""
+"""The pictures of docs/app.md.
+
+``PYTHONPATH=tests python tests/app/take_screenshots.py BUNDLE DATABASE REPORT DENSITY MATERIAL_ID``
+"""
 
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from app_server import ROOT, running_app, running_browser, upload, wait_for_plot, watched_page
+from standins.app_server import ROOT, running_app, running_browser, upload, wait_for_plot, watched_page
 
 FOLDER = ROOT / "docs" / "screenshots"
 

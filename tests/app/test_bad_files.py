@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import psutil
 import pytest
-from app_server import MAX_UPLOAD_MB, upload, watched_page
 from playwright.sync_api import expect
+from standins.app_server import MAX_UPLOAD_MB, upload, watched_page
 
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.chgcar_writer import write_chgcar

@@ -3,8 +3,8 @@
 import signal
 
 import psutil
-from app_server import running_app, upload, watched_page
 from playwright.sync_api import expect
+from standins.app_server import running_app, upload, watched_page
 
 
 def test_everything_works_under_a_base_path_and_nothing_stays_after_the_end(

@@ -6,9 +6,9 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from app_server import plot, upload, wait_for_plot
 from playwright.sync_api import expect
 from pymatgen.io.vasp.outputs import Chgcar
+from standins.app_server import plot, upload, wait_for_plot
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.densities.density import read_npz

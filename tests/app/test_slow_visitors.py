@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
-from app_server import until
 from fastapi import FastAPI
+from standins.app_server import until
 
 from rho2prop.app.connections import MOST_HEAD_BYTES, BoundedProtocol
 from rho2prop.app.guard import SLOWEST_BYTES_PER_S, Guard

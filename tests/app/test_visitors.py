@@ -7,8 +7,8 @@ import sqlite3
 
 import psutil
 import pytest
-from app_server import running_app, upload, watched_page
 from playwright.sync_api import expect
+from standins.app_server import running_app, upload, watched_page
 
 HOSTILE_NAME = "a\x1b]0;b\x07\x1b[31m\u202ec.npz"
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, Faults
+from standins.cluster import Cluster, Faults
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What goes wrong on a cluster, done to a real Slurm: nothing is lost or doubled, the chain finishes."""
 
 import pytest
-from cluster import wait_for
+from standins.cluster import wait_for
 
 
 @pytest.fixture(scope="module")

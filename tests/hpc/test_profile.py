@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from cluster import ROOT
+from standins.cluster import ROOT
 from standins.tables import write_table
 
 from rho2prop.core.jobs.slurm import growing, rank_resources

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, wait_for
+from standins.cluster import Cluster, wait_for
 
 
 @pytest.fixture

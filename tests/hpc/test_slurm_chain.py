@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from cluster import ROOT, Run
 from pymatgen.core import Lattice, Structure
+from standins.cluster import ROOT, Run
 from torch import nn
 
 from rho2prop.autoencoder.training import load_autoencoder, load_grids

@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 from standins.records import seal_in
-from test_rules import ROOT, configured, snakemake, table  # noqa: F401
+from standins.rule_run import ROOT, configured, snakemake
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.running_jobs import JOBS, refuse_while_local_jobs_run
@@ -29,7 +29,7 @@ def started(folder, *arguments):
     )
 
 
-def test_a_second_run_waits_for_the_jobs_that_a_killed_one_left(table, density):  # noqa: F811
+def test_a_second_run_waits_for_the_jobs_that_a_killed_one_left(table, density):
     folder = table / "run"
     for i in range(12):
         write_npz(density, folder / f"results/dft/m-{i:02d}/density.npz")
@@ -68,7 +68,7 @@ def test_a_second_run_waits_for_the_jobs_that_a_killed_one_left(table, density):
     assert not checkpoint.exists()
 
 
-def test_a_label_that_is_edited_during_a_run_is_never_used_in_its_old_value(table, density):  # noqa: F811
+def test_a_label_that_is_edited_during_a_run_is_never_used_in_its_old_value(table, density):
     folder, path = table / "run", table / "materials.csv"
     atom = replace(density, numbers=np.array([26]), frac_coords=density.frac_coords[:1])  # Fe can have 8 electrons
     from pymatgen.core import Lattice, Structure

@@ -3,19 +3,16 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file
 from standins.records import seal_in
+from standins.rule_run import configured, snakemake
 from standins.tables import write_metals
 
 from rho2prop.autoencoder.encoding import encode_files, read_latents
@@ -23,42 +20,6 @@ from rho2prop.autoencoder.training import split_80_10_10, train
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.features.fingerprint import fingerprint
-
-ROOT = Path(__file__).parents[2]
-COLUMNS = "material_id,role,formula,chemical_system,crystal_system,space_group_number,n_sites,volume_per_atom_ang3"
-
-
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "1", "--nocolor"]
-    command += ["--directory", str(folder), *arguments]
-    return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def configured(folder: Path, settings: dict) -> tuple[str, ...]:
-    """Options for the table and the settings of a test."""
-    path = folder / "settings.yaml"
-    path.write_text(yaml.safe_dump({"materials": str(folder / "materials.csv")} | settings))
-    return "--configfile", str(path)
-
-
-@pytest.fixture
-def table(tmp_path):
-    """A materials table of twelve labelled rows and the materials.csv of their converged calculations."""
-    files = write_metals(tmp_path)
-    names = [f"m-{i:02d}" for i in range(12)]
-    rows = [f"{name},{files[i // 4]},{50 + i}" for i, name in enumerate(names)]
-    (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
-    results = tmp_path / "run" / "results"
-    results.mkdir(parents=True)
-    targets = "bulk_modulus_gpa,shear_modulus_gpa,youngs_modulus_gpa,debye_temperature_k,formation_energy_ev_per_atom"
-    lines = [f"{COLUMNS},structure,{targets}"]
-    lines += [
-        f"{name},train,Li{i // 2},Li-{i // 4},cubic,221,1,64.0,{files[i // 4]},{50 + i},,,,"
-        for i, name in enumerate(names)
-    ]
-    (results / "materials.csv").write_text("\n".join(lines) + "\n")
-    seal_in(tmp_path / "run", ["results/materials.csv"])
-    return tmp_path
 
 
 def test_write_splits_keeps_chemical_systems_together(table):

@@ -15,8 +15,8 @@ import pytest
 from ase import Atoms
 from ase.io.cube import write_cube
 from ase.units import Bohr
-from bundle_run import finished_run, made_density
-from bundle_run import run_command as run
+from standins.bundle_run import finished_run, made_density
+from standins.bundle_run import run_command as run
 
 from rho2prop.__main__ import find_bundle, main
 from rho2prop.autoencoder.latent_database import LatentDatabase

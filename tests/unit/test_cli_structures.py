@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
-from bundle_run import CONFIG, edit_manifest, finished_run, made_density
-from bundle_run import run_command as run
 from pymatgen.core import Lattice, Structure
+from standins.bundle_run import CONFIG, edit_manifest, finished_run, made_density
+from standins.bundle_run import run_command as run
 
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.dft import base

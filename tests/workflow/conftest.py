@@ -1,7 +1,7 @@
 """One small run of the whole chain, live GPAW included, that the tests of this folder look at."""
 
 import pytest
-from chain import Run
+from standins.chain import Run
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from chain import ROOT, Run
+from standins.chain import ROOT, Run
 from standins.tables import write_table
 
 from rho2prop.densities.density import read_npz, write_npz

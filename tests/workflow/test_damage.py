@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chain import Run
 from safetensors.numpy import load, save
+from standins.chain import Run
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs import run_check

@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from chain import Run
+from standins.chain import Run
 from standins.mp_materials import CRYSTALS, chgcar, elasticity_document, summary_document
 from standins.mp_server import KEY, MaterialsProjectServer
 

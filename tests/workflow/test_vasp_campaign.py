@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from chain import ROOT
 from pymatgen.core import Structure
 from pymatgen.io.vasp.inputs import Incar
+from standins.chain import ROOT
 from standins.potcars import MARKER
 from standins.vasp_faults import LEDGER
 from standins.vasp_faults import STEP_S as STEP_TIME

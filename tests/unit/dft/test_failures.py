@@ -22,7 +22,7 @@ from rho2prop.dft.gpaw import engine
 from rho2prop.dft.outcome import read_outcome
 from rho2prop.dft.vasp.causes import CannotStart, Crashed, DiskFull, Killed, OutOfMemory, Refused, crash
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETTINGS = {
     "xc": "PBE",
     "ecut_ev": 150,

@@ -14,7 +14,7 @@ from rho2prop.features.registry import BLOCKS
 from rho2prop.models import families, registry
 from rho2prop.models.registry import MODELS, NETWORKS, check, least_labels
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 PREDICTED = DEFAULTS["predict"]
 

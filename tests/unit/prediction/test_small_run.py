@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import bundle_run
 import pandas as pd
 import pytest
+from standins import bundle_run
 
 from rho2prop.evaluation.cross_validation import is_trained
 from rho2prop.evaluation.invariance import evaluate

@@ -9,7 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bundle_run import CONFIG, ENGINE, edit_manifest, finished_run, made_density, training_set, workflow_predictions
+from standins.bundle_run import (
+    CONFIG,
+    ENGINE,
+    edit_manifest,
+    finished_run,
+    made_density,
+    training_set,
+    workflow_predictions,
+)
 
 from rho2prop.autoencoder.decoding import decode_record
 from rho2prop.autoencoder.encoding import encode

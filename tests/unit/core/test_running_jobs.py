@@ -12,7 +12,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.running_jobs import JOBS, refuse_while_local_jobs_run, running_job
 from rho2prop.core.jobs.table_digest import record_table, require_same_table, table_digest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 JOB = """
 import sys
 from concurrent.futures import ProcessPoolExecutor

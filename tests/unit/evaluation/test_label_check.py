@@ -11,7 +11,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.evaluation.label_check import formula_and_system, require_any_label, require_groups, require_labels
 from rho2prop.materials.table import Material
 
-DEFAULTS = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
+DEFAULTS = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text(encoding="utf-8"))
 SOURCE = "table.csv"
 
 

@@ -16,7 +16,7 @@ from rho2prop.autoencoder import checkpoint
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import read_npz, write_npz
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
 SETTINGS = {
     "network": "fast", "latent_size": 4, "dropout": 0.1, "orientations_per_epoch": 1, "batch_size": 2,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_damage import (
+from standins.bundle_damage import (
     first_scores,
     manifest_of,
     replace_arrays,
@@ -18,8 +18,8 @@ from bundle_damage import (
     set_key,
     with_first,
 )
-from bundle_run import edit_manifest, finished_run, made_density
-from tree_text_fuzz import booster_text
+from standins.bundle_run import edit_manifest, finished_run, made_density
+from standins.tree_text_fuzz import booster_text
 
 from rho2prop.core.errors import InputError
 from rho2prop.prediction.bundle import parts
@@ -208,7 +208,7 @@ PROCESS_FAULTS = {
 
 @pytest.mark.parametrize("fault", PROCESS_FAULTS)
 def test_a_process_that_does_not_fit_its_design_is_named(tmp_path, fault):
-    shipped = Path(__file__).parents[2] / "models" / "bench"
+    shipped = Path(__file__).parents[3] / "models" / "bench"
     folder = shutil.copytree(shipped, tmp_path / "bundle")
     record = next(one for one in manifest_of(folder)["regressors"] if one["model"] == "blend")
     replace_arrays(folder, f"{record['folder']}/shear_modulus_gpa.npz", PROCESS_FAULTS[fault])

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
-from test_graphs import rock_salt
-from test_regression import SETTINGS
+from standins.crystals import rock_salt
+from standins.folds import SETTINGS
 
 from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, SHEAR

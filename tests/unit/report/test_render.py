@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from report_run import CONFIG, FAR_OFF, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
+from standins.report_run import CONFIG, FAR_OFF, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
 from rho2prop.core.errors import InputError
 from rho2prop.features.description import blocks_text
@@ -356,7 +356,7 @@ def test_save_figures_writes_the_main_figures(inputs, tmp_path):
 
 
 def test_captions_exist_for_each_figure():
-    folder = Path(__file__).parents[2] / "workflow" / "report"
+    folder = Path(__file__).parents[3] / "workflow" / "report"
     for name in (*FIGURE_FILES, "report", "workflow"):
         assert len((folder / f"{name}.rst").read_text().split()) > 10
 

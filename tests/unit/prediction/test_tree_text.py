@@ -9,7 +9,7 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import pytest
-from tree_text_fuzz import N_FEATURES, booster_text, with_sizes
+from standins.tree_text_fuzz import N_FEATURES, booster_text, with_sizes
 
 from rho2prop.core.errors import InputError
 from rho2prop.models.boosting import BoostingSettings, fit
@@ -49,7 +49,7 @@ def test_what_the_package_writes_passes(tmp_path, is_positive, n_rows):
 
 
 def test_models_of_the_repository_pass():
-    files = list((Path(__file__).parents[2] / "models/bench/regressors").rglob("*.txt"))
+    files = list((Path(__file__).parents[3] / "models/bench/regressors").rglob("*.txt"))
     assert files
     for path in files:
         columns = json.loads((path.parent / "design.json").read_text())["columns"]
@@ -142,7 +142,7 @@ def test_no_damaged_text_that_passes_ends_the_process(tmp_path):
     """A thousand damaged texts in a child process: LightGBM loads and applies all that pass."""
     program = Path(__file__).parent / "tree_text_fuzz.py"
     command = [sys.executable, program, tmp_path, "1000", "11"]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[2])
+    child = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[3])
     assert child.returncode == 0, child.stderr[-2000:]  # negative: died by a signal
     counts = json.loads(child.stdout)
     assert counts["refused"] > 500

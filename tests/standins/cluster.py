@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
+HERE = ROOT / "tests" / "hpc"
 MARK = "RHO2PROP_CLUSTER"  # in the environment of all that runs because of a cluster; the plugin strips SLURM_*
 PATIENCE_S = 300  # bound of every wait; only a fault reaches it
 

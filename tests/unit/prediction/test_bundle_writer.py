@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bundle_run import CONFIG, ENGINE, finished_run, made_density
+from standins.bundle_run import CONFIG, ENGINE, finished_run, made_density
 
 from rho2prop import __version__
 from rho2prop.core.errors import InputError

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from bundle_run import CONFIG, made_density, write_results
+from standins.bundle_run import CONFIG, made_density, write_results
 
 from rho2prop.core.targets import FORMATION_ENERGY
 from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG

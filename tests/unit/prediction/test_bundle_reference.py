@@ -5,8 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
-from bundle_damage import first_scores, manifest_of, replace_arrays, replace_file, replace_weights, set_key, with_first
-from bundle_run import finished_run, made_density
+from standins.bundle_damage import (
+    first_scores,
+    manifest_of,
+    replace_arrays,
+    replace_file,
+    replace_weights,
+    set_key,
+    with_first,
+)
+from standins.bundle_run import finished_run, made_density
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import check

@@ -16,7 +16,7 @@ from rho2prop.densities.transformations import ROTATIONS, rotated, supercell
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.outputs import as_json, as_table
 
-FOLDER = Path(__file__).parents[2] / "models" / "bench"
+FOLDER = Path(__file__).parents[3] / "models" / "bench"
 EXPECTED = Path(__file__).parent / "shipped_predictions.json"  # of the density below, written where it was trained
 
 

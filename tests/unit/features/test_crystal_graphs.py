@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from standins.crystals import rock_salt
 
 from rho2prop.core.errors import InputError
 from rho2prop.features.crystal_graphs import crystal_graph, read_graphs, write_graphs
@@ -10,10 +11,6 @@ from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.network_training import NetworkSettings, fit, load_network
 
 SETTINGS = NetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, shape={"width": 16, "layers": 2})
-
-
-def rock_salt(a_ang=4.2, elements=("Mg", "O")):
-    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a_ang), elements, [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def lengths(graph):

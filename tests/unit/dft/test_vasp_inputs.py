@@ -15,7 +15,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.dft.base import atom_in_box
 from rho2prop.dft.vasp.inputs import PRESETS, incar_tags, load_preset, write_inputs, write_inputs_of_all
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "vasp"
+GOLDEN = Path(__file__).parents[2] / "golden" / "vasp"
 PRESET = load_preset("latentmatfusion")
 SILICON = Structure(Lattice([[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]]), ["Si", "Si"], [[0, 0, 0], [0.25] * 3])
 # oxygen first: the sites are sorted, and MAGMOM with them

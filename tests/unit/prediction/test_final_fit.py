@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from test_regression import BULK, SHEAR, make_inputs, run_model
+from standins.folds import make_inputs, run_model
 
 from rho2prop.core.errors import InputError
-from rho2prop.crystals.elasticity import POISSON, YOUNG, derive_from_kg
+from rho2prop.crystals.elasticity import BULK, POISSON, SHEAR, YOUNG, derive_from_kg
 from rho2prop.evaluation.cross_validation import predict_fold
 from rho2prop.evaluation.final_models import judge_final_models, read_offered
 from rho2prop.prediction.final_fit import COLUMNS, predict

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from bundle_run import finished_run, made_density
 from pymatgen.core import Lattice, Structure
+from standins.bundle_run import finished_run, made_density
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rho2prop.__main__ import main
