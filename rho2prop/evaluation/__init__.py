@@ -1,4 +1,4 @@
-"""Honest evaluation: cross-validation, metrics, intervals, invariance, importance.
+"""Evaluation: cross-validation, metrics, intervals, invariance, importance.
 
-Imports models and features; checks of the configuration stand here too.
+Imports models and features; checks of the configuration live here too.
 """
