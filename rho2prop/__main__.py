@@ -15,7 +15,8 @@ from rho2prop.core.errors import InputError, printable
 from rho2prop.core.processes import available_cores, ends_on_signals, set_library_threads
 
 if TYPE_CHECKING:
-    from rho2prop.prediction.bundle.reader import Bundle, Prediction
+    from rho2prop.prediction.bundle.reader import Bundle
+    from rho2prop.prediction.result import Prediction
 
 FORMATS = ("table", "json", "csv")
 VARIABLE = "RHO2PROP_BUNDLE"

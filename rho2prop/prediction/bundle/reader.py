@@ -36,6 +36,7 @@ from rho2prop.prediction.bundle.parts import (
     readable,
 )
 from rho2prop.prediction.bundle.reference import check_reference, reference_arrays
+from rho2prop.prediction.result import COLUMNS, Prediction
 
 if TYPE_CHECKING:
     from rho2prop.autoencoder.decoding import Decoder
@@ -45,43 +46,6 @@ if TYPE_CHECKING:
 FROM_KG = "_from_kg"
 _CALCULATING = threading.Lock()  # GPAW is not made for several threads
 _CHECKING = threading.Lock()  # the reference once, whatever number of threads predict
-COLUMNS = [
-    "name",
-    "formula",
-    "target",
-    "symbol",
-    "unit",
-    "model",
-    "features",
-    "value",
-    "lower",
-    "upper",
-    "coverage",
-]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the models say of one material.
-
-    Parameters
-    ----------
-    name, formula
-        As given, and reduced.
-    table
-        One row per model and property: ``value, lower, upper`` in ``unit``, the true value expected inside with
-        probability ``coverage``. Models ``<model>_from_kg``: E and Θ that follow from the predicted K and G.
-    applicability
-        Distance to the training set.
-    warnings
-        What else speaks against trusting the values, one line each.
-    """
-
-    name: str
-    formula: str
-    table: pd.DataFrame
-    applicability: Applicability
-    warnings: list[str]
 
 
 @dataclass(frozen=True)
