@@ -13,13 +13,13 @@ from rho2prop import __version__
 from rho2prop.core.atomic_files import STANDARD_OUTPUT, atomic, check_output
 from rho2prop.core.errors import InputError, printable
 from rho2prop.core.processes import available_cores, ends_on_signals, set_library_threads
+from rho2prop.prediction.pretrained import VARIABLE, find_bundle
 
 if TYPE_CHECKING:
     from rho2prop.prediction.bundle.reader import Bundle
     from rho2prop.prediction.result import Prediction
 
 FORMATS = ("table", "json", "csv")
-VARIABLE = "RHO2PROP_BUNDLE"
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell has it
 
 
@@ -69,18 +69,6 @@ def _run(arguments: list[str] | None) -> int:
         _silence()
         code = 1
     return code
-
-
-def find_bundle(given: str | None = None) -> Path:
-    """The folder of the model bundle: as given, by ``RHO2PROP_BUNDLE``, of a run here, or the shipped one."""
-    if given or os.environ.get(VARIABLE):
-        return Path(given or os.environ[VARIABLE])
-    candidates = [Path("results/models"), Path(__file__).parents[1] / "models" / "bench"]
-    for folder in candidates:
-        if (folder / "manifest.json").is_file():
-            return folder
-    tried = " nor ".join(map(str, candidates))
-    raise InputError("model bundle", f"there is none in {tried}", f"Give its folder with --bundle or {VARIABLE}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -331,3 +319,7 @@ def _complain(message: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(f"rho2prop: {printable(message)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

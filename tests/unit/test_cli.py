@@ -18,14 +18,14 @@ from ase.units import Bohr
 from standins.bundle_run import finished_run, made_density
 from standins.bundle_run import run_command as run
 
-from rho2prop.__main__ import find_bundle, main
+from rho2prop.__main__ import main
 from rho2prop.autoencoder.latent_database import LatentDatabase
-from rho2prop.core.errors import InputError
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.readers import read_density
 from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.pretrained import SHIPPED, find_bundle
 
 ALLOWED = "--allow-other-engine"
 
@@ -293,11 +293,8 @@ def test_bundles_are_found_by_option_variable_and_place(folder, tmp_path, monkey
     assert find_bundle(str(tmp_path)) == tmp_path
     monkeypatch.delenv("RHO2PROP_BUNDLE")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rho2prop.__main__.__file__", str(tmp_path / "clone" / "rho2prop" / "cli.py"))
-    with pytest.raises(InputError, match="--bundle or RHO2PROP_BUNDLE"):
-        find_bundle()
-    shutil.copytree(folder, tmp_path / "clone" / "models" / "bench")
-    assert find_bundle() == tmp_path / "clone" / "models" / "bench"
+    assert find_bundle() == SHIPPED
+    assert (SHIPPED / "manifest.json").is_file()
     shutil.copytree(folder, tmp_path / "results" / "models")
     assert find_bundle() == Path("results/models")  # that of the run here
 

@@ -26,6 +26,7 @@ from rho2prop.prediction.bundle import parts
 from rho2prop.prediction.bundle.checks import MANIFEST_FIELDS, REGRESSOR_FIELDS
 from rho2prop.prediction.bundle.parts import check_regressor
 from rho2prop.prediction.bundle.reader import load_bundle
+from rho2prop.prediction.pretrained import SHIPPED
 
 LIGHTGBM, NETWORK = "regressors/lightgbm/magpie+fingerprint", "regressors/attention_cnn/magpie+latent"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
@@ -208,8 +209,7 @@ PROCESS_FAULTS = {
 
 @pytest.mark.parametrize("fault", PROCESS_FAULTS)
 def test_a_process_that_does_not_fit_its_design_is_named(tmp_path, fault):
-    shipped = Path(__file__).parents[3] / "models" / "bench"
-    folder = shutil.copytree(shipped, tmp_path / "bundle")
+    folder = shutil.copytree(SHIPPED, tmp_path / "bundle")
     record = next(one for one in manifest_of(folder)["regressors"] if one["model"] == "blend")
     replace_arrays(folder, f"{record['folder']}/shear_modulus_gpa.npz", PROCESS_FAULTS[fault])
     with pytest.raises(InputError, match=r"shear_modulus_gpa\.npz"):

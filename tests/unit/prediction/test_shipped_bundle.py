@@ -15,14 +15,14 @@ from rho2prop.densities.density import write_npz
 from rho2prop.densities.transformations import ROTATIONS, rotated, supercell
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.outputs import as_json, as_table
+from rho2prop.prediction.pretrained import SHIPPED
 
-FOLDER = Path(__file__).parents[3] / "models" / "bench"
 EXPECTED = Path(__file__).parent / "shipped_predictions.json"  # of the density below, written where it was trained
 
 
 @pytest.fixture(scope="module")
 def bundle():
-    return load_bundle(FOLDER)
+    return load_bundle(SHIPPED)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def density():
 
 
 def test_it_is_small_and_predicts_everything_with_each_regressor(bundle):
-    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 20e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 20e6
     models = {record["model"]: set(record["targets"]) for record in bundle.manifest["regressors"]}
     independent = {"bulk_modulus_gpa", "shear_modulus_gpa", FORMATION_ENERGY}  # of the blend; the others follow
     assert models == {"blend": independent, "lightgbm": set(TARGETS), "attention_cnn": set(TARGETS)}
@@ -81,7 +81,7 @@ def test_without_gpaw_the_models_that_need_no_atoms_predict(bundle, density, tmp
     """On the command line, in a process that cannot import it: the first rows are the best of the usable models."""
     silicon = np.full_like(density.numbers, 14)  # whose valence electrons are those of the density
     write_npz(replace(density, numbers=silicon, promolecule=None, engine=bundle.engine), tmp_path / "made.npz")
-    arguments = [tmp_path / "made.npz", "--bundle", FOLDER, "--format", "json", "--threads", "1"]
+    arguments = [tmp_path / "made.npz", "--bundle", SHIPPED, "--format", "json", "--threads", "1"]
     child = subprocess.run(
         [sys.executable, "-c", WITHOUT_GPAW, *map(str, arguments)], capture_output=True, text=True, timeout=300
     )

@@ -14,6 +14,7 @@ from standins.tree_text_fuzz import N_FEATURES, booster_text, with_sizes
 from rho2prop.core.errors import InputError
 from rho2prop.models.boosting import BoostingSettings, fit
 from rho2prop.prediction.bundle.tree_text import DEEPEST, check_tree_text
+from rho2prop.prediction.pretrained import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_what_the_package_writes_passes(tmp_path, is_positive, n_rows):
 
 
 def test_models_of_the_repository_pass():
-    files = list((Path(__file__).parents[3] / "models/bench/regressors").rglob("*.txt"))
+    files = list((SHIPPED / "regressors").rglob("*.txt"))
     assert files
     for path in files:
         columns = json.loads((path.parent / "design.json").read_text())["columns"]

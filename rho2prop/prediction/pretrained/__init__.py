@@ -1,0 +1,19 @@
+"""Trained models that come with the package, one version of each, and the choice of the bundle that a command reads.
+
+`make pretrained` replaces them by those of a finished run.
+"""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+VARIABLE = "RHO2PROP_BUNDLE"
+SHIPPED = Path(str(files(__name__))) / "bench"
+
+
+def find_bundle(given: str | os.PathLike | None = None) -> Path:
+    """Folder of the model bundle: as given, from ``RHO2PROP_BUNDLE``, of a run in this folder, or the shipped one."""
+    if given or os.environ.get(VARIABLE):
+        return Path(given or os.environ[VARIABLE])
+    of_this_run = Path("results/models")
+    return of_this_run if (of_this_run / "manifest.json").is_file() else SHIPPED
