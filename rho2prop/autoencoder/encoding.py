@@ -15,12 +15,11 @@ from rho2prop.autoencoder.network import LATENT_CHANNELS, Autoencoder
 from rho2prop.autoencoder.training import load_autoencoder
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, read_npz
 from rho2prop.densities.field_names import TOTAL
-from rho2prop.densities.fields import take_field
 from rho2prop.densities.grids import to_grid
-from rho2prop.densities.origins import origins
-from rho2prop.densities.transformations import ROTATIONS, shifted
+from rho2prop.densities.transformations import ROTATIONS
 
 BATCH_VOXELS = 2**22  # of the windows that go through the encoder at once
 
@@ -30,24 +29,26 @@ def encode(model: Autoencoder, density: Density, grid: dict) -> np.ndarray:
     return _encoded(model, [_window(density, grid)])
 
 
-def encode_averaged(model: Autoencoder, density: Density, grid: dict) -> np.ndarray:
+def encode_averaged(model: Autoencoder, crystal: CrystalDescription, grid: dict, field: str = TOTAL) -> np.ndarray:
     """Mean latent over all origins and orientations, float32, shape (16, s, s, s).
 
     Parameters
     ----------
     model
         Trained autoencoder.
-    density
-        Any density.
+    crystal
+        Crystal with a density; its origins and shifted fields are those that the fingerprints use.
     grid
         Section ``grid`` of the configuration. A padded grid has one latent only, that of ``encode``: its box is the
-        cell, and a turned box is no turned crystal.
+        cell, and a turned box is not the grid of the turned crystal.
+    field
+        The field that the autoencoder was trained on.
     """
     if grid["kind"] != "window":
-        return encode(model, density, grid)
+        return encode(model, crystal.field(field), grid)
     latents = []
-    for centre in origins(density):
-        window = _window(shifted(density, -centre), grid)
+    for origin in crystal.origins:
+        window = _window(crystal.shifted_field(field, origin)[0], grid)
         latents.append(_encoded(model, [turned(window, rotation) for rotation in ROTATIONS]))
     return np.mean(latents, axis=0, dtype=np.float32)
 
@@ -105,9 +106,10 @@ def encode_files(
     size = model.config.latent_size
     latents, averaged = np.empty((2, len(paths), LATENT_CHANNELS, size, size, size), dtype=np.float16)
     for row, (_, path) in enumerate(tqdm(paths, desc="latents", unit="density")):
-        density = take_field(read_npz(path), field, str(path))
+        crystal = CrystalDescription(read_npz(path), path)
         with np.errstate(over="ignore"):  # checked in the next line
-            latents[row], averaged[row] = encode(model, density, grid), encode_averaged(model, density, grid)
+            latents[row] = encode(model, crystal.field(field), grid)
+            averaged[row] = encode_averaged(model, crystal, grid, field)
         if not (np.isfinite(latents[row]).all() and np.isfinite(averaged[row]).all()):
             problem = f"its latent in {folder} holds values beyond those of float16 (65504)"
             raise InputError(path, problem, "Check this density, or train the autoencoder again")

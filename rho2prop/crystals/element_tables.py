@@ -27,14 +27,15 @@ def of_elements(name: str, numbers) -> np.ndarray:
     return _table(name)[checked(numbers) - 1]
 
 
-def require_radii(structures: dict) -> None:
-    """Raise InputError for the first of some crystals (``pymatgen.core.Structure`` by id) without covalent radii."""
-    for name, structure in structures.items():
-        unknown = np.isnan(of_elements(COVALENT_RADIUS, structure.atomic_numbers))
-        if unknown.any():
-            symbol = symbols()[structure.atomic_numbers[int(np.argmax(unknown))] - 1]
-            problem = f"no covalent radius of {symbol} is known, which features of the structure need"
-            raise InputError(name, problem, "Use a model without such features, or leave the material out")
+def covalent_radii_ang(numbers, source: str) -> np.ndarray:
+    """Covalent radii in Å for atomic numbers, same shape; InputError that names ``source`` where one is unknown."""
+    radii = of_elements(COVALENT_RADIUS, numbers)
+    unknown = np.isnan(radii)
+    if unknown.any():
+        symbol = symbols()[np.asarray(numbers)[unknown][0] - 1]
+        problem = f"no covalent radius of {symbol} is known, which features of the structure need"
+        raise InputError(source, problem, "Use a model without such features, or leave the material out")
+    return radii
 
 
 def magpie_table() -> tuple[list[str], np.ndarray]:

@@ -1,10 +1,9 @@
-"""Fields of a material that features are made of: the density, and what it is compared with.
+"""Fields of a material that features are made of: the density and the fields it is compared with.
 
-``total``: the self-consistent density. ``promolecule``: the same electrons as free atoms, known before any
-self-consistency (superposition of atomic densities, SAD). ``deformation``: total − promolecule, what the bonds moved
-(the Δ-SAED of arXiv:2510.00788). ``atom_positions``: one equal Gaussian at each atom, geometry without species or
-electrons. A block is named after its field (``deformation_latent``), those of the total density without it
-(``latent``).
+``total``: the self-consistent density. ``promolecule``: superposition of atomic densities (SAD), known before any
+self-consistency. ``deformation``: deformation density, total − promolecule: the charge that bonding moves (the Δ-SAED
+of arXiv:2510.00788). ``atom_positions``: one equal Gaussian at each atom, geometry without species or electrons. A
+block is named after its field (``deformation_latent``), blocks of the total density without it (``latent``).
 """
 
 from dataclasses import replace
@@ -18,7 +17,7 @@ from rho2prop.densities.field_names import ATOM_POSITIONS, DEFORMATION, FIELDS, 
 from rho2prop.densities.fourier import wave_vectors
 
 __all__ = ["ATOM_POSITIONS", "DEFORMATION", "FIELDS", "PROMOLECULE", "TOTAL", "field_of", "take_field"]
-BLUR_ANG = 0.5  # standard deviation of the Gaussian at each atom of the occupancy
+BLUR_ANG = 0.5  # standard deviation of the Gaussian at each atom
 
 
 def take_field(density: Density, field: str, source: str = "density") -> Density:
@@ -27,37 +26,40 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
     Parameters
     ----------
     density
-        Self-consistent density; ``promolecule`` and ``deformation`` need its superposition of atoms.
+        Self-consistent density; ``promolecule`` and ``deformation`` need its promolecule.
     field
-        One of ``rho2prop.models.choices.FIELDS``.
+        One of ``rho2prop.densities.field_names.FIELDS``.
     source
         Name for messages.
 
     Returns
     -------
     Density
-        e/Å³ (occupancy: atoms/Å³). Its ``n_electrons`` is what it integrates to: 0 for the difference, the number of
-        atoms for the occupancy.
+        e/Å³ (``atom_positions``: atoms/Å³). Its ``n_electrons`` is what it integrates to: 0 for the deformation
+        density, the number of atoms for the atom positions.
 
     Raises
     ------
     InputError
-        No promolecule was stored.
+        No promolecule is stored.
     """
     if field == TOTAL:
         return replace(density, promolecule=None)
     if field == ATOM_POSITIONS:
-        return replace(density, values=_occupancy(density), n_electrons=float(len(density.numbers)), promolecule=None)
+        n_atoms = float(len(density.numbers))
+        return replace(density, values=_atom_positions(density), n_electrons=n_atoms, promolecule=None)
+    if field not in FIELDS:
+        raise ValueError(f"unknown field {field!r}; use one of {', '.join(FIELDS)}")
     if density.promolecule is None:
-        fix = "Set dft.<engine>.promolecule so that the densities are stored with it"
-        raise InputError(source, f"holds no superposition of atoms, which the field {field!r} needs", fix)
+        fix = "Set dft.<engine>.promolecule so that the promolecule is stored with each density"
+        raise InputError(source, f"holds no promolecule, which the field {field!r} needs", fix)
     if field == PROMOLECULE:
         return replace(density, values=density.promolecule, kind=PROMOLECULE, promolecule=None)
     values = density.values.astype(np.float64) - density.promolecule
     return replace(density, values=values, n_electrons=0.0, promolecule=None)
 
 
-def _occupancy(density: Density) -> np.ndarray:
+def _atom_positions(density: Density) -> np.ndarray:
     """Σ over atoms and lattice of a normalised Gaussian, summed in Fourier space."""
     shape = density.values.shape
     wave = wave_vectors(density.lattice, shape)

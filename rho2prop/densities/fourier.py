@@ -72,6 +72,31 @@ def wave_vectors(lattice: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray
     return np.einsum("ixyz,ij->jxyz", np.stack(indices), reciprocal)
 
 
+def shifted_spectrum(spectrum: np.ndarray, shape: tuple[int, int, int], fractions: np.ndarray) -> np.ndarray:
+    """Half spectrum of a field moved by fractions of its lattice vectors (Fourier shift theorem).
+
+    Parameters
+    ----------
+    spectrum
+        As ``half_spectrum`` returns it, shape (nx, ny, nz // 2 + 1); its Nyquist terms, which have no definite phase,
+        are zero.
+    shape
+        Grid points (nx, ny, nz).
+    fractions
+        Distance along each lattice vector in units of it, shape (3,).
+
+    Returns
+    -------
+    np.ndarray
+        Complex, shape (nx, ny, nz // 2 + 1).
+    """
+    for axis, (n_points, fraction) in enumerate(zip(shape, fractions, strict=True)):
+        frequencies = (fft.rfftfreq if axis == 2 else fft.fftfreq)(n_points, 1 / n_points)
+        phase = np.exp(-2j * np.pi * frequencies * fraction)
+        spectrum = spectrum * phase.reshape([-1 if i == axis else 1 for i in range(3)])
+    return spectrum
+
+
 def half_spectrum(values: np.ndarray) -> np.ndarray:
     """``rfftn`` of a periodic field without its Nyquist terms.
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from rho2prop.densities.density import Density
+from rho2prop.densities.fourier import half_spectrum, shifted_spectrum
 
 
 def _cube_rotations() -> list[np.ndarray]:
@@ -81,14 +82,7 @@ def shifted(density: Density, fractions: np.ndarray) -> Density:
 
 
 def _shifted(values: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    spectrum = fft.fftn(values.astype(np.float64))
-    for axis, (n_points, fraction) in enumerate(zip(values.shape, fractions, strict=True)):
-        frequencies = fft.fftfreq(n_points, 1 / n_points)
-        phase = np.exp(-2j * np.pi * frequencies * fraction)
-        if n_points % 2 == 0:
-            phase[n_points // 2] = 0.0
-        spectrum *= phase.reshape([-1 if i == axis else 1 for i in range(3)])
-    return fft.ifftn(spectrum).real
+    return fft.irfftn(shifted_spectrum(half_spectrum(values), values.shape, fractions), values.shape)
 
 
 def _moved(density: Density, changed: dict, fractions: np.ndarray) -> Density:

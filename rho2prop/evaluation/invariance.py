@@ -14,6 +14,7 @@ from rho2prop.autoencoder.encoding import encode_averaged
 from rho2prop.autoencoder.network import Autoencoder
 from rho2prop.autoencoder.training import load_autoencoder
 from rho2prop.core.errors import InputError
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, read_npz
 from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 from rho2prop.evaluation.cross_validation import is_trained, predict_fold
@@ -129,9 +130,9 @@ class _Description:
 
     def __init__(self, transformation: Transformation, model: Autoencoder, grid: dict, blocks: set[str]):
         self.kind, self.name = transformation.kind, transformation.name
-        density = transformation.density
-        self.tables = describe(density, self.name, blocks)
-        self.latent = encode_averaged(model, density, grid) if {LATENT, LATENT_PCA} & blocks else None
+        crystal = CrystalDescription(transformation.density, self.name)
+        self.tables = describe(crystal, self.name, blocks)
+        self.latent = encode_averaged(model, crystal, grid) if {LATENT, LATENT_PCA} & blocks else None
 
 
 def _predicted(material_id: str, choice: _Choice, described: list[_Description], grid_kind: str) -> pd.DataFrame:

@@ -1,14 +1,15 @@
-"""Fingerprint of the difference density δ = ρ − ρ_atoms: what bonding moved, and where to.
+"""Fingerprint of the deformation density δ = ρ − ρ_promolecule: how much charge bonding moves, and where to.
 
 As in ``rho2prop.features.fingerprint`` every number is an average over the periodic crystal, so that no choice of
-cell, axes or origin changes it. The idea of learning from the difference to superposed atoms: Δ-SAED.
+cell, axes or origin changes it. Learning from the difference to superposed atoms is the idea of Δ-SAED
+(arXiv:2510.00788).
 """
 
 import numpy as np
 from scipy import constants, fft
 
-from rho2prop.densities.density import Density
-from rho2prop.densities.fourier import half_spectrum, wave_vectors
+from rho2prop.densities.crystal_description import CrystalDescription
+from rho2prop.densities.field_names import DEFORMATION, PROMOLECULE
 from rho2prop.features.field_statistics import (
     DENSITY_FLOOR,
     LOG_DENSITY_BINS,
@@ -25,24 +26,28 @@ COULOMB_EV_ANG = constants.e / (4 * np.pi * constants.epsilon_0) * 1e10  # e²/4
 TINY = 1e-12
 
 
-def deformation_statistics(promolecule: Density, difference: Density) -> dict[str, float]:
-    """Statistics of a difference density on the points of its own grid.
+def deformation_statistics(crystal: CrystalDescription, origin: np.ndarray) -> dict[str, float]:
+    """Statistics of the deformation density on a grid that starts at one origin of the crystal.
 
     Parameters
     ----------
-    promolecule, difference
-        Fields of one crystal on one grid (``rho2prop.densities.fields.take_field``), e/Å³.
+    crystal
+        With a density and its promolecule, e/Å³.
+    origin
+        Fractional coordinates, shape (3,).
 
     Returns
     -------
     dict
         Feature name to value. ``moved``: ½∫|δ|, the electrons that bonding moves; ``gain`` and ``abs``: ∫δ and ∫|δ| per
-        atom where the atoms' density lies in a bin; ``hartree``: electrostatic energy of δ with itself; ``vq`` and
-        ``cq``: quantiles by volume and by the charge of the atoms.
+        atom where the promolecule lies in a bin; ``hartree``: electrostatic energy of δ with itself; ``vq`` and
+        ``cq``: quantiles by volume and by the charge of the promolecule.
     """
+    deformation, spectrum = crystal.shifted_field(DEFORMATION, origin)
+    promolecule, _ = crystal.shifted_field(PROMOLECULE, origin)
     n_atoms, n_electrons, volume = len(promolecule.numbers), promolecule.n_electrons, promolecule.volume_ang3
-    shape, values = difference.values.shape, np.asarray(difference.values, dtype=np.float64).ravel()
-    atoms = np.maximum(np.asarray(promolecule.values, dtype=np.float64).ravel(), DENSITY_FLOOR)
+    shape, values = deformation.values.shape, deformation.values.ravel()
+    atoms = np.maximum(promolecule.values.ravel(), DENSITY_FLOOR)
     size = np.abs(values)
     moved, rms = size.mean() * volume / 2, np.sqrt(np.mean(values**2))
     features = {
@@ -63,8 +68,7 @@ def deformation_statistics(promolecule: Density, difference: Density) -> dict[st
             inside += np.bincount(bins, share * field, minlength=inside.size)
         inside *= volume / values.size / n_atoms
         features |= {f"{name}_rho{edge:+.1f}": value for edge, value in zip(LOG_DENSITY_BINS, inside, strict=True)}
-    spectrum, wave = half_spectrum(difference.values), wave_vectors(difference.lattice, shape)
-    wave_squared = np.einsum("ixyz,ixyz->xyz", wave, wave)
+    wave_squared = crystal.wave_squared
     features |= shell_powers(spectrum * volume / (values.size * n_electrons), wave_squared)
     power = half_weights(spectrum) * np.abs(spectrum / values.size) ** 2
     power[0, 0, 0] = 0.0
@@ -73,7 +77,7 @@ def deformation_statistics(promolecule: Density, difference: Density) -> dict[st
         "log_hartree_per_atom": np.log10(hartree / n_atoms + POWER_FLOOR),
         "log_hartree_per_volume": np.log10(hartree / volume + POWER_FLOOR),
     }
-    gradient = np.stack([fft.irfftn(1j * component * spectrum, shape).ravel() for component in wave])
+    gradient = np.stack([fft.irfftn(1j * component * spectrum, shape).ravel() for component in crystal.wave_vectors])
     tensor = gradient @ gradient.T / values.size
     trace = np.trace(tensor) + TINY
     features["log_rms_gradient"] = 0.5 * np.log10(trace)

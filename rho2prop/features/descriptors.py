@@ -1,15 +1,13 @@
-"""Feature blocks that need no density: composition (MAGPIE) and crystal structure."""
+"""Feature blocks that need no density: composition, elements and crystal structure."""
 
 import numpy as np
-import pandas as pd
 from pymatgen.core import Structure
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from scipy import constants
 
 from rho2prop.crystals import element_tables
 from rho2prop.crystals.element_tables import of_elements
-from rho2prop.crystals.symmetry import CRYSTAL_SYSTEMS, SYMMETRY_TOLERANCE_ANG
-from rho2prop.features.magpie_table import magpie_row
+from rho2prop.crystals.symmetry import CRYSTAL_SYSTEMS
+from rho2prop.densities.crystal_description import CrystalDescription
 
 COHESIVE_ENERGY = element_tables.COHESIVE_ENERGY  # the one column of the block cohesive_energy
 ANG3_PER_CM3_PER_MOL = 1e24 / constants.Avogadro
@@ -19,83 +17,49 @@ HEAVIEST = 103  # atomic number of the last element of the block composition
 BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
 
 
-def magpie_features(structures: dict[str, Structure]) -> pd.DataFrame:
-    """The 132 MAGPIE composition descriptors, as matminer's preset "magpie".
-
-    Source: L. Ward et al., npj Comput. Mater. 2, 16028 (2016).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index ``material_id``, one column per descriptor.
-    """
-    return _table({name: magpie_row(_numbers(structure)) for name, structure in structures.items()})
-
-
-def structure_features(structures: dict[str, Structure]) -> pd.DataFrame:
-    """Volume-like and symmetry descriptors of the crystal: the control that any density feature has to beat.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index ``material_id``. Lengths in Å, volumes in Å³, mass density in g/cm³.
-    """
-    element_tables.require_radii(structures)
-    return _table({name: _structure_row(structure) for name, structure in structures.items()})
-
-
-def cohesive_energy_features(structures: dict[str, Structure]) -> pd.DataFrame:
-    """Mean cohesive energy of the elements: minus the formation energy that a compound has if it gains no bond.
+def cohesive_energy_row(crystal: CrystalDescription) -> dict[str, float]:
+    """Mean cohesive energy of the elements: minus the formation energy of a compound that gains no bond.
 
     Source: C. Kittel (``rho2prop.crystals.element_tables``). Models learn the formation energy relative to it
     (``rho2prop.models.families``).
 
     Returns
     -------
-    pandas.DataFrame
-        Index ``material_id``, one column in eV per atom; blank where an element has no measured value.
+    dict
+        One value in eV per atom; blank where an element has no measured value.
     """
-    rows = {}
-    for name, structure in structures.items():
-        numbers, shares = _elements(structure)
-        # added up one by one: a sum of NumPy may differ in its last bit
-        rows[name] = {COHESIVE_ENERGY: sum((shares * of_elements(COHESIVE_ENERGY, numbers)).tolist())}
-    return _table(rows)
+    numbers, shares = _elements(crystal.structure)
+    # added up one by one: a sum of NumPy may differ in its last bit
+    return {COHESIVE_ENERGY: sum((shares * of_elements(COHESIVE_ENERGY, numbers)).tolist())}
 
 
-def composition_features(structures: dict[str, Structure]) -> pd.DataFrame:
-    """Share of each element in the atoms: what a model that adds up contributions of the elements reads.
+def composition_row(crystal: CrystalDescription) -> dict[str, float]:
+    """Share of each element in the atoms, for models that add up contributions of the elements.
 
     Returns
     -------
-    pandas.DataFrame
-        Index ``material_id``, one column for each element up to lawrencium; rows add up to 1.
+    dict
+        One value for each element up to lawrencium; they add up to 1.
     """
     symbols = element_tables.symbols()
-    rows = {}
-    for name, structure in structures.items():
-        share_of = {symbols[number - 1]: share for number, share in zip(*_elements(structure), strict=True)}
-        rows[name] = {symbol: share_of.get(symbol, 0.0) for symbol in symbols[:HEAVIEST]}
-    return _table(rows)
+    share_of = {symbols[number - 1]: share for number, share in zip(*_elements(crystal.structure), strict=True)}
+    return {symbol: share_of.get(symbol, 0.0) for symbol in symbols[:HEAVIEST]}
 
 
-def elemental_solid_features(structures: dict[str, Structure]) -> pd.DataFrame:
-    """What the elements are as solids of their own, and how the crystal's volume compares with theirs.
+def elemental_solids_row(crystal: CrystalDescription) -> dict[str, float]:
+    """Properties of the elements as solids, and how the crystal's volume compares with theirs.
 
-    Sources: cohesive energies as above; bulk and shear modulus, molar volume and electronegativity of pymatgen's table
-    of the elements. Means are by atoms, over the elements with a value.
+    Sources: cohesive energies as in ``cohesive_energy_row``; bulk and shear modulus, molar volume and electronegativity
+    of pymatgen's table of the elements. Means are by atoms, over the elements with a value.
 
     Returns
     -------
-    pandas.DataFrame
-        Index ``material_id``. Energies in eV per atom, moduli in GPa, volumes in Å³ per atom; natural logarithms of
-        the mean moduli and of the cohesive energy density, since moduli are products of powers of them; blank where no
-        element of the material has a value.
+    dict
+        Energies in eV per atom, moduli in GPa, volumes in Å³ per atom; natural logarithms of the mean moduli and of the
+        cohesive energy density, since moduli are products of powers of them; blank where no element of the material has
+        a value.
     """
-    return _table({name: _element_row(structure) for name, structure in structures.items()})
-
-
-def _element_row(structure: Structure) -> dict[str, float]:
+    structure = crystal.structure
     numbers, shares = _elements(structure)
     values = {
         COHESIVE_ENERGY: of_elements(COHESIVE_ENERGY, numbers),
@@ -105,11 +69,11 @@ def _element_row(structure: Structure) -> dict[str, float]:
     }
     negativity = of_elements(element_tables.ELECTRONEGATIVITY, numbers)
     row = {}
-    for name, one in values.items():
-        known = ~np.isnan(one)
-        row[f"{name}_mean"] = np.average(one[known], weights=shares[known]) if known.any() else np.nan
-        row[f"{name}_min"] = one[known].min() if known.any() else np.nan
-        row[f"{name}_max"] = one[known].max() if known.any() else np.nan
+    for name, of_element in values.items():
+        known = ~np.isnan(of_element)
+        row[f"{name}_mean"] = np.average(of_element[known], weights=shares[known]) if known.any() else np.nan
+        row[f"{name}_min"] = of_element[known].min() if known.any() else np.nan
+        row[f"{name}_max"] = of_element[known].max() if known.any() else np.nan
     for name in ("bulk_modulus", "shear_modulus"):
         row[f"log_{name}_mean"] = np.log(row.pop(f"{name}_gpa_mean"))
     volume_ang3 = structure.volume / len(structure)
@@ -121,10 +85,16 @@ def _element_row(structure: Structure) -> dict[str, float]:
     }
 
 
-def _structure_row(structure: Structure) -> dict[str, float]:
-    analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANG)
-    primitive = analyzer.find_primitive() or structure
-    radii = of_elements(element_tables.COVALENT_RADIUS, _numbers(structure))
+def structure_row(crystal: CrystalDescription) -> dict[str, float]:
+    """Volume and symmetry descriptors of the crystal: the control that a density feature has to beat.
+
+    Returns
+    -------
+    dict
+        Lengths in Å, volumes in Å³, mass density in g/cm³.
+    """
+    structure, symmetry = crystal.structure, crystal.symmetry
+    radii = element_tables.covalent_radii_ang(structure.atomic_numbers, crystal.source)
     cutoff = 2 * BOND_FACTOR * radii.max() + 1.0
     nearest, relative, coordination = [], [], []
     while len(nearest) < len(structure):
@@ -150,14 +120,10 @@ def _structure_row(structure: Structure) -> dict[str, float]:
         "coordination_mean": np.mean(coordination),
         "coordination_min": min(coordination),
         "coordination_max": max(coordination),
-        "space_group_number": analyzer.get_space_group_number(),
-        "crystal_system": CRYSTAL_SYSTEMS.index(analyzer.get_crystal_system()),
-        "n_sites_primitive": len(primitive),
+        "space_group_number": symmetry.space_group_number,
+        "crystal_system": CRYSTAL_SYSTEMS.index(symmetry.crystal_system),
+        "n_sites_primitive": symmetry.n_sites_primitive,
     }
-
-
-def _numbers(structure: Structure) -> np.ndarray:
-    return np.array(structure.atomic_numbers)
 
 
 def _elements(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +137,3 @@ def _mass_u(structure: Structure) -> float:
     amounts = structure.composition
     masses = of_elements(element_tables.MASS, [element.Z for element in amounts])
     return sum(amount * mass for amount, mass in zip(amounts.values(), masses.tolist(), strict=True))
-
-
-def _table(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
-    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("material_id")

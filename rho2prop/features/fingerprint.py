@@ -15,12 +15,9 @@ import pandas as pd
 from scipy import fft
 from tqdm import tqdm
 
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, read_npz
-from rho2prop.densities.field_names import DEFORMATION, PROMOLECULE, TOTAL
-from rho2prop.densities.fields import take_field
-from rho2prop.densities.fourier import half_spectrum, wave_vectors
-from rho2prop.densities.origins import distinct_origins
-from rho2prop.densities.transformations import shifted
+from rho2prop.densities.field_names import DEFORMATION, TOTAL
 from rho2prop.features.deformation_fingerprint import deformation_statistics
 from rho2prop.features.field_statistics import (
     DENSITY_FLOOR,
@@ -33,34 +30,46 @@ from rho2prop.features.field_statistics import (
 
 
 def fingerprint(density: Density, field: str = TOTAL) -> dict[str, float]:
-    """Invariant statistics of one field of a charge density.
+    """Invariant statistics of one field of a density: ``fingerprint_row`` for those who need one block only."""
+    return fingerprint_row(CrystalDescription(density), field)
+
+
+def fingerprint_row(crystal: CrystalDescription, field: str) -> dict[str, float]:
+    """Invariant statistics of one field of a crystal.
 
     Parameters
     ----------
-    density
-        Valence density in e/Å³ on its native periodic grid.
+    crystal
+        With a valence density in e/Å³ on its native periodic grid.
     field
-        One of ``rho2prop.densities.fields.FIELDS``; the difference has statistics of its own
+        One of ``rho2prop.densities.field_names.FIELDS``; the deformation density has statistics of its own
         (``rho2prop.features.deformation_fingerprint``).
 
     Returns
     -------
     dict
-        Feature name to value: mean of ``statistics`` over grids that start at each of the crystal's origins
+        Feature name to value: mean of the statistics over grids that start at each of the crystal's origins
         (``rho2prop.densities.origins``).
     """
-    coords, shares = distinct_origins(density)
+    origins, weights = crystal.distinct_origins
     if field == DEFORMATION:
-        parts = [take_field(density, name) for name in (PROMOLECULE, DEFORMATION)]
-        found = [deformation_statistics(*(shifted(part, -centre) for part in parts)) for centre in coords]
+        rows = [deformation_statistics(crystal, origin) for origin in origins]
     else:
-        taken = take_field(density, field)
-        found = [statistics(shifted(taken, -centre)) for centre in coords]
-    return {name: float(np.dot(shares, [one[name] for one in found])) for name in found[0]}
+        rows = [statistics(crystal, field, origin) for origin in origins]
+    return {name: float(np.dot(weights, [row[name] for row in rows])) for name in rows[0]}
 
 
-def statistics(density: Density) -> dict[str, float]:
-    """Statistics of a density on the points of its own grid.
+def statistics(crystal: CrystalDescription, field: str, origin: np.ndarray) -> dict[str, float]:
+    """Statistics of a field that is nowhere negative, on a grid that starts at one origin of the crystal.
+
+    Parameters
+    ----------
+    crystal
+        With a density in e/Å³.
+    field
+        One of ``rho2prop.densities.field_names.FIELDS``.
+    origin
+        Fractional coordinates, shape (3,).
 
     Returns
     -------
@@ -73,11 +82,11 @@ def statistics(density: Density) -> dict[str, float]:
     J. P. Perdew et al., Phys. Rev. Lett. 77, 3865 (1996); derivatives are taken in Fourier space with the
     metric of the cell.
     """
-    values = np.asarray(density.values, dtype=np.float64)
-    spectrum = half_spectrum(values)
-    wave = wave_vectors(density.lattice, values.shape)
-    gradient = np.stack([fft.irfftn(1j * component * spectrum, values.shape).ravel() for component in wave])
-    wave_squared = np.einsum("ixyz,ixyz->xyz", wave, wave)
+    density, spectrum = crystal.shifted_field(field, origin)
+    values, wave_squared = density.values, crystal.wave_squared
+    gradient = np.stack(
+        [fft.irfftn(1j * component * spectrum, values.shape).ravel() for component in crystal.wave_vectors]
+    )
     laplacian = fft.irfftn(-wave_squared * spectrum, values.shape).ravel()
 
     rho = np.maximum(values.ravel(), DENSITY_FLOOR)
@@ -86,7 +95,7 @@ def statistics(density: Density) -> dict[str, float]:
     reduced_gradient = slope / (2 * (3 * np.pi**2) ** (1 / 3) * (rho * root))
     reduced_laplacian = laplacian / (4 * (3 * np.pi**2) ** (2 / 3) * (rho * root * root))
     log_rho = np.log10(rho)
-    fields = {
+    maps = {
         "log_rho": log_rho,
         "log_s": np.log10(np.maximum(reduced_gradient, 1e-3)),
         "q": np.arcsinh(reduced_laplacian),
@@ -94,9 +103,9 @@ def statistics(density: Density) -> dict[str, float]:
     }
 
     features = _global_statistics(density, rho, root, log_rho, slope, laplacian)
-    for name, field in fields.items():
-        features |= quantiles(name, field, rho)
-    features |= _histogram(fields["log_rho"], fields["log_s"])
+    for name, values_of_map in maps.items():
+        features |= quantiles(name, values_of_map, rho)
+    features |= _histogram(maps["log_rho"], maps["log_s"])
     features |= _anisotropies(gradient, rho)
     features |= shell_powers(spectrum / spectrum[0, 0, 0].real, wave_squared)
     return {name: float(value) for name, value in features.items()}
@@ -104,9 +113,7 @@ def statistics(density: Density) -> dict[str, float]:
 
 def fingerprint_of_file(path: Path, field: str = TOTAL) -> dict[str, float]:
     """Fingerprint of a stored density; messages name its file."""
-    density = read_npz(path)
-    take_field(density, field, str(path))
-    return fingerprint(density, field)
+    return fingerprint_row(CrystalDescription(read_npz(path), path), field)
 
 
 def fingerprint_table(paths: list[tuple[str, Path]], processes: int = 1, field: str = TOTAL) -> pd.DataFrame:

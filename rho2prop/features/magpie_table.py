@@ -3,27 +3,23 @@
 import numpy as np
 
 from rho2prop.crystals.element_tables import checked, magpie_table
+from rho2prop.densities.crystal_description import CrystalDescription
 
 STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
 PREFIX = "MagpieData"
 
 
-def magpie_row(numbers: np.ndarray) -> dict[str, float]:
-    """The MAGPIE descriptors of a crystal.
-
-    Parameters
-    ----------
-    numbers
-        Atomic numbers of the cell, shape (n,).
+def magpie_row(crystal: CrystalDescription) -> dict[str, float]:
+    """The 132 MAGPIE composition descriptors, as matminer's preset "magpie".
 
     Returns
     -------
     dict
         Named and ordered as matminer does. Source: L. Ward et al., npj Comput. Mater. 2, 16028 (2016).
     """
-    found, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    numbers, first, counts = np.unique(crystal.structure.atomic_numbers, return_index=True, return_counts=True)
     order = np.argsort(first)  # sums depend on the order of the terms in their last bit: that of the sites, as matminer
-    elements, weights = found[order], counts[order].astype(float)
+    elements, weights = numbers[order], counts[order].astype(float)
     properties, table = magpie_table()
     row = {}
     for name, values in zip(properties, table[checked(elements) - 1].T, strict=True):

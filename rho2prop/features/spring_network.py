@@ -1,4 +1,4 @@
-"""Block springs: elastic constants of a network of springs that has the geometry of the crystal.
+"""Block spring_network: elastic constants of a network of springs with the geometry of the crystal.
 
 How stiff a lattice is against shear depends on how its bonds are laid out, and on whether atoms can give way inside the
 cell. A network of springs between neighbours, all alike but for their length, knows just that (M. Born, K. Huang,
@@ -6,10 +6,10 @@ Dynamical Theory of Crystal Lattices, 1954, ch. V: harmonic lattice, elastic con
 """
 
 import numpy as np
-import pandas as pd
 from pymatgen.core import Structure
 
-from rho2prop.crystals.element_tables import COVALENT_RADIUS, of_elements, require_radii
+from rho2prop.crystals.element_tables import COVALENT_RADIUS, covalent_radii_ang, of_elements
+from rho2prop.densities.crystal_description import CrystalDescription
 
 DECAY = 8.0  # stiffness exp(−DECAY (x − 1)), x = distance over the sum of covalent radii
 TRANSVERSE = (0.03, 0.2)  # stiffness against sidewise motion over that along the bond: nearly central; directional
@@ -17,31 +17,44 @@ REACH = 2.0  # neighbours within this multiple of twice the largest covalent rad
 LEAST_REACH_ANG = 6.0
 SOFTEST = 1e-10  # of the largest eigenvalue: below it a mode is a translation of the whole crystal
 FLOOR = 1e-4  # of what logarithms are taken of
+Springs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
-def spring_network_features(structures: dict[str, Structure]) -> pd.DataFrame:
+def spring_network_row(crystal: CrystalDescription) -> dict[str, float]:
     """Elastic constants of the networks, in units of one spring's stiffness per Å.
 
     Returns
     -------
-    pandas.DataFrame
-        Index ``material_id``; for each ratio in ``TRANSVERSE``: logarithms of bulk and shear modulus (Hill), Reuss over
-        Voigt average of both, relaxed over clamped atoms of both (Voigt), logarithm of the softest over the stiffest
-        elastic eigenvalue.
+    dict
+        For each ratio in ``TRANSVERSE``: logarithms of bulk and shear modulus (Hill), Reuss over Voigt average of both,
+        relaxed over clamped atoms of both (Voigt), logarithm of the softest over the stiffest elastic eigenvalue.
     """
-    require_radii(structures)
-    rows = {name: _row(structure) for name, structure in structures.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("material_id")
+    covalent_radii_ang(crystal.structure.atomic_numbers, crystal.source)
+    network = springs(crystal.structure)
+    row = {}
+    for ratio in TRANSVERSE:
+        clamped, relaxed = elastic_tensors(crystal.structure, network, ratio)
+        stiff, _, _ = moduli(clamped)
+        voigt, reuss, eigenvalues = moduli(relaxed)
+        log_bulk, log_shear = np.log(np.maximum((voigt + reuss) / 2, FLOOR))
+        values = {"log_bulk": log_bulk, "log_shear": log_shear}
+        values |= {"bulk_reuss_over_voigt": reuss[0] / voigt[0], "shear_reuss_over_voigt": reuss[1] / voigt[1]}
+        values |= {"bulk_relaxed": voigt[0] / stiff[0], "shear_relaxed": voigt[1] / stiff[1]}
+        values["log_softest"] = np.log(max(eigenvalues[0] / eigenvalues[-1], FLOOR))
+        row |= {f"{name}_{ratio}": value for name, value in values.items()}
+    return row
 
 
-def elastic_tensors(structure: Structure, transverse: float) -> tuple[np.ndarray, np.ndarray]:
+def elastic_tensors(structure: Structure, network: Springs, transverse: float) -> tuple[np.ndarray, np.ndarray]:
     """Elastic tensors of the network with atoms clamped to the strained lattice, and with atoms relaxed.
 
     Parameters
     ----------
     structure
         The crystal.
+    network
+        Its springs.
     transverse
         Stiffness of a spring against sidewise motion of its ends over that along it.
 
@@ -50,7 +63,7 @@ def elastic_tensors(structure: Structure, transverse: float) -> tuple[np.ndarray
     tuple of numpy.ndarray
         Stiffness per Å, shape (3, 3, 3, 3) each.
     """
-    starts, ends, bonds, stiffness = _springs(structure)
+    starts, ends, bonds, stiffness = network
     n_atoms, volume = len(structure), structure.volume
     along = bonds / np.linalg.norm(bonds, axis=1)[:, None]
     projection = along[:, :, None] * along[:, None, :]
@@ -99,7 +112,7 @@ def moduli(tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array([voigt_bulk, voigt_shear]), np.array([reuss_bulk, reuss_shear]), values
 
 
-def _springs(structure: Structure) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def springs(structure: Structure) -> Springs:
     """First and second atom, vector in Å and stiffness of all springs, each from both of its ends."""
     radii = of_elements(COVALENT_RADIUS, structure.atomic_numbers)
     reach_ang = max(REACH * 2 * radii.max(), LEAST_REACH_ANG)
@@ -110,18 +123,3 @@ def _springs(structure: Structure) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     coords = structure.frac_coords
     bonds = (coords[ends] + images - coords[starts]) @ structure.lattice.matrix
     return starts, ends, bonds, np.exp(-DECAY * (lengths / (radii[starts] + radii[ends]) - 1))
-
-
-def _row(structure: Structure) -> dict[str, float]:
-    row = {}
-    for ratio in TRANSVERSE:
-        clamped, relaxed = elastic_tensors(structure, ratio)
-        stiff, _, _ = moduli(clamped)
-        voigt, reuss, eigenvalues = moduli(relaxed)
-        log_bulk, log_shear = np.log(np.maximum((voigt + reuss) / 2, FLOOR))
-        values = {"log_bulk": log_bulk, "log_shear": log_shear}
-        values |= {"bulk_reuss_over_voigt": reuss[0] / voigt[0], "shear_reuss_over_voigt": reuss[1] / voigt[1]}
-        values |= {"bulk_relaxed": voigt[0] / stiff[0], "shear_relaxed": voigt[1] / stiff[1]}
-        values["log_softest"] = np.log(max(eigenvalues[0] / eigenvalues[-1], FLOOR))
-        row |= {f"{name}_{ratio}": value for name, value in values.items()}
-    return row

@@ -10,7 +10,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.core.tables import write_table
 from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
 from rho2prop.crystals.structures import structure_from_density
-from rho2prop.crystals.symmetry import crystal_system, space_group_number
+from rho2prop.crystals.symmetry import symmetry
 from rho2prop.densities.density import Density, read_npz
 from rho2prop.dft.engine_versions import require_one_engine
 from rho2prop.dft.formation_energy import formation_energy_ev_per_atom, read_atoms, require_one_zero
@@ -25,14 +25,14 @@ TEXT_COLUMNS = (
 def material_row(material_id: str, density: Density, structure_path: str, labels: dict[str, float]) -> dict:
     """One line of results/materials.csv; labels that are unknown stay blank."""
     structure = structure_from_density(density)
-    composition = structure.composition
+    composition, group = structure.composition, symmetry(structure)
     return {
         "material_id": material_id,
         "role": "train" if labels else "predict",
         "formula": composition.reduced_formula,
         "chemical_system": composition.chemical_system,
-        "crystal_system": crystal_system(structure),
-        "space_group_number": space_group_number(structure),
+        "crystal_system": group.crystal_system,
+        "space_group_number": group.space_group_number,
         "n_sites": len(structure),
         "volume_per_atom_ang3": structure.volume / len(structure),
         "structure": structure_path,

@@ -9,6 +9,7 @@ from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents,
 from rho2prop.autoencoder.training import load_autoencoder
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.tables import write_table
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import read_npz
 from rho2prop.dft.outcome import collect, read_outcome
 from rho2prop.evaluation.final_models import read_offered
@@ -52,13 +53,14 @@ def describe_material(
         if read_outcome(dft).status != "converged":
             return
         density = read_npz(Path(dft) / DENSITY_FILE)
+        crystal = CrystalDescription(density, material_id)
         row = pd.DataFrame([material_row(material_id, density, structure_path, {})])
         write_table(row, temporary / "material.csv")
-        for block, table in describe(density, material_id, set(blocks)).items():
+        for block, table in describe(crystal, material_id, set(blocks)).items():
             write_block(table, temporary / f"{block}.csv")
         for autoencoder in map(Path, autoencoders):
             model, _ = load_autoencoder(autoencoder)
-            latents = [make(model, density, grid)[None] for make in (encode, encode_averaged)]
+            latents = encode(model, density, grid)[None], encode_averaged(model, crystal, grid)[None]
             write_latents(temporary / f"{autoencoder.name}.npz", [material_id], *latents)
 
 

@@ -22,7 +22,7 @@ from rho2prop.evaluation.cross_validation import run
 from rho2prop.evaluation.final_models import judge_final_models
 from rho2prop.evaluation.intervals import evaluate_intervals
 from rho2prop.features.block_files import block_data, write_block
-from rho2prop.features.descriptors import magpie_features
+from rho2prop.features.description import descriptor_tables
 from rho2prop.features.fingerprint import fingerprint
 from rho2prop.materials.collection import material_row
 from rho2prop.materials.splits import draw_splits
@@ -80,7 +80,7 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
         write_npz(density, dft / name / "density.npz")
     structures = {name: structure_from_density(density) for name, density in densities.items()}
     fingerprints = pd.DataFrame({name: fingerprint(density) for name, density in densities.items()}).T
-    magpie = magpie_features(structures)
+    magpie = descriptor_tables(structures, {"magpie"})["magpie"]
     write_block(magpie, folder / "magpie.csv")
     write_block(fingerprints, folder / "fingerprint.csv")
     materials = pd.DataFrame(_labelled_rows(densities, magpie, fingerprints))

@@ -12,6 +12,7 @@ import pandas as pd
 from rho2prop.core.errors import InputError, escaped
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
 from rho2prop.evaluation.intervals import Calibration
 from rho2prop.features.description import describe, needs_atoms
@@ -240,12 +241,13 @@ class Bundle:
     def _blocks(self, density: Density, name: str, regressors: list["_Regressor"]) -> BlockData:
         """Every feature block that a regressor or the distance to the training set needs."""
         wanted = {block for one in regressors for block in one.blocks} | {"magpie", "fingerprint"}
-        tables = describe(density, name, wanted)
+        crystal = CrystalDescription(density, name)
+        tables = describe(crystal, name, wanted)
         if not wanted & {LATENT, LATENT_PCA}:
             return BlockData(tables)
         from rho2prop.autoencoder.encoding import encode_averaged
 
-        latent = encode_averaged(self.autoencoder, density, self.grid)
+        latent = encode_averaged(self.autoencoder, crystal, self.grid)
         return BlockData(tables, {"all": Latents(np.array([name]), latent[None])})
 
     def _with_atoms(self, density: Density, warnings: list[str]) -> Density:

@@ -14,6 +14,7 @@ from scipy import fft
 
 from rho2prop import __version__
 from rho2prop.core.errors import InputError
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
 from rho2prop.densities.fourier import wave_vectors
 from rho2prop.features.description import describe
@@ -86,7 +87,9 @@ def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
     arrays[f"{PREDICTIONS}/{COLUMNS}"] = (table["target"] + " of " + table["model"]).to_numpy(dtype=str)
     arrays[f"{DISTANCES}/{first}"] = np.array([distance for _, _, distance in applicability.nearest])
     for name, density in densities.items():  # latents cost most, and know no symmetry: of the first only
-        tables = blocks.tables if name == first else describe(density, name, set(blocks.tables))
+        tables = (
+            blocks.tables if name == first else describe(CrystalDescription(density, name), name, set(blocks.tables))
+        )
         for block, features in tables.items():
             arrays[f"{block}/{name}"] = features.loc[name].to_numpy(dtype=np.float64)
             arrays[f"{block}/{COLUMNS}"] = features.columns.to_numpy(dtype=str)

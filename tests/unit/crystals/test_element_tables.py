@@ -12,8 +12,6 @@ from rho2prop.crystals import element_tables
 from rho2prop.crystals.elasticity import mean_atomic_mass_u
 from rho2prop.crystals.element_sources import installed_tables
 from rho2prop.features.description import descriptor_tables
-from rho2prop.features.descriptors import elemental_solid_features, magpie_features, structure_features
-from rho2prop.features.spring_network import spring_network_features
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def test_magpie_is_matminers_to_the_last_bit(crystals):
     from matminer.featurizers.composition import ElementProperty
 
     featurizer = ElementProperty.from_preset("magpie", impute_nan=False)
-    found = magpie_features(crystals)
+    found = descriptor_tables(crystals, {"magpie"})["magpie"]
     assert list(found.columns) == featurizer.feature_labels()
     for name, structure in crystals.items():
         np.testing.assert_array_equal(found.loc[name], featurizer.featurize(structure.composition), err_msg=name)
@@ -53,7 +51,8 @@ def test_magpie_is_matminers_to_the_last_bit(crystals):
 
 @pytest.mark.filterwarnings("ignore:No data available", "ignore:No Pauling")
 def test_means_over_elements_are_those_of_pymatgen_to_the_last_bit(crystals):
-    found, structures = elemental_solid_features(crystals), structure_features(crystals)
+    tables = descriptor_tables(crystals, {"elemental_solids", "structure"})
+    found, structures = tables["elemental_solids"], tables["structure"]
     for name, structure in crystals.items():
         elements, shares = zip(*structure.composition.fractional_composition.items(), strict=True)
         for column, attribute in (
@@ -94,9 +93,9 @@ def test_other_data_of_the_libraries_change_no_feature(crystals, monkeypatch):
 
 def test_an_element_without_a_radius_is_named():
     berkelium = Structure(Lattice.cubic(3), ["Bk"], [[0, 0, 0]])
-    for make in (structure_features, spring_network_features):
+    for block in ("structure", "spring_network"):
         with pytest.raises(InputError, match=r"bk\.cif: no covalent radius of Bk"):
-            make({"bk.cif": berkelium})
+            descriptor_tables({"bk.cif": berkelium}, {block})
 
 
 def test_units_are_those_of_the_names():

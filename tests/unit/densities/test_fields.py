@@ -56,7 +56,7 @@ def test_occupancy_knows_where_atoms_are_but_not_which(bonded):
 @pytest.mark.parametrize("field", ["promolecule", "deformation"])
 def test_without_stored_atoms_the_message_says_what_to_set(field, tmp_path):
     write_npz(gaussian_density(), tmp_path / "d.npz")
-    with pytest.raises(InputError, match=r"d\.npz.*no superposition of atoms.*dft\.<engine>\.promolecule"):
+    with pytest.raises(InputError, match=rf"d\.npz.*no promolecule.*{field}.*dft\.<engine>\.promolecule"):
         fingerprint_of_file(tmp_path / "d.npz", field)
 
 

@@ -2,14 +2,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from rho2prop.crystals.symmetry import crystal_system
-from rho2prop.features.descriptors import (
-    cohesive_energy_features,
-    composition_features,
-    elemental_solid_features,
-    magpie_features,
-    structure_features,
-)
+from rho2prop.crystals.symmetry import symmetry
+from rho2prop.features.description import descriptor_tables
 
 
 @pytest.fixture
@@ -19,7 +13,7 @@ def rock_salt():
 
 def test_magpie_is_a_function_of_composition_alone(rock_salt):
     primitive = rock_salt.get_primitive_structure()
-    features = magpie_features({"cell": rock_salt, "primitive": primitive})
+    features = descriptor_tables({"cell": rock_salt, "primitive": primitive}, {"magpie"})["magpie"]
     assert features.shape == (2, 132)
     np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-12)
     assert features.loc["cell", "MagpieData mean Number"] == pytest.approx((11 + 17) / 2)
@@ -28,21 +22,21 @@ def test_magpie_is_a_function_of_composition_alone(rock_salt):
 def test_cohesion_is_the_mean_over_the_elements_and_blank_without_a_measured_value(rock_salt):
     astatine_chloride = rock_salt.copy()
     astatine_chloride.replace_species({"Na": "At"})
-    features = cohesive_energy_features({"NaCl": rock_salt, "AtCl": astatine_chloride})
+    features = descriptor_tables({"NaCl": rock_salt, "AtCl": astatine_chloride}, {"cohesive_energy"})["cohesive_energy"]
     assert features.loc["NaCl"].item() == pytest.approx((1.113 + 1.40) / 2)  # Kittel, table 1 of chapter 3, in eV
     assert features.loc["AtCl"].isna().all()
 
 
 def test_shares_of_the_elements_are_those_of_the_formula(rock_salt):
     water = Structure(Lattice.cubic(3), ["O", "H", "H"], [[0, 0, 0], [0.2, 0.2, 0], [-0.2, 0.2, 0]])
-    features = composition_features({"NaCl": rock_salt, "H2O": water})
+    features = descriptor_tables({"NaCl": rock_salt, "H2O": water}, {"composition"})["composition"]
     assert features.loc["H2O", ["H", "O"]].tolist() == pytest.approx([2 / 3, 1 / 3])
     np.testing.assert_allclose(features.sum(axis=1), 1)
 
 
 def test_an_element_is_its_own_solid():
     aluminium = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0495), ["Al"], [[0, 0, 0]])
-    row = elemental_solid_features({"Al": aluminium}).loc["Al"]
+    row = descriptor_tables({"Al": aluminium}, {"elemental_solids"})["elemental_solids"].loc["Al"]
     assert np.exp(row["log_bulk_modulus_mean"]) == pytest.approx(76, rel=0.05)  # measured, at room temperature
     assert np.exp(row["log_shear_modulus_mean"]) == pytest.approx(26, rel=0.05)
     assert row["log_volume_ratio"] == pytest.approx(0, abs=0.01)
@@ -53,7 +47,9 @@ def test_an_element_is_its_own_solid():
 
 
 def test_element_means_are_by_atoms_over_the_known(rock_salt):
-    features = elemental_solid_features({"cell": rock_salt, "primitive": rock_salt.get_primitive_structure()})
+    features = descriptor_tables(
+        {"cell": rock_salt, "primitive": rock_salt.get_primitive_structure()}, {"elemental_solids"}
+    )["elemental_solids"]
     np.testing.assert_allclose(features.loc["cell"], features.loc["primitive"], rtol=1e-9)
     row = features.loc["cell"]
     assert row["cohesive_energy_ev_per_atom_mean"] == pytest.approx((1.113 + 1.40) / 2)
@@ -64,7 +60,7 @@ def test_element_means_are_by_atoms_over_the_known(rock_salt):
 
 def test_structure_features_do_not_depend_on_the_cell(rock_salt):
     variants = {"cell": rock_salt, "primitive": rock_salt.get_primitive_structure(), "super": rock_salt * (1, 1, 2)}
-    features = structure_features(variants)
+    features = descriptor_tables(variants, {"structure"})["structure"]
     for name in ("primitive", "super"):
         np.testing.assert_allclose(features.loc[name], features.loc["cell"], rtol=1e-6)
     row = features.loc["cell"]
@@ -76,7 +72,7 @@ def test_structure_features_do_not_depend_on_the_cell(rock_salt):
 
 def test_a_lone_atom_in_a_wide_cell_still_has_a_nearest_neighbour():
     gas = Structure(Lattice.cubic(12.0), ["He"], [[0, 0, 0]])
-    row = structure_features({"He": gas}).loc["He"]
+    row = descriptor_tables({"He": gas}, {"structure"})["structure"].loc["He"]
     assert row["nearest_distance_min_ang"] == pytest.approx(12.0)
     assert row["coordination_max"] == 0
 
@@ -84,5 +80,5 @@ def test_a_lone_atom_in_a_wide_cell_still_has_a_nearest_neighbour():
 def test_trigonal_and_hexagonal_are_told_apart():
     magnesium = Structure.from_spacegroup("P6_3/mmc", Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 1 / 4]])
     bismuth = Structure.from_spacegroup("R-3m", Lattice.hexagonal(4.55, 11.86), ["Bi"], [[0, 0, 0.234]])
-    assert crystal_system(magnesium) == "hexagonal"
-    assert crystal_system(bismuth) == "trigonal"
+    assert symmetry(magnesium).crystal_system == "hexagonal"
+    assert symmetry(bismuth).crystal_system == "trigonal"

@@ -12,6 +12,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from standins.densities import gaussian_density
 
 from rho2prop.core.errors import InputError
+from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.evaluation import importance
 from rho2prop.features.description import describe
 from rho2prop.features.design_matrix import DesignMatrix
@@ -99,7 +100,8 @@ def test_it_finds_the_power_law_of_a_scale():
 def test_the_scales_are_columns_of_the_blocks():
     """A renamed column would leave its trend out without a word."""
     density = gaussian_density()
-    tables = describe(replace(density, promolecule=density.values), "x", {name.split(".")[0] for name in SCALES})
+    crystal = CrystalDescription(replace(density, promolecule=density.values))
+    tables = describe(crystal, "x", {name.split(".")[0] for name in SCALES})
     columns = {f"{block}.{column}" for block, table in tables.items() for column in table}
     assert set(SCALES) <= columns
 
