@@ -44,15 +44,17 @@ class InputError(ValueError):
         What is wrong, with the value found and what was expected.
     fix
         What to do about it.
+    code
+        The kind of problem in one word ("electrons", "truncated"), for programs: wording may change, codes may not.
     """
 
-    def __init__(self, source: Path | str, problem: str, fix: str):
-        self.source, self.problem, self.fix = str(source), printable(problem), printable(fix)
+    def __init__(self, source: Path | str, problem: str, fix: str, code: str = ""):
+        self.source, self.problem, self.fix, self.code = str(source), printable(problem), printable(fix), code
         super().__init__(printable(f"{source}: {problem}. {fix}."))
 
     def __reduce__(self):
         # a process pool sends exceptions by pickle, which would call the class with the message alone
-        return type(self), (self.source, self.problem, self.fix)
+        return type(self), (self.source, self.problem, self.fix, self.code)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
