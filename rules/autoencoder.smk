@@ -24,15 +24,14 @@ rule train_autoencoder:
         mem_mb=training_memory,  # of a node; each rank holds the grids
         runtime=growing(1440),
     params:
+        # with its own threads, not those of the rule, which --cores caps: the last digits depend on them
         autoencoder={
             key: value
             for key, value in config["autoencoder"].items()
-            if key not in ("threads", "compared_fields")
+            if key not in ("scope", "compared_fields")
         },
         grid=config["grid"],
         seed=config["seed"],
-        # not those of the rule, which --cores caps: the last digits depend on them
-        threads=config["autoencoder"]["threads"],
         work="results/checkpoints/autoencoder/{scope}",
         code=code_of("train_autoencoder.py"),
     script:

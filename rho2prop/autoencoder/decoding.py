@@ -14,7 +14,7 @@ from rho2prop.autoencoder.network import Autoencoder
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density, check
 from rho2prop.densities.fourier import resample
-from rho2prop.densities.grids import SPLINE_ORDER, padded_shape, to_grid
+from rho2prop.densities.grids import SPLINE_ORDER, Grid, padded_shape, to_grid
 
 FADE = 0.1  # of half the window: over this depth below its faces the weight of an image falls
 EDGE_WEIGHT = 1e-3  # of an image at a very face: it counts only where no better one is there
@@ -23,10 +23,10 @@ CHUNK = 2**18  # grid points looked at together
 
 @dataclass(frozen=True)
 class Decoder:
-    """A trained autoencoder and the grid that its densities were sampled with (section ``grid``)."""
+    """A trained autoencoder and the grid that its densities were sampled with."""
 
     model: Autoencoder
-    grid: dict
+    grid: Grid
     sha256: str
 
 
@@ -35,10 +35,10 @@ def load_decoder(folder: Path | str) -> Decoder:
     from rho2prop.autoencoder.training import load_autoencoder  # the training library is slow to import
 
     model, record = load_autoencoder(folder)
-    return make_decoder(model, record["grid"])
+    return make_decoder(model, Grid(**record["grid"]))
 
 
-def make_decoder(model: Autoencoder, grid: dict) -> Decoder:
+def make_decoder(model: Autoencoder, grid: Grid) -> Decoder:
     """The decoder of a network in memory."""
     return Decoder(model.eval(), grid, autoencoder_sha256(model))
 
@@ -83,7 +83,7 @@ def decode_with_factor(decoder: Decoder, record: LatentRecord) -> tuple[Density,
     if record.autoencoder_sha256 != decoder.sha256:
         problem = f"was made by autoencoder {record.autoencoder_sha256[:12]}, this one is {decoder.sha256[:12]}"
         raise InputError(source, problem, "Use the models and the latents of one run")
-    if record.grid != {name: decoder.grid[name] for name in record.grid}:
+    if record.grid != decoder.grid:
         raise InputError(source, f"was sampled on {record.grid}, the decoder gives {decoder.grid}", "Encode it again")
     if record.latent.shape[1] != decoder.model.config.latent_size:
         problem = f"has shape {record.latent.shape}, the decoder takes {decoder.model.config.latent_size}³"
@@ -113,7 +113,7 @@ def decode_with_factor(decoder: Decoder, record: LatentRecord) -> tuple[Density,
 
 
 def to_native(
-    values: np.ndarray, lattice: np.ndarray, shape: tuple[int, int, int], grid: dict, source: str
+    values: np.ndarray, lattice: np.ndarray, shape: tuple[int, int, int], grid: Grid, source: str
 ) -> np.ndarray:
     """A cube of ``rho2prop.densities.grids.to_grid`` back on the native grid of its cell.
 
@@ -126,7 +126,7 @@ def to_native(
     shape
         Points of the native grid.
     grid
-        Section ``grid`` of the configuration.
+        How the density was sampled.
     source
         Named in the message.
 
@@ -143,11 +143,11 @@ def to_native(
     InputError
         If some point of the cell has no image in the window.
     """
-    if grid["kind"] == "padded":
-        kept = padded_shape(shape, grid["size"])
+    if grid.kind == "padded":
+        kept = padded_shape(shape, grid.size)
         corner = values[: kept[0], : kept[1], : kept[2]].astype(np.float64)
         return corner if kept == tuple(shape) else resample(corner, shape)
-    size, voxel_ang = grid["size"], grid["voxel_ang"]
+    size, voxel_ang = grid.size, grid.voxel_ang
     coefficients = ndimage.spline_filter(values.astype(np.float64), SPLINE_ORDER, mode="mirror")
     half_ang = (size - 1) / 2 * voxel_ang
     total, weights = np.zeros(np.prod(shape)), np.zeros(np.prod(shape))
@@ -191,6 +191,6 @@ def _images(lattice: np.ndarray, half_ang: float) -> list[np.ndarray]:
     return kept
 
 
-def sampled_back(density: Density, grid: dict, source: str) -> np.ndarray:
+def sampled_back(density: Density, grid: Grid, source: str) -> np.ndarray:
     """The density through the sampling alone, there and back: the error of a grid without any network."""
-    return to_native(to_grid(density, **grid), density.lattice, density.values.shape, grid, source)
+    return to_native(to_grid(density, grid), density.lattice, density.values.shape, grid, source)

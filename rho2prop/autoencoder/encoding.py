@@ -18,18 +18,18 @@ from rho2prop.core.errors import InputError
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, read_npz
 from rho2prop.densities.field_names import TOTAL
-from rho2prop.densities.grids import to_grid
+from rho2prop.densities.grids import Grid, to_grid
 from rho2prop.densities.transformations import ROTATIONS
 
 BATCH_VOXELS = 2**22  # of the windows that go through the encoder at once
 
 
-def encode(model: Autoencoder, density: Density, grid: dict) -> np.ndarray:
+def encode(model: Autoencoder, density: Density, grid: Grid) -> np.ndarray:
     """Latent of a density as its cell describes it, float32, shape (16, s, s, s)."""
-    return _encoded(model, [_window(density, grid)])
+    return _encoded(model, [to_grid(density, grid)])
 
 
-def encode_averaged(model: Autoencoder, crystal: CrystalDescription, grid: dict, field: str = TOTAL) -> np.ndarray:
+def encode_averaged(model: Autoencoder, crystal: CrystalDescription, grid: Grid, field: str = TOTAL) -> np.ndarray:
     """Mean latent over all origins and orientations, float32, shape (16, s, s, s).
 
     Parameters
@@ -39,16 +39,16 @@ def encode_averaged(model: Autoencoder, crystal: CrystalDescription, grid: dict,
     crystal
         Crystal with a density; its origins and shifted fields are those that the fingerprints use.
     grid
-        Section ``grid`` of the configuration. A padded grid has one latent only, that of ``encode``: its box is the
+        How the density is sampled. A padded grid has one latent only, that of ``encode``: its box is the
         cell, and a turned box is not the grid of the turned crystal.
     field
         The field that the autoencoder was trained on.
     """
-    if grid["kind"] != "window":
+    if grid.kind != "window":
         return encode(model, crystal.field(field), grid)
     latents = []
     for origin in crystal.origins:
-        window = _window(crystal.shifted_field(field, origin)[0], grid)
+        window = to_grid(crystal.shifted_field(field, origin)[0], grid)
         latents.append(_encoded(model, [turned(window, rotation) for rotation in ROTATIONS]))
     return np.mean(latents, axis=0, dtype=np.float32)
 
@@ -58,10 +58,6 @@ def turned(window: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     order = np.abs(rotation).argmax(axis=1)
     flipped = tuple(np.flatnonzero(rotation[range(3), order] < 0))
     return np.ascontiguousarray(np.flip(window.transpose(order), flipped))
-
-
-def _window(density: Density, grid: dict) -> np.ndarray:
-    return to_grid(density, grid["kind"], grid["size"], grid["voxel_ang"])
 
 
 @torch.no_grad()
@@ -77,7 +73,7 @@ def _encoded(model: Autoencoder, windows: list[np.ndarray]) -> np.ndarray:
 
 
 def encode_files(
-    folder: Path | str, paths: list[tuple[str, Path]], grid: dict, threads: int, field: str = TOTAL
+    folder: Path | str, paths: list[tuple[str, Path]], grid: Grid, threads: int, field: str = TOTAL
 ) -> tuple[np.ndarray, np.ndarray]:
     """Latents of a field of densities as their cells describe them, and averaged: float16, each (N, 16, s, s, s).
 
@@ -99,8 +95,9 @@ def encode_files(
     """
     torch.set_num_threads(threads)
     model, record = load_autoencoder(folder)
-    if (record["grid"], record["field"]) != (grid, field):
-        problem = f"was trained on field {record['field']!r} with grid {record['grid']}, expected {field!r} with {grid}"
+    trained = Grid(**record["grid"])
+    if (trained, record["field"]) != (grid, field):
+        problem = f"was trained on field {record['field']!r} with {trained}, expected {field!r} with {grid}"
         raise InputError(folder, problem, "Train the autoencoder again")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     size = model.config.latent_size

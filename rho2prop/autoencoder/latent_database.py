@@ -32,7 +32,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from pymatgen.core import Composition, Element
 
 from rho2prop.autoencoder.latent_record import LONGEST_TEXT, LatentRecord, check_record
 from rho2prop.core.errors import InputError
+from rho2prop.densities.grids import Grid
 
 APPLICATION_ID = 0x72327064  # "r2pd": tells `file` and us whose SQLite file it is
 VERSION = 1
@@ -343,7 +344,7 @@ def _to_row(record: LatentRecord) -> tuple:
         json.dumps(np.asarray(record.lattice, dtype=float).tolist()),
         json.dumps([int(number) for number in record.numbers]),
         json.dumps(np.asarray(record.frac_coords, dtype=float).tolist()),
-        json.dumps(record.grid),
+        json.dumps(asdict(record.grid)),
         record.autoencoder_sha256,
         latent.shape[0],
         latent.shape[1],
@@ -370,6 +371,6 @@ def _from_row(row: tuple) -> LatentRecord:
         shape=(nx, ny, nz),
         kind=kind,
         engine=engine,
-        grid={name: grid[name] for name in ("kind", "size", "voxel_ang")},
+        grid=Grid(grid["kind"], grid["size"], grid["voxel_ang"]),
         autoencoder_sha256=autoencoder_sha256,
     )

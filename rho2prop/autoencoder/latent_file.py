@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from rho2prop.autoencoder.latent_record import LatentRecord, check_record
 from rho2prop.core.archive_check import check_archive
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
+from rho2prop.densities.grids import Grid
 
 READ_ERRORS = (
     OSError, EOFError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, RuntimeError,
@@ -24,7 +25,7 @@ MOST_BYTES = 64 << 20  # a latent of a cube of 512 points has 8 MB
 def write_latent(record: LatentRecord, path: Path | str) -> None:
     """Write a record: one array per field, texts as texts, the grid as JSON."""
     arrays = {field.name: getattr(record, field.name) for field in fields(record)}
-    arrays |= {"grid": json.dumps(record.grid), "shape": np.array(record.shape)}
+    arrays |= {"grid": json.dumps(asdict(record.grid)), "shape": np.array(record.shape)}
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -55,7 +56,7 @@ def read_latent(path: Path | str) -> LatentRecord:
             shape=tuple(int(n) for n in arrays["shape"]),
             kind=str(arrays["kind"]),
             engine=str(arrays["engine"]),
-            grid=json.loads(str(arrays["grid"])),
+            grid=Grid(**json.loads(str(arrays["grid"]))),
             autoencoder_sha256=str(arrays["autoencoder_sha256"]),
         )
     except InputError:

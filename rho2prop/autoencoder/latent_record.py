@@ -10,6 +10,7 @@ from pymatgen.core import Composition, Element
 from rho2prop.autoencoder.network import LATENT_CHANNELS
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density
+from rho2prop.densities.grids import Grid
 
 MOST_ATOMS = 100_000
 MOST_GRID_POINTS = 10**8  # decoding takes some 30 bytes for each
@@ -40,7 +41,7 @@ class LatentRecord:
     kind, engine
         As in ``rho2prop.densities.density.Density``.
     grid
-        Section ``grid`` of the configuration that the density was sampled with: ``kind``, ``size``, ``voxel_ang``.
+        How the density was sampled.
     autoencoder_sha256
         ``rho2prop.autoencoder.decoding.autoencoder_sha256`` of the network that made the latent; only its
         decoder reads it.
@@ -56,7 +57,7 @@ class LatentRecord:
     shape: tuple[int, int, int]
     kind: str
     engine: str
-    grid: dict
+    grid: Grid
     autoencoder_sha256: str
 
     @property
@@ -71,7 +72,7 @@ class LatentRecord:
 
 
 def make_record(
-    material_id: str, density: Density, latent: np.ndarray, grid: dict, autoencoder_sha256: str
+    material_id: str, density: Density, latent: np.ndarray, grid: Grid, autoencoder_sha256: str
 ) -> LatentRecord:
     """The record of a density and its latent (any float type, shape (16, s, s, s)).
 
@@ -100,7 +101,7 @@ def make_record(
         shape=tuple(int(n) for n in density.values.shape),
         kind=density.kind,
         engine=density.engine,
-        grid={"kind": grid["kind"], "size": int(grid["size"]), "voxel_ang": float(grid["voxel_ang"])},
+        grid=grid,
         autoencoder_sha256=autoencoder_sha256,
     )
 

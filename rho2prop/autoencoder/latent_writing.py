@@ -76,7 +76,7 @@ def _is_kept(database: LatentDatabase, name: str, latent: np.ndarray, density: P
     if name not in database:
         return False
     record = database.get(name)
-    same_network = record.autoencoder_sha256 == decoder.sha256 and record.grid == _grid_of(decoder)
+    same_network = record.autoencoder_sha256 == decoder.sha256 and record.grid == decoder.grid
     return same_network and np.array_equal(record.latent, latent.astype(np.float16)) and _describes(record, density)
 
 
@@ -91,10 +91,6 @@ def _describes(record: LatentRecord, path: Path) -> bool:
         return False  # reading it whole will say why
     same = (np.array_equal(getattr(record, name), arrays[name]) for name in CRYSTAL_KEYS)
     return tuple(shape) == tuple(record.shape) and all(same)
-
-
-def _grid_of(decoder: Decoder) -> dict:
-    return {name: decoder.grid[name] for name in ("kind", "size", "voxel_ang")}
 
 
 def _records(

@@ -16,13 +16,13 @@ from rho2prop.densities.density import Density, read_npz
 from rho2prop.densities.field_names import DEFORMATION, TOTAL
 from rho2prop.densities.fields import take_field
 from rho2prop.densities.fourier import wave_vectors
-from rho2prop.densities.grids import cell_mask, to_grid
+from rho2prop.densities.grids import Grid, cell_mask, to_grid
 
 COLUMNS = ["material_id", "method", "part", "bytes", "mse", "mae", "nmae"]
 BYTES_PER_COEFFICIENT = 4  # complex number of two float16
 
 
-def evaluate(folder: Path | str, paths: dict[str, Path], grid: dict, threads: int = 1) -> pd.DataFrame:
+def evaluate(folder: Path | str, paths: dict[str, Path], grid: Grid, threads: int = 1) -> pd.DataFrame:
     """Errors of reconstruction on the validation and test densities of an autoencoder.
 
     Parameters
@@ -32,7 +32,7 @@ def evaluate(folder: Path | str, paths: dict[str, Path], grid: dict, threads: in
     paths
         Material ids and density files.
     grid
-        Section ``grid`` of the configuration.
+        The cube that the autoencoder reads.
     threads
         CPU threads.
 
@@ -58,9 +58,9 @@ def evaluate(folder: Path | str, paths: dict[str, Path], grid: dict, threads: in
         path = paths[name]
         total = read_npz(path)
         density = take_field(total, field, str(path))
-        original = to_grid(density, **grid)
-        mask = cell_mask(density, **grid)
-        whole = to_grid(total, **grid) if field == DEFORMATION else original
+        original = to_grid(density, grid)
+        mask = cell_mask(density, grid)
+        whole = to_grid(total, grid) if field == DEFORMATION else original
         rebuilt = {
             "autoencoder": (budget_bytes, reconstruct(model, original)),
             "fourier": _on_grid(density, grid, *fourier_truncated(density, budget_bytes)),
@@ -128,15 +128,15 @@ def zfp_compressed(values: np.ndarray, budget_bytes: int) -> tuple[int, np.ndarr
     return len(best), zfpy.decompress_numpy(best)
 
 
-def _on_grid(density: Density, grid: dict, n_bytes: int, values: np.ndarray) -> tuple[int, np.ndarray]:
-    return n_bytes, to_grid(replace(density, values=values), **grid)
+def _on_grid(density: Density, grid: Grid, n_bytes: int, values: np.ndarray) -> tuple[int, np.ndarray]:
+    return n_bytes, to_grid(replace(density, values=values), grid)
 
 
 def write_test_slices(
     folder: Path | str,
     paths: dict[str, Path],
     formulas: dict[str, str],
-    grid: dict,
+    grid: Grid,
     outputs: list[str],
 ) -> None:
     """Write middle slices of test densities: original, reconstructed, difference.
@@ -148,7 +148,7 @@ def write_test_slices(
     paths, formulas
         Material ids with density files and with formulas.
     grid
-        Section ``grid`` of the configuration.
+        The cube that the autoencoder reads.
     outputs
         One npz file for each of the first test materials: arrays ``original, reconstructed, difference``, shape
         (n, n), e/Å³; scalars ``edge_ang`` (0 for padded grids), ``nmae``; ``formula``, ``material_id``.
@@ -158,10 +158,10 @@ def write_test_slices(
     held_out = [name for part in ("test", "validation", "train") for name in paths if parts[name] == part]
     for output, name in zip(outputs, held_out, strict=False):
         density = read_npz(paths[name])
-        original = to_grid(density, **grid)
-        rebuilt, mask = reconstruct(model, original), cell_mask(density, **grid)
-        middle = grid["size"] // 2 if grid["kind"] == "window" else density.values.shape[2] // 2
-        edge_ang = grid["size"] * grid["voxel_ang"] if grid["kind"] == "window" else 0.0
+        original = to_grid(density, grid)
+        rebuilt, mask = reconstruct(model, original), cell_mask(density, grid)
+        middle = grid.size // 2 if grid.kind == "window" else density.values.shape[2] // 2
+        edge_ang = grid.size * grid.voxel_ang if grid.kind == "window" else 0.0
         with atomic(output) as temporary, temporary.open("wb") as stream:
             np.savez(
                 stream,

@@ -5,6 +5,7 @@ import json
 import math
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from tqdm import tqdm
 from rho2prop.autoencoder.checkpoint import CHECKPOINT, only_training, resume, save_checkpoint, training_digest
 from rho2prop.autoencoder.network import Autoencoder, AutoencoderConfig, build_autoencoder
 from rho2prop.autoencoder.ranks import ranks_of_node, started_ranks
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.memory import allowed_bytes, grids_bytes
 from rho2prop.densities.density import read_npz
 from rho2prop.densities.field_names import TOTAL, field_of
 from rho2prop.densities.fields import take_field
-from rho2prop.densities.grids import ORIENTATIONS, rotate, to_grid
+from rho2prop.densities.grids import ORIENTATIONS, Grid, rotate, to_grid
 from rho2prop.materials.splits import read_splits
 
 PROCESS_BYTES = 1e9  # of a training process beside its grids: libraries, weights, a batch and its activations
@@ -59,41 +61,8 @@ def split_80_10_10(ids: list[str], seed: int) -> dict[str, str]:
     return dict(zip(map(str, shuffled), parts, strict=True))
 
 
-def train(
-    paths: list[tuple[str, Path]],
-    split: dict[str, str],
-    settings: dict,
-    grid: dict,
-    out_dir: Path | str,
-    work_dir: Path | str,
-    seed: int,
-    threads: int = 1,
-    field: str = TOTAL,
-    mem_mb: int | None = None,
-) -> None:
+def train(request: TrainingRequest) -> None:
     """Train an autoencoder and write its folder.
-
-    Parameters
-    ----------
-    paths
-        Material ids and density files.
-    split
-        Part (train, validation, test) of each material; test densities are not read.
-    settings, grid
-        Sections ``autoencoder`` and ``grid`` of the configuration.
-    out_dir
-        Folder for ``model.safetensors``, ``model.json``, ``history.csv``, ``split.csv``.
-    work_dir
-        Folder of the checkpoint; a training that was interrupted goes on from there. It is removed once the result is
-        written.
-    seed
-        Seed of weights, order, orientations and dropout.
-    threads
-        CPU threads; the last digits depend on them, and not on how many cores this process may use.
-    field
-        Which field of the densities (``rho2prop.densities.fields``).
-    mem_mb
-        Memory in MB that the rule asks for, where it is known.
 
     Raises
     ------
@@ -106,39 +75,43 @@ def train(
     Adam on the mean squared error of unscaled densities; the learning rate falls to 1 % along a cosine over
     ``max_epochs``; the weights of the best validation loss are kept.
     """
-    torch.set_num_threads(threads)
+    settings, grid, seed = request.settings, request.grid, request.seed
+    torch.set_num_threads(settings.threads)
     several = started_ranks() > 1  # this process is one rank of devices × nodes
-    precision = _precision(settings["precision"])
+    precision = _precision(settings.precision)
     fabric = Fabric(
         accelerator="auto",
-        devices=settings["devices"] if several else 1,
-        num_nodes=settings["nodes"] if several else 1,
+        devices=settings.devices if several else 1,
+        num_nodes=settings.nodes if several else 1,
         precision=FABRIC_PRECISION[precision],
         plugins=[] if several else [LightningEnvironment()],  # one process in a Slurm job: no process group
     )
     fabric.launch()
-    config = AutoencoderConfig(settings["network"], grid["size"], settings["latent_size"], settings["dropout"])
-    parts = {part: [pair for pair in paths if split[pair[0]] == part] for part in ("train", "validation")}
+    config = AutoencoderConfig(settings.network, grid.size, settings.latent_size, settings.dropout)
+    split = request.split
+    parts = {part: [pair for pair in request.paths if split[pair[0]] == part] for part in ("train", "validation")}
     _require_densities(parts)
     used = [pair for pairs in parts.values() for pair in pairs]
-    require_memory(len(used), grid["size"], settings["grid_precision"], mem_mb)
-    checkpoint = Path(work_dir) / CHECKPOINT
-    with only_training(work_dir) if fabric.is_global_zero else contextlib.nullcontext():
-        digest = training_digest(used, settings, precision, threads, fabric.world_size, field, grid, split, seed)
-        grids = {part: load_grids(pairs, grid, field, settings["grid_precision"]) for part, pairs in parts.items()}
+    require_memory(len(used), grid.size, settings.grid_precision, request.mem_mb)
+    checkpoint = request.work_dir / CHECKPOINT
+    with only_training(request.work_dir) if fabric.is_global_zero else contextlib.nullcontext():
+        digest = training_digest(
+            used, asdict(settings), precision, fabric.world_size, request.field, asdict(grid), dict(split), seed
+        )
+        grids = {part: load_grids(pairs, grid, request.field, settings.grid_precision) for part, pairs in parts.items()}
 
         torch.manual_seed(seed)
         model = build_autoencoder(config).to(memory_format=torch.channels_last_3d)
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings["learning_rate"])
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         model, optimizer = fabric.setup(model, optimizer)
         state = resume(checkpoint, digest, model, optimizer)
-        hardware = _hardware(fabric.device, threads)
+        hardware = _hardware(fabric.device, settings.threads)
         state["hardware"] += [hardware] if hardware not in state["hardware"] else []
 
-        todo = range(len(state["history"]), settings["max_epochs"])
+        todo = range(len(state["history"]), settings.max_epochs)
         epochs = tqdm(todo, desc="autoencoder", unit="epoch", disable=not fabric.is_global_zero)
         for epoch in epochs:
-            if state["stale_epochs"] >= settings["patience"]:
+            if state["stale_epochs"] >= settings.patience:
                 break
             started = time.perf_counter()
             learning_rate = _learning_rate(settings, epoch)
@@ -146,7 +119,7 @@ def train(
             torch.manual_seed(_epoch_seed(seed, epoch))  # dropout: the same whether resumed or not
             batches = _plan(len(grids["train"]), settings, fabric.world_size, fabric.global_rank, (seed, epoch))
             train_loss = _train_epoch(fabric, model, optimizer, grids["train"], batches)
-            validation_loss = _validate(fabric, model, grids["validation"], settings["batch_size"])
+            validation_loss = _validate(fabric, model, grids["validation"], settings.batch_size)
             _require_finite(epoch + 1, train_loss, validation_loss)
             state["history"].append(
                 {
@@ -169,17 +142,17 @@ def train(
         if fabric.is_global_zero:
             record = {
                 "network": asdict(config),
-                "field": field,
-                "grid": grid,
-                "settings": settings,
+                "field": request.field,
+                "grid": asdict(grid),
+                "settings": asdict(settings),
                 "seed": seed,
                 "precision": precision,
-                "grid_precision": settings["grid_precision"],
-                "threads": threads,
+                "grid_precision": settings.grid_precision,
+                "threads": settings.threads,
                 "hardware": state["hardware"],
                 "made_from": digest,
             }
-            _write_result(Path(out_dir), record, state, split)
+            _write_result(request.out_dir, record, state, split)
             checkpoint.unlink()
 
 
@@ -211,12 +184,12 @@ def require_memory(n_grids: int, size: int, grid_precision: str, mem_mb: int | N
 
 
 def load_grids(
-    paths: list[tuple[str, Path]], grid: dict, field: str = TOTAL, grid_precision: str = "fp32"
+    paths: list[tuple[str, Path]], grid: Grid, field: str = TOTAL, grid_precision: str = "fp32"
 ) -> torch.Tensor:
     """Grids of a field of many densities, shape (B, 1, D, H, W), float32 or bfloat16."""
-    grids = torch.empty((len(paths), 1, *(grid["size"],) * 3), dtype=TORCH_TYPE[grid_precision])
+    grids = torch.empty((len(paths), 1, *(grid.size,) * 3), dtype=TORCH_TYPE[grid_precision])
     for row, (_, path) in enumerate(tqdm(paths, desc="grids", unit="density")):
-        values = to_grid(take_field(read_npz(path), field, str(path)), **grid)
+        values = to_grid(take_field(read_npz(path), field, str(path)), grid)
         grids[row, 0] = torch.from_numpy(values)
     return grids
 
@@ -249,19 +222,21 @@ def _precision(wanted: str) -> str:
     return wanted
 
 
-def _learning_rate(settings: dict, epoch: int) -> float:
-    fallen = 0.5 * (1 - math.cos(math.pi * epoch / settings["max_epochs"]))
-    return settings["learning_rate"] * (1 - 0.99 * fallen)
+def _learning_rate(settings: TrainingSettings, epoch: int) -> float:
+    fallen = 0.5 * (1 - math.cos(math.pi * epoch / settings.max_epochs))
+    return settings.learning_rate * (1 - 0.99 * fallen)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.default_rng((seed, epoch, 1)).integers(2**62))
 
 
-def _plan(n_grids: int, settings: dict, world_size: int, rank: int, seed: tuple[int, int]) -> list[np.ndarray]:
+def _plan(
+    n_grids: int, settings: TrainingSettings, world_size: int, rank: int, seed: tuple[int, int]
+) -> list[np.ndarray]:
     """Batches of (grid, orientation) of one epoch and rank; each batch has one orientation."""
     rng = np.random.default_rng(seed)
-    n_orientations, batch_size = settings["orientations_per_epoch"], settings["batch_size"]
+    n_orientations, batch_size = settings.orientations_per_epoch, settings.batch_size
     drawn = np.stack([rng.permutation(len(ORIENTATIONS))[:n_orientations] for _ in range(n_grids)])
     pairs = np.stack([np.repeat(np.arange(n_grids), n_orientations), drawn.ravel()], axis=1)
     pairs = pairs[rng.permutation(len(pairs))]
@@ -307,7 +282,7 @@ def _mean_over_ranks(fabric: Fabric, total: float, count: int) -> float:
     return (sums[0] / sums[1]).item()
 
 
-def _write_result(out_dir: Path, record: dict, state: dict, split: dict[str, str]) -> None:
+def _write_result(out_dir: Path, record: dict, state: dict, split: Mapping[str, str]) -> None:
     with atomic(out_dir) as temporary:
         temporary.mkdir()
         weights = {name: tensor.cpu().contiguous() for name, tensor in state["best"].items()}

@@ -1,22 +1,26 @@
 """From a native periodic density to the cube of numbers that a network reads."""
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
-import torch
 from scipy import ndimage
 
 from rho2prop.densities.density import Density
 from rho2prop.densities.fourier import resample
 
+if TYPE_CHECKING:
+    import torch
+
 SPLINE_ORDER = 3
 
 
-def to_grid(density: Density, kind: str, size: int, voxel_ang: float) -> np.ndarray:
-    """The density on a cube of ``size``³ points.
+@dataclass(frozen=True)
+class Grid:
+    """Section ``grid`` of the configuration: how a density becomes a cube.
 
     Parameters
     ----------
-    density
-        Density in e/Å³ on its native grid.
     kind
         ``padded`` (the paper): the native array in the corner of a cube of zeros; an array that is longer than the
         cube is first Fourier-resampled, all axes by the same factor. ``window``: the periodic density sampled
@@ -25,6 +29,22 @@ def to_grid(density: Density, kind: str, size: int, voxel_ang: float) -> np.ndar
         Points along each edge.
     voxel_ang
         Distance of points in Å (``window`` only).
+    """
+
+    kind: Literal["window", "padded"]
+    size: int
+    voxel_ang: float
+
+
+def to_grid(density: Density, grid: Grid) -> np.ndarray:
+    """The density on a cube of ``grid.size``³ points.
+
+    Parameters
+    ----------
+    density
+        Density in e/Å³ on its native grid.
+    grid
+        The cube.
 
     Returns
     -------
@@ -33,19 +53,20 @@ def to_grid(density: Density, kind: str, size: int, voxel_ang: float) -> np.ndar
         Cartesian axis, so that the 24 rotations of the cube are index rotations of the array. Values are point
         samples by a periodic cubic spline, the same for a cell and its supercells.
     """
-    if kind == "padded":
-        grid = np.zeros((size,) * 3, dtype=np.float32)
+    size = grid.size
+    if grid.kind == "padded":
+        cube = np.zeros((size,) * 3, dtype=np.float32)
         shape = padded_shape(density.values.shape, size)
         values = density.values if shape == density.values.shape else resample(density.values, shape)
-        grid[: shape[0], : shape[1], : shape[2]] = values
-        return grid
-    if kind == "window":
-        points = window_fractions(density.lattice, size, voxel_ang)
+        cube[: shape[0], : shape[1], : shape[2]] = values
+        return cube
+    if grid.kind == "window":
+        points = window_fractions(density.lattice, grid)
         indices = points * np.array(density.values.shape).reshape(3, 1)
         coefficients = ndimage.spline_filter(density.values.astype(np.float64), SPLINE_ORDER, mode="grid-wrap")
         values = ndimage.map_coordinates(coefficients, indices, order=SPLINE_ORDER, mode="grid-wrap", prefilter=False)
         return values.reshape((size,) * 3).astype(np.float32)
-    raise ValueError(f"unknown grid kind {kind!r}; use padded or window")
+    raise ValueError(f"unknown grid kind {grid.kind!r}; use padded or window")
 
 
 def padded_shape(shape: tuple[int, int, int], size: int) -> tuple[int, int, int]:
@@ -55,14 +76,14 @@ def padded_shape(shape: tuple[int, int, int], size: int) -> tuple[int, int, int]
     return tuple(max(1, round(n * size / max(shape))) for n in shape)
 
 
-def window_fractions(lattice: np.ndarray, size: int, voxel_ang: float) -> np.ndarray:
+def window_fractions(lattice: np.ndarray, grid: Grid) -> np.ndarray:
     """Fractional coordinates of the points of a window, shape (3, size³)."""
-    axis = (np.arange(size) - (size - 1) / 2) * voxel_ang
+    axis = (np.arange(grid.size) - (grid.size - 1) / 2) * grid.voxel_ang
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1)
     return np.linalg.inv(lattice).T @ points
 
 
-def cell_mask(density: Density, kind: str, size: int, voxel_ang: float) -> np.ndarray:
+def cell_mask(density: Density, grid: Grid) -> np.ndarray:
     """The points of a grid that belong to one real cell.
 
     For ``padded`` the native array without the zeros; for ``window`` the points inside the one cell around the
@@ -73,13 +94,13 @@ def cell_mask(density: Density, kind: str, size: int, voxel_ang: float) -> np.nd
     np.ndarray
         Boolean, shape (size, size, size).
     """
-    if kind == "padded":
-        mask = np.zeros((size,) * 3, dtype=bool)
-        shape = padded_shape(density.values.shape, size)
+    if grid.kind == "padded":
+        mask = np.zeros((grid.size,) * 3, dtype=bool)
+        shape = padded_shape(density.values.shape, grid.size)
         mask[: shape[0], : shape[1], : shape[2]] = True
         return mask
-    fractions = window_fractions(density.lattice, size, voxel_ang)
-    return np.all((fractions >= -0.5) & (fractions < 0.5), axis=0).reshape((size,) * 3)
+    fractions = window_fractions(density.lattice, grid)
+    return np.all((fractions >= -0.5) & (fractions < 0.5), axis=0).reshape((grid.size,) * 3)
 
 
 def _rotation_group_t() -> list[tuple[tuple[int, int, int], tuple[int, ...]]]:
@@ -96,7 +117,7 @@ def _rotation_group_t() -> list[tuple[tuple[int, int, int], tuple[int, ...]]]:
 ORIENTATIONS = _rotation_group_t()
 
 
-def rotate(grids: torch.Tensor, orientation: int) -> torch.Tensor:
+def rotate(grids: "torch.Tensor", orientation: int) -> "torch.Tensor":
     """Rotate cubes by moving elements only, on their device.
 
     Parameters

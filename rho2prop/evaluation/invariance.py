@@ -16,6 +16,7 @@ from rho2prop.autoencoder.training import load_autoencoder
 from rho2prop.core.errors import InputError
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, read_npz
+from rho2prop.densities.grids import Grid
 from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 from rho2prop.evaluation.cross_validation import is_trained, predict_fold
 from rho2prop.features.description import describe
@@ -92,15 +93,16 @@ def evaluate(
     """
     torch.set_num_threads(threads)
     model, record = load_autoencoder(autoencoder)
+    grid = Grid(**record["grid"])
     chosen = [_Choice(Path(folder)) for folder in regressions if is_trained(folder)]
     frames = [pd.DataFrame(columns=COLUMNS)]
     with tqdm(total=len(densities) * _count(), desc="invariance", unit="description") as progress:
         for material_id, path in densities.items():
             described = []
             for one in transformations(read_npz(path), derived_seed(seed, "robustness", material_id)):
-                described.append(_Description(one, model, record["grid"], {b for c in chosen for b in c.blocks}))
+                described.append(_Description(one, model, grid, {b for c in chosen for b in c.blocks}))
                 progress.update()
-            frames += [_predicted(material_id, choice, described, record["grid"]["kind"]) for choice in chosen]
+            frames += [_predicted(material_id, choice, described, grid.kind) for choice in chosen]
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)[COLUMNS]
 
 
@@ -128,7 +130,7 @@ class _Choice:
 class _Description:
     """Features of one description of a crystal, as far as some model reads them."""
 
-    def __init__(self, transformation: Transformation, model: Autoencoder, grid: dict, blocks: set[str]):
+    def __init__(self, transformation: Transformation, model: Autoencoder, grid: Grid, blocks: set[str]):
         self.kind, self.name = transformation.kind, transformation.name
         crystal = CrystalDescription(transformation.density, self.name)
         self.tables = describe(crystal, self.name, blocks)

@@ -11,6 +11,7 @@ from rho2prop.core.atomic_files import atomic
 from rho2prop.core.tables import write_table
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import read_npz
+from rho2prop.densities.grids import Grid
 from rho2prop.dft.outcome import collect, read_outcome
 from rho2prop.evaluation.final_models import read_offered
 from rho2prop.features.block_files import write_block
@@ -26,7 +27,7 @@ def describe_material(
     autoencoders: list[str],
     structure_path: str,
     blocks: list[str],
-    grid: dict,
+    grid: Grid,
     folder: Path | str,
 ) -> None:
     """Write the feature blocks and the latent of one material; an empty folder where the calculation failed.
@@ -44,7 +45,7 @@ def describe_material(
     blocks
         Feature blocks that the chosen models read.
     grid
-        Section ``grid`` of the configuration.
+        The cube that the autoencoder reads.
     folder
         Folder to write: ``material.csv``, ``<block>.csv`` and ``<scope>.npz`` if converged, else nothing in it.
     """

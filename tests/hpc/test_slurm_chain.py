@@ -16,6 +16,7 @@ from torch import nn
 from rho2prop.autoencoder.training import load_autoencoder, load_grids
 from rho2prop.densities.density import Density, write_npz
 from rho2prop.densities.electrons import SYMBOLS, possible_electrons
+from rho2prop.densities.grids import Grid
 
 # One core is reserved for each in the cluster, two on the local machine: the numbers do not depend on it.
 OPTIONS = ("--set-threads", "train_autoencoder=1", "encode_latents=1", "write_fingerprints=1")
@@ -100,7 +101,7 @@ def test_training_on_two_gpus_of_two_nodes(chain, tmp_path):
     parts = pd.read_csv(folder / "split.csv", dtype=str)
     names = parts.loc[parts["part"] == "validation", "material_id"]
     densities = [(name, chain.folder / f"results/dft/{name}/density.npz") for name in names]
-    grids = load_grids(densities, record["grid"])
+    grids = load_grids(densities, Grid(**record["grid"]))
     with torch.no_grad():
         error = nn.functional.mse_loss(model(grids), grids).item()
     assert error == pytest.approx(record["best_validation_mse"], rel=1e-3)

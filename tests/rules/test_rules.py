@@ -16,9 +16,11 @@ from standins.rule_run import configured, snakemake
 from standins.tables import write_metals
 
 from rho2prop.autoencoder.encoding import encode_files, read_latents
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import split_80_10_10, train
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.density import read_npz, write_npz
+from rho2prop.densities.grids import Grid
 from rho2prop.features.fingerprint import fingerprint
 
 
@@ -67,10 +69,12 @@ def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
     assert record["threads"] == 2
 
     split = split_80_10_10([name for name, _ in paths], record["seed"])
-    grid, out = record["grid"], table / "two cores"
+    grid, out = Grid(**record["grid"]), table / "two cores"
+    settings = TrainingSettings(**record["settings"])
     weights = {}
     for threads in (1, 2):
-        train(paths, split, record["settings"], grid, out / str(threads), table / "work", record["seed"], threads)
+        asked = replace(settings, threads=threads)
+        train(TrainingRequest(paths, split, asked, grid, out / str(threads), table / "work", record["seed"]))
         weights[threads] = load_file(out / str(threads) / "model.safetensors")
     found = load_file(folder / "results/autoencoder/all/model.safetensors")
     assert all(torch.equal(found[name], weights[2][name]) for name in found)

@@ -1,7 +1,7 @@
 """A small finished run with every part that a model bundle is made of, from densities that are made here."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from pymatgen.core import Structure
 
 from rho2prop.__main__ import main
 from rho2prop.autoencoder import encoding, training
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.tables import write_table
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.density import Density, write_npz
+from rho2prop.densities.grids import Grid
 from rho2prop.dft.base import run_material
 from rho2prop.evaluation.cross_validation import run
 from rho2prop.evaluation.final_models import judge_final_models
@@ -91,11 +93,14 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
     write_table(materials, folder / "materials.csv")
 
     paths = [(name, dft / name / "density.npz") for name in densities]
-    settings = CONFIG["autoencoder"] | {"latent_size": 4, "max_epochs": 1, "precision": "fp32"}
+    keys = [field.name for field in fields(TrainingSettings)]
+    settings = TrainingSettings(**{key: CONFIG["autoencoder"][key] for key in keys})
+    settings = replace(settings, latent_size=4, max_epochs=1, precision="fp32", threads=1)
+    grid = Grid(**CONFIG["grid"])
     split = training.split_80_10_10(list(densities), 1)
     autoencoder = folder / "autoencoder"
-    training.train(paths, split, settings, CONFIG["grid"], autoencoder, folder / "work", 1, 1)
-    latents = encoding.encode_files(autoencoder, paths, CONFIG["grid"], 1)
+    training.train(TrainingRequest(paths, split, settings, grid, autoencoder, folder / "work", 1))
+    latents = encoding.encode_files(autoencoder, paths, grid, 1)
     encoding.write_latents(folder / "all.npz", list(densities), *latents)
 
     splits = draw_splits(materials, [SPLIT], 3, 0.2, 7)
@@ -145,7 +150,7 @@ def workflow_predictions(run_files: FinishedRun, density: Density, folder: Path)
     scope_all = folder / "scopes" / "all"
     scope_all.parent.mkdir(parents=True)
     scope_all.symlink_to(run_files.autoencoder)
-    describe_material(NEW, dft, [str(scope_all)], str(poscar), ["magpie", "fingerprint"], CONFIG["grid"], new)
+    describe_material(NEW, dft, [str(scope_all)], str(poscar), ["magpie", "fingerprint"], Grid(**CONFIG["grid"]), new)
     out = folder / "predictions.csv"
     predict_all(
         CONFIG["predict"],

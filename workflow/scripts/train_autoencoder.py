@@ -1,35 +1,35 @@
-"""The autoencoder of one scope; an interrupted training goes on from its last epoch."""
+"""The autoencoder of one scope; an interrupted training resumes from its last epoch."""
+
+from pathlib import Path
 
 import torch
 
 from rho2prop.autoencoder.launch import launcher, train_ranks
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import scope_split, train
 from rho2prop.core.jobs.log import job
+from rho2prop.core.settings import read_section
 from rho2prop.densities.field_names import field_of
+from rho2prop.densities.grids import Grid
 from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake):
-    settings, threads = snakemake.params.autoencoder, snakemake.params.threads
+    scope, params = snakemake.wildcards.scope, snakemake.params
+    settings = read_section(TrainingSettings, params.autoencoder, "autoencoder")
     paths = density_paths(read_materials(snakemake.input.materials))
-    request = {
-        "paths": [(name, str(path)) for name, path in paths],
-        "field": field_of(snakemake.wildcards.scope)[0],
-        "split": scope_split(
-            snakemake.wildcards.scope,
-            [name for name, _ in paths],
-            snakemake.input.get("splits") or None,
-            snakemake.params.seed,
-        ),
-        "settings": settings,
-        "grid": snakemake.params.grid,
-        "out_dir": snakemake.output.folder,
-        "work_dir": snakemake.params.work,
-        "seed": snakemake.params.seed,
-        "threads": threads,
-        "mem_mb": snakemake.resources.mem_mb,
-    }
-    command = launcher(settings["devices"], settings["nodes"], threads, torch.cuda.device_count())
+    request = TrainingRequest(
+        paths=paths,
+        split=scope_split(scope, [name for name, _ in paths], snakemake.input.get("splits") or None, params.seed),
+        settings=settings,
+        grid=read_section(Grid, params.grid, "grid"),
+        out_dir=Path(snakemake.output.folder),
+        work_dir=Path(params.work),
+        seed=params.seed,
+        field=field_of(scope)[0],
+        mem_mb=snakemake.resources.mem_mb,
+    )
+    command = launcher(settings, torch.cuda.device_count())
     if command is None:
-        train(**request)
+        train(request)
     else:
-        train_ranks(command, request, snakemake.params.work)
+        train_ranks(command, request)

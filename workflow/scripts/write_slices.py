@@ -3,6 +3,8 @@
 from rho2prop.autoencoder.reconstruction import write_test_slices
 from rho2prop.core.jobs.log import job
 from rho2prop.core.jobs.provenance import CheckedPaths
+from rho2prop.core.settings import read_section
+from rho2prop.densities.grids import Grid
 from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake, later=["dft"]):
@@ -11,6 +13,6 @@ with job(snakemake, later=["dft"]):
         snakemake.input.autoencoder,
         CheckedPaths(density_paths(materials)),
         materials.set_index("material_id")["formula"].to_dict(),
-        snakemake.params.grid,
+        read_section(Grid, snakemake.params.grid, "grid"),
         list(snakemake.output.slices),
     )

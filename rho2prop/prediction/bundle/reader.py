@@ -14,6 +14,7 @@ from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
+from rho2prop.densities.grids import Grid
 from rho2prop.evaluation.intervals import Calibration
 from rho2prop.features.description import describe, needs_atoms
 from rho2prop.features.design_matrix import (
@@ -75,9 +76,9 @@ class Bundle:
         return self.manifest["density"]["engine"]
 
     @property
-    def grid(self) -> dict:
-        """Section ``grid`` of the configuration: ``kind``, ``size``, ``voxel_ang``."""
-        return self.manifest["grid"]
+    def grid(self) -> Grid:
+        """The cube that the autoencoder reads."""
+        return Grid(**self.manifest["grid"])
 
     @property
     def coverage(self) -> float:

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,18 @@ import torch
 
 import rho2prop.autoencoder.training as training
 from rho2prop.autoencoder import checkpoint
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import read_npz, write_npz
+from rho2prop.densities.grids import Grid
 
 ROOT = Path(__file__).parents[3]
-GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
-SETTINGS = {
-    "network": "fast", "latent_size": 4, "dropout": 0.1, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 3, "patience": 10, "precision": "fp32", "grid_precision": "fp32",
-    "devices": 1, "nodes": 1,
-}  # fmt: skip
+GRID = Grid("window", 16, 0.35)
+SETTINGS = TrainingSettings(
+    network="fast", latent_size=4, dropout=0.1, orientations_per_epoch=1, batch_size=2,
+    learning_rate=1e-3, max_epochs=3, patience=10, precision="fp32", grid_precision="fp32",
+    devices=1, nodes=1, threads=1,
+)  # fmt: skip
 SPLIT = {"m0": "train", "m1": "train", "m2": "train", "m3": "validation", "m4": "test"}
 
 
@@ -39,7 +41,7 @@ def paths(density, tmp_path):
 
 def train(paths, folder, name, settings=SETTINGS, **options):
     """Weights of a finished training with its checkpoint in ``work``."""
-    training.train(paths, SPLIT, settings, GRID, folder / name, folder / "work", seed=7, **options)
+    training.train(TrainingRequest(paths, SPLIT, settings, GRID, folder / name, folder / "work", seed=7, **options))
     return training.load_autoencoder(folder / name)[0].state_dict()
 
 
@@ -92,7 +94,7 @@ def test_recomputed_densities_are_learned_from_the_start(interrupted, tmp_path):
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(interrupted, tmp_path, capsys):
-    settings = SETTINGS | {"learning_rate": 2e-3}
+    settings = replace(SETTINGS, learning_rate=2e-3)
     resumed = train(interrupted, tmp_path, "resumed", settings)
     assert "belongs to other settings" in capsys.readouterr().err
     assert same(resumed, train(interrupted, tmp_path, "straight", settings))
@@ -100,12 +102,12 @@ def test_a_checkpoint_of_other_settings_is_not_used(interrupted, tmp_path, capsy
 
 def test_what_the_digest_of_a_training_knows(paths, tmp_path, monkeypatch):
     def digest():
-        return checkpoint.training_digest(paths[:4], SETTINGS, "fp32", 2)
+        return checkpoint.training_digest(paths[:4], asdict(SETTINGS), "fp32", 2)
 
     before = digest()
     assert digest() == before
-    assert checkpoint.training_digest(paths[3::-1], SETTINGS, "fp32", 2) != before
-    assert checkpoint.training_digest(paths[:4], SETTINGS, "bf16", 2) != before
+    assert checkpoint.training_digest(paths[3::-1], asdict(SETTINGS), "fp32", 2) != before
+    assert checkpoint.training_digest(paths[:4], asdict(SETTINGS), "bf16", 2) != before
 
     package = tmp_path / "rho2prop"
     (package / "models").mkdir(parents=True)

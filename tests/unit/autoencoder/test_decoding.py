@@ -21,13 +21,14 @@ from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.autoencoder.latent_record import make_record
 from rho2prop.autoencoder.latent_writing import evaluate_database, write_database
 from rho2prop.autoencoder.network import AutoencoderConfig, PixelShuffle3d, build_autoencoder
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import train
 from rho2prop.core.errors import InputError
 from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.densities.density import read_npz, write_npz
-from rho2prop.densities.grids import to_grid
+from rho2prop.densities.grids import Grid, to_grid
 
-WINDOW = {"kind": "window", "size": 48, "voxel_ang": 0.15}
+WINDOW = Grid("window", 48, 0.15)
 
 
 def nmae(found, expected):
@@ -36,15 +37,15 @@ def nmae(found, expected):
 
 def lossless(grid):
     """An autoencoder that only folds 2³ voxels into channels: what is lost is float16 and the sampling."""
-    half = grid["size"] // 2
+    half = grid.size // 2
     unfold = PixelShuffle3d(2)
     network = SimpleNamespace(config=SimpleNamespace(latent_size=half), decoder=lambda latent: unfold(latent[:, :8]))
     return Decoder(network, grid, "fe" * 32)
 
 
 def folded(density, grid, scale=1.0):
-    half = grid["size"] // 2
-    values = scale * to_grid(density, **grid)
+    half = grid.size // 2
+    values = scale * to_grid(density, grid)
     latent = np.zeros((16, half, half, half), dtype=np.float32)
     latent[:8] = values.reshape(half, 2, half, 2, half, 2).transpose(1, 3, 5, 0, 2, 4).reshape(8, half, half, half)
     return make_record("m", density, latent, grid, "fe" * 32)
@@ -55,10 +56,7 @@ def test_a_window_goes_back_to_the_triclinic_cell(density):
 
 
 def test_coarser_voxels_lose_more(density):
-    errors = [
-        nmae(sampled_back(density, {"kind": "window", "size": n, "voxel_ang": 7.2 / n}, "m"), density.values)
-        for n in (48, 24, 16)
-    ]
+    errors = [nmae(sampled_back(density, Grid("window", n, 7.2 / n), "m"), density.values) for n in (48, 24, 16)]
     assert errors[0] < errors[1] < errors[2]
 
 
@@ -80,20 +78,20 @@ def test_every_point_of_the_cell_gets_its_own_value(density):
 
 def test_a_window_that_does_not_hold_the_cell_is_refused(density):
     with pytest.raises(InputError, match=r"cube of 3\.15 Å") as caught:
-        sampled_back(density, WINDOW | {"size": 22}, "latent of m-1")
+        sampled_back(density, replace(WINDOW, size=22), "latent of m-1")
     assert "latent of m-1" in str(caught.value)
     assert "larger window" in caught.value.fix
 
 
 def test_the_padded_cube_gives_the_native_array_back(density):
-    padded = {"kind": "padded", "size": 32, "voxel_ang": 0.15}
+    padded = Grid("padded", 32, 0.15)
     np.testing.assert_array_equal(sampled_back(density, padded, "m"), density.values.astype(np.float32))
-    shrunk = sampled_back(density, padded | {"size": 24}, "m")
+    shrunk = sampled_back(density, replace(padded, size=24), "m")
     assert shrunk.shape == density.values.shape
     assert nmae(shrunk, density.values) < 5e-3
 
 
-@pytest.mark.parametrize("grid", [WINDOW, {"kind": "padded", "size": 32, "voxel_ang": 0.15}])
+@pytest.mark.parametrize("grid", [WINDOW, Grid("padded", 32, 0.15)])
 def test_a_latent_decodes_to_its_density_with_its_electrons(density, grid):
     found, factor = decode_with_factor(lossless(grid), folded(density, grid))
     assert found.integral() == pytest.approx(8.0, rel=1e-7)
@@ -113,7 +111,7 @@ def test_a_decoder_that_loses_charge_is_rescaled_and_says_so(density):
 
 def test_a_decoded_density_is_never_negative_and_goes_into_a_chgcar(density, tmp_path):
     torch.manual_seed(0)
-    grid = {"kind": "window", "size": 32, "voxel_ang": 0.25}
+    grid = Grid("window", 32, 0.25)
     decoder = make_decoder(build_autoencoder(AutoencoderConfig("fast", 32, 4)), grid)
     latent = 3 * np.random.default_rng(0).normal(size=(16, 4, 4, 4))
     found = decode_record(decoder, make_record("m", density, latent, grid, decoder.sha256))
@@ -128,7 +126,7 @@ def test_a_latent_of_another_autoencoder_grid_or_size_is_refused(density):
     with pytest.raises(InputError, match="was made by autoencoder 111111111111"):
         decode_record(lossless(WINDOW), replace(record, autoencoder_sha256="1" * 64))
     with pytest.raises(InputError, match="was sampled on"):
-        decode_record(lossless(WINDOW | {"voxel_ang": 0.2}), record)
+        decode_record(lossless(replace(WINDOW, voxel_ang=0.2)), record)
     with pytest.raises(InputError, match="decoder takes 24"):
         decode_record(lossless(WINDOW), replace(record, latent=record.latent[:, :12, :12, :12]))
     with pytest.raises(InputError, match=r"0\.0 electrons"):
@@ -145,12 +143,12 @@ def test_the_digest_follows_the_weights_not_the_file(density):
     assert autoencoder_sha256(model) == autoencoder_sha256(again)
 
 
-GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
-SETTINGS = {
-    "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32",
-    "grid_precision": "fp32", "devices": 1, "nodes": 1,
-}  # fmt: skip
+GRID = Grid("window", 16, 0.45)
+SETTINGS = TrainingSettings(
+    network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,
+    learning_rate=1e-3, max_epochs=1, patience=10, precision="fp32",
+    grid_precision="fp32", devices=1, nodes=1, threads=1,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -162,7 +160,11 @@ def run(density, tmp_path):
         squeezed = replace(density, values=density.values / scale**3, lattice=density.lattice * scale)
         write_npz(squeezed, densities[f"m{n}"])
     split = dict(zip(densities, ("train", "train", "validation", "test", "train"), strict=True))
-    train(list(densities.items()), split, SETTINGS, GRID, tmp_path / "autoencoder", tmp_path / "work", seed=0)
+    train(
+        TrainingRequest(
+            list(densities.items()), split, SETTINGS, GRID, tmp_path / "autoencoder", tmp_path / "work", seed=0
+        )
+    )
     latents = np.random.default_rng(0).normal(size=(5, 16, 4, 4, 4)).astype(np.float16)
     write_latents(tmp_path / "all.npz", list(densities), latents, latents)
     return SimpleNamespace(folder=tmp_path, densities=densities, latents=latents, path=tmp_path / "latents.sqlite")

@@ -1,22 +1,25 @@
 """Latents of many densities: of the autoencoder that they belong to, and finite."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from rho2prop.autoencoder.encoding import encode_files
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import train
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
+from rho2prop.densities.grids import Grid
 
-GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
-SETTINGS = {
-    "network": "fast", "latent_size": 4, "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32", "grid_precision": "fp32",
-    "devices": 1, "nodes": 1,
-}  # fmt: skip
+GRID = Grid("window", 16, 0.45)
+SETTINGS = TrainingSettings(
+    network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,
+    learning_rate=1e-3, max_epochs=1, patience=10, precision="fp32", grid_precision="fp32",
+    devices=1, nodes=1, threads=1,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -24,11 +27,21 @@ def run(density, tmp_path):
     """Paths of one density under two names, and an autoencoder trained on it in ``autoencoder``."""
     write_npz(density, tmp_path / "a.npz")
     paths = [("a", tmp_path / "a.npz"), ("b", tmp_path / "a.npz")]
-    train(paths, {"a": "train", "b": "validation"}, SETTINGS, GRID, tmp_path / "autoencoder", tmp_path / "work", seed=0)
+    train(
+        TrainingRequest(
+            paths,
+            {"a": "train", "b": "validation"},
+            SETTINGS,
+            GRID,
+            tmp_path / "autoencoder",
+            tmp_path / "work",
+            seed=0,
+        )
+    )
     return paths, tmp_path / "autoencoder"
 
 
-@pytest.mark.parametrize("wanted", [(GRID | {"voxel_ang": 0.4}, "total"), (GRID, "deformation")])
+@pytest.mark.parametrize("wanted", [(replace(GRID, voxel_ang=0.4), "total"), (GRID, "deformation")])
 def test_an_autoencoder_of_another_grid_or_field_is_refused(run, wanted):
     paths, folder = run
     grid, field = wanted
@@ -48,4 +61,4 @@ def test_a_latent_beyond_float16_is_refused_by_the_name_of_its_density(run):
 
 def test_model_json_holds_grid_and_field(run):
     record = json.loads((run[1] / "model.json").read_text())
-    assert (record["grid"], record["field"]) == (GRID, "total")
+    assert (Grid(**record["grid"]), record["field"]) == (GRID, "total")

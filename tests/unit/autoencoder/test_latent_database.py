@@ -12,8 +12,9 @@ import pytest
 from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.autoencoder.latent_record import make_record
 from rho2prop.core.errors import InputError
+from rho2prop.densities.grids import Grid
 
-GRID = {"kind": "window", "size": 32, "voxel_ang": 0.15}
+GRID = Grid("window", 32, 0.15)
 CRYSTALS = {
     "mp-1": (12, 8), "mp-2": (12, 8, 12, 8), "mp-20": (14,), "mp-3": (12, 14), "mp-4": (3, 12, 8), "mp_5": (26, 26, 8)
 }  # fmt: skip

@@ -1,18 +1,21 @@
 """Training in several processes, without a cluster."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from rho2prop.autoencoder.launch import launcher, train_ranks
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
+from rho2prop.densities.grids import Grid
 
-SETTINGS = {
-    "network": "fast", "latent_size": 4, "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 2, "patience": 2, "precision": "fp32",
-    "grid_precision": "fp32", "devices": 2, "nodes": 1,
-}  # fmt: skip
+SETTINGS = TrainingSettings(
+    network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,
+    learning_rate=1e-3, max_epochs=2, patience=2, precision="fp32",
+    grid_precision="fp32", devices=2, nodes=1, threads=1,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -24,37 +27,38 @@ def outside_slurm(monkeypatch):
 def test_two_ranks_of_one_machine_write_one_result(outside_slurm, density, tmp_path):
     write_npz(density, tmp_path / "density.npz")
     names = [f"m-{i}" for i in range(5)]
-    request = {
-        "paths": [(name, str(tmp_path / "density.npz")) for name in names],
-        "split": dict(zip(names, ["train"] * 3 + ["validation", "test"], strict=True)),
-        "settings": SETTINGS,
-        "grid": {"kind": "window", "size": 16, "voxel_ang": 0.4},
-        "out_dir": str(tmp_path / "model"),
-        "work_dir": str(tmp_path / "work"),
-        "seed": 1,
-    }
+    request = TrainingRequest(
+        paths=[(name, tmp_path / "density.npz") for name in names],
+        split=dict(zip(names, ["train"] * 3 + ["validation", "test"], strict=True)),
+        settings=SETTINGS,
+        grid=Grid("window", 16, 0.4),
+        out_dir=tmp_path / "model",
+        work_dir=tmp_path / "work",
+        seed=1,
+    )
+    assert TrainingRequest.from_json(request.to_json()) == request
     (tmp_path / "work").mkdir()
-    train_ranks(launcher(2, 1, 1, n_gpus=2), request, tmp_path / "work")
+    train_ranks(launcher(SETTINGS, n_gpus=2), request)
     record = json.loads((tmp_path / "model/model.json").read_text())
     assert (record["ranks"], record["epochs"]) == (2, 2)
 
-    broken = request | {"paths": [(name, str(tmp_path / "none.npz")) for name in names], "out_dir": str(tmp_path / "x")}
+    broken = replace(request, paths=[(name, tmp_path / "none.npz") for name in names], out_dir=tmp_path / "x")
     with pytest.raises(InputError, match="ended with code 1"):
-        train_ranks(launcher(2, 1, 1, n_gpus=2), broken, tmp_path / "work")
+        train_ranks(launcher(SETTINGS, n_gpus=2), broken)
     assert not (tmp_path / "x").exists()
 
 
 def test_a_slurm_job_starts_its_ranks_with_srun(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    command = launcher(devices=4, nodes=2, threads=8, n_gpus=0)
+    command = launcher(replace(SETTINGS, devices=4, nodes=2, threads=8), n_gpus=0)
     assert {"--ntasks=8", "--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=8"} <= set(command)
-    assert launcher(devices=1, nodes=1, threads=8, n_gpus=1) is None
+    assert launcher(replace(SETTINGS, devices=1, nodes=1, threads=8), n_gpus=1) is None
 
 
 def test_a_machine_without_gpu_trains_in_one_process(outside_slurm):
-    assert launcher(devices=2, nodes=1, threads=8, n_gpus=0) is None
+    assert launcher(replace(SETTINGS, devices=2, nodes=1, threads=8), n_gpus=0) is None
 
 
 def test_several_nodes_need_slurm(outside_slurm):
     with pytest.raises(InputError, match="profiles/slurm"):
-        launcher(devices=2, nodes=2, threads=8, n_gpus=2)
+        launcher(replace(SETTINGS, devices=2, nodes=2, threads=8), n_gpus=2)

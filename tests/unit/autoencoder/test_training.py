@@ -7,15 +7,17 @@ import torch
 
 import rho2prop.autoencoder.training as training
 from rho2prop.autoencoder.network import AutoencoderConfig, build_autoencoder
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
+from rho2prop.densities.grids import Grid
 
-GRID = {"kind": "window", "size": 16, "voxel_ang": 0.35}
-SETTINGS = {
-    "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.1, "orientations_per_epoch": 2, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 4, "patience": 10, "precision": "fp32",
-    "grid_precision": "fp32", "devices": 1, "nodes": 1,
-}  # fmt: skip
+GRID = Grid("window", 16, 0.35)
+SETTINGS = TrainingSettings(
+    network="fast", latent_size=4, dropout=0.1, orientations_per_epoch=2, batch_size=2,
+    learning_rate=1e-3, max_epochs=4, patience=10, precision="fp32",
+    grid_precision="fp32", devices=1, nodes=1, threads=1,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -72,8 +74,8 @@ def test_loss_falls_on_one_batch(network):
 
 
 def test_training_stops_early_and_keeps_the_best(paths, tmp_path):
-    settings = SETTINGS | {"learning_rate": 1.0, "max_epochs": 40, "patience": 2}
-    training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    settings = replace(SETTINGS, learning_rate=1.0, max_epochs=40, patience=2)
+    training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
     history = pd.read_csv(tmp_path / "out" / "history.csv")
     assert len(history) < 40
     assert history["validation_loss"].idxmin() == len(history) - 3
@@ -82,12 +84,13 @@ def test_training_stops_early_and_keeps_the_best(paths, tmp_path):
 
 def test_test_densities_are_not_read_in_training(paths, tmp_path):
     dict(paths)["m4"].write_bytes(b"not a density")
-    training.train(paths, SPLIT, SETTINGS | {"max_epochs": 1}, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    settings = replace(SETTINGS, max_epochs=1)
+    training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
     assert training.read_parts(tmp_path / "out") == SPLIT
 
 
 def test_an_epoch_shows_each_grid_in_distinct_orientations_once():
-    settings = {"orientations_per_epoch": 12, "batch_size": 5}
+    settings = replace(SETTINGS, orientations_per_epoch=12, batch_size=5)
     pairs = np.concatenate(training._plan(7, settings, 1, 0, (1, 2)))
     assert len({tuple(pair) for pair in pairs}) == 7 * 12
     ranks = [np.concatenate(training._plan(7, settings, 2, rank, (1, 2))) for rank in (0, 1)]
@@ -113,16 +116,18 @@ def test_scope_of_a_fold_takes_its_parts(tmp_path):
 
 def test_bf16_step_stays_near_fp32(paths, tmp_path):
     for precision in ("fp32", "bf16"):
-        settings = SETTINGS | {"precision": precision, "max_epochs": 2, "dropout": 0.0}
-        training.train(paths, SPLIT, settings, GRID, tmp_path / precision, tmp_path / f"w-{precision}", seed=7)
+        settings = replace(SETTINGS, precision=precision, max_epochs=2, dropout=0.0)
+        training.train(
+            TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / precision, tmp_path / f"w-{precision}", seed=7)
+        )
         assert training.load_autoencoder(tmp_path / precision)[1]["precision"] == precision
     losses = [pd.read_csv(tmp_path / name / "history.csv")["train_loss"].iloc[0] for name in ("fp32", "bf16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def test_model_json_tells_what_precision_auto_was(paths, tmp_path):
-    settings = SETTINGS | {"precision": "auto", "max_epochs": 1}
-    training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+    settings = replace(SETTINGS, precision="auto", max_epochs=1)
+    training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
     record = training.load_autoencoder(tmp_path / "out")[1]
     assert record["settings"]["precision"] == "auto"
     assert record["precision"] in ("bf16", "fp32")
@@ -132,11 +137,11 @@ def test_model_json_tells_what_precision_auto_was(paths, tmp_path):
 def test_a_part_without_densities_is_refused(paths, tmp_path):
     split = SPLIT | {"m3": "train"}
     with pytest.raises(InputError, match="'validation'"):
-        training.train(paths, split, SETTINGS, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+        training.train(TrainingRequest(paths, split, SETTINGS, GRID, tmp_path / "out", tmp_path / "work", seed=7))
 
 
 def test_a_training_that_diverges_ends_with_the_epoch_and_writes_nothing(paths, tmp_path):
-    settings = SETTINGS | {"learning_rate": 1e30}
+    settings = replace(SETTINGS, learning_rate=1e30)
     with pytest.raises(InputError, match=r"in epoch \d+ the loss is"):
-        training.train(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7)
+        training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
     assert not (tmp_path / "out").exists()

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents, turned, write_latents
+from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import load_autoencoder, train
 from rho2prop.core.errors import InputError
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, check, read_npz, write_npz
-from rho2prop.densities.grids import to_grid
+from rho2prop.densities.grids import Grid, to_grid
 from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 from rho2prop.evaluation import invariance
 from rho2prop.evaluation.cross_validation import predict_fold, run
@@ -18,12 +19,12 @@ from rho2prop.evaluation.invariance import REFERENCE, evaluate, sample, summaris
 from rho2prop.features.design_matrix import BlockData, Latents
 from rho2prop.features.fingerprint import fingerprint, statistics
 
-GRID = {"kind": "window", "size": 16, "voxel_ang": 0.45}
-SETTINGS = {
-    "network": "fast", "latent_size": 4, "scope": "all", "dropout": 0.0, "orientations_per_epoch": 1, "batch_size": 2,
-    "learning_rate": 1e-3, "max_epochs": 1, "patience": 10, "precision": "fp32",
-    "grid_precision": "fp32", "devices": 1, "nodes": 1,
-}  # fmt: skip
+GRID = Grid("window", 16, 0.45)
+SETTINGS = TrainingSettings(
+    network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,
+    learning_rate=1e-3, max_epochs=1, patience=10, precision="fp32",
+    grid_precision="fp32", devices=1, nodes=1, threads=1,
+)  # fmt: skip
 BOOSTING = {"n_trials": 1, "max_rounds": 40, "patience": 40, "learning_rate": [0.2, 0.3], "max_bin": 31}
 NETWORK = {"n_trials": 1, "max_epochs": 2, "patience": 2, "batch_size": 4, "channels": [8]}
 BULK = "bulk_modulus_gpa"
@@ -65,14 +66,14 @@ def test_every_description_is_the_same_crystal(density):
 
 
 @pytest.mark.parametrize("number", range(24))
-def test_a_turned_crystal_has_the_turned_window(density, number):
+def test_a_turned_crystal_has_the_turnedto_grid(density, number):
     rotation = ROTATIONS[number]
-    window = to_grid(density, **GRID)
+    window = to_grid(density, GRID)
     axis = (np.arange(16) - 7.5) * 0.45
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1)
     where = np.rint((rotation.T @ points) / 0.45 + 7.5).astype(int)
     expected = window[tuple(where)].reshape(window.shape)
-    np.testing.assert_allclose(to_grid(rotated(density, rotation), **GRID), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(to_grid(rotated(density, rotation), GRID), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(turned(window, rotation), expected)
 
 
@@ -133,7 +134,7 @@ def test_averaged_latents_do_not_depend_on_the_description(density):
         np.testing.assert_allclose(
             encode_averaged(model, CrystalDescription(one), GRID), expected, rtol=1e-4, atol=1e-5
         )
-    padded = GRID | {"kind": "padded"}
+    padded = replace(GRID, kind="padded")
     np.testing.assert_array_equal(
         encode_averaged(model, CrystalDescription(density), padded), encode(model, density, padded)
     )
@@ -195,7 +196,7 @@ def trained(tmp_path_factory):
         write_npz(squeezed, paths[f"m{n}"])
     ids = list(densities)
     split = dict.fromkeys(ids, "train") | {"m3": "validation", "m7": "test"}
-    train(list(paths.items()), split, SETTINGS, GRID, folder / "autoencoder", folder / "work", seed=0)
+    train(TrainingRequest(list(paths.items()), split, SETTINGS, GRID, folder / "autoencoder", folder / "work", seed=0))
     model, _ = load_autoencoder(folder / "autoencoder")
     tables = {"fingerprint": pd.DataFrame([fingerprint(one) for one in densities.values()], index=ids)}
     latents = {

@@ -25,6 +25,7 @@ from rho2prop.autoencoder.training import load_autoencoder
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
 from rho2prop.densities.given_density import checked_density
+from rho2prop.densities.grids import Grid
 from rho2prop.prediction.bundle.reader import COLUMNS, load_bundle
 
 LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
@@ -138,7 +139,7 @@ def test_encoder_and_decoder_are_those_of_the_run(made, bundle):
     model, _ = load_autoencoder(made[0].autoencoder)
     latent = bundle.encode(density)
     assert latent.dtype == np.float32
-    np.testing.assert_array_equal(latent, encode(model, density, CONFIG["grid"]))
+    np.testing.assert_array_equal(latent, encode(model, density, Grid(**CONFIG["grid"])))
     grid = bundle.decode(latent)
     assert grid.shape == (16, 16, 16)
     import torch
