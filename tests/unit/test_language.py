@@ -17,7 +17,7 @@ TEXTS = DOCUMENTS
 UNWANTED = {  # pattern: what to write instead
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bset right\b": "fix",
-    r"(?<!there )\b(is|are|was) no (folder|file|directory|number)\b": "is not a …",
+    r"(?<!there)\s(is|are|was) no (folder|file|directory|number)\b": "is not a …",
     r"\bstands? already\b": "already appears",
     r"\bgoes on\b": "continues, resumes",
     r"\bthe models? that predicts?\b": "selected model, final model",
