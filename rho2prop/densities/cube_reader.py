@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from ase.units import Bohr
+from scipy.constants import physical_constants
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.file_content import FIX_CUT, read_content
 from rho2prop.core.scanner import SHOWN, Scanner, fortran_float
 
+BOHR_ANG = 1e10 * physical_constants["Bohr radius"][0]
 BYTES_PER_ATOM = 10  # "1 0 0 0 0" and the end of the line
 FIX_ONE = "Give a file with one density: which of these fields is meant cannot be told"
 
@@ -58,13 +59,13 @@ def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     n_steps = np.array(shape)[:, None]
     if "castep2cube" in comment:  # there the last plane along each axis repeats the first
         values, n_steps = values[:-1, :-1, :-1], n_steps - 1
-    lattice = Bohr * steps * n_steps
+    lattice = BOHR_ANG * steps * n_steps
     volume = abs(np.linalg.det(lattice)) if np.isfinite(lattice).all() else 0.0
     if not 1e-3 < volume < np.inf:
         fix = "Give the cube of a crystal: its voxel vectors must span the cell"
         raise InputError(path, f"does not describe a three-dimensional crystal (its cell has {volume:.3g} Å³)", fix)
-    frac_coords = np.linalg.solve(lattice.T, (Bohr * (np.array(positions) - origin)).T).T
-    return values / Bohr**3, lattice, np.array(numbers), frac_coords
+    frac_coords = np.linalg.solve(lattice.T, (BOHR_ANG * (np.array(positions) - origin)).T).T
+    return values / BOHR_ANG**3, lattice, np.array(numbers), frac_coords
 
 
 def _row(scanner: Scanner, what: str, n_words: int) -> tuple[list[str], np.ndarray]:

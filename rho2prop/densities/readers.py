@@ -8,6 +8,7 @@ from pymatgen.core import Structure
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.file_content import FIX_CUT, OPENERS
+from rho2prop.crystals.element_tables import COVALENT_RADIUS, of_elements
 from rho2prop.crystals.structures import checked_structure, structure_from_density
 from rho2prop.densities.chgcar_reader import read_chgcar
 from rho2prop.densities.cube_reader import read_cube
@@ -22,6 +23,7 @@ EXACT_ELECTRONS = 1e-4  # relative; VASP's CHGCAR and CHG are exact to their dig
 # of the distance of two atoms to their covalent radii: at least 0.78 in 515 crystals of the Materials Project, about
 # 0.55 where Å are taken for Bohr
 SMALLEST_DISTANCE_RATIO = 0.64
+UNKNOWN_RADIUS_ANG = 1.7  # beyond curium
 NOT_VALENCE = {
     "aeccar0": "the core charge",
     "aeccar1": "the superposition of the atoms' densities",
@@ -111,10 +113,8 @@ def _read_vasp(path: Path, kind: str) -> Density:
 
 def _check_bohr(density: Density, path: Path) -> None:
     """Raise InputError if atoms are as close as in a crystal whose lengths in Å were taken for Bohr."""
-    from ase.data import covalent_radii
-
     crystal = checked_structure(structure_from_density(density), path)
-    radii = covalent_radii[density.numbers]
+    radii = np.nan_to_num(of_elements(COVALENT_RADIUS, density.numbers), nan=UNKNOWN_RADIUS_ANG)
     first, second, _, distances = crystal.get_neighbor_list(2 * SMALLEST_DISTANCE_RATIO * radii.max())
     ratios = distances / (radii[first] + radii[second])
     if ratios.min(initial=np.inf) < SMALLEST_DISTANCE_RATIO:
