@@ -92,14 +92,20 @@ def check_output(path: Path | str, inputs: tuple[Path | str, ...] = ()) -> None:
     try:
         target = _target(path)
     except OSError as error:
-        raise InputError(name, f"cannot be written ({error.strerror})", "Remove the link or name a file") from error
+        raise InputError(
+            name, f"cannot be written ({error.strerror})", "Remove the link or name a file", code="link"
+        ) from error
     if target.is_dir() or name.endswith(("/", os.sep)):
-        raise InputError(name, "is a folder, expected a file to write", "Add a file name")
+        raise InputError(name, "is a folder, expected a file to write", "Add a file name", code="folder")
     if target.exists():
         if any(os.path.exists(one) and os.path.samefile(one, target) for one in inputs):
-            raise InputError(name, "is also an input, which would be lost", "Give the output another name")
+            raise InputError(
+                name, "is also an input, which would be lost", "Give the output another name", code="input"
+            )
         if not os.access(target, os.W_OK):
-            raise InputError(name, "is write-protected", "Change its permissions or give the output another name")
+            raise InputError(
+                name, "is write-protected", "Change its permissions or give the output another name", code="permission"
+            )
     _check_parent(name, target)
 
 
@@ -113,9 +119,13 @@ def check_folder(path: Path | str) -> None:
 def _check_parent(name: str, target: Path) -> None:
     folder = next(parent for parent in target.parents if parent.exists())
     if not folder.is_dir():
-        raise InputError(name, f"cannot be written: {folder} is a file, not a folder", "Give another path")
+        raise InputError(
+            name, f"cannot be written: {folder} is a file, not a folder", "Give another path", code="not_a_folder"
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(name, f"cannot be written: no permission to write in {folder}", "Give another folder")
+        raise InputError(
+            name, f"cannot be written: no permission to write in {folder}", "Give another folder", code="permission"
+        )
 
 
 def _target(path: Path) -> Path:

@@ -69,7 +69,7 @@ def read_content(path: Path) -> bytes:
     except InputError:
         raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({error})", FIX_CUT) from error
+        raise InputError(path, f"cannot be read ({error})", FIX_CUT, code="unreadable") from error
 
 
 def largest_content(n_bytes: int, most_bytes: int) -> int:
@@ -79,7 +79,7 @@ def largest_content(n_bytes: int, most_bytes: int) -> int:
 
 def _too_large(path: Path, n_bytes: int, limit: int) -> InputError:
     problem = f"holds more than {limit >> 20:,} MiB ({n_bytes:,} bytes on disk)"
-    return InputError(path, problem, "Give the density of one material on its engine's own grid")
+    return InputError(path, problem, "Give the density of one material on its engine's own grid", code="too_large")
 
 
 def _check_magic(path: Path, start: bytes) -> None:
@@ -90,7 +90,9 @@ def _check_magic(path: Path, start: bytes) -> None:
             problem = f"is not compressed as its ending {suffix} says"
             others = [ending for ending, magic in MAGIC.items() if start.startswith(magic)]
             fix = f"If it is plain text, rename it without {suffix}"
-            raise InputError(path, problem, f"Rename it to {path.stem}{others[0]}" if others else fix)
+            raise InputError(
+                path, problem, f"Rename it to {path.stem}{others[0]}" if others else fix, code="compression"
+            )
         return
     _check_start(path, start)
 
@@ -99,9 +101,13 @@ def _check_start(path: Path, start: bytes, inside: str = "", mend_inside: str = 
     for ending, magic in MAGIC.items():
         if start.startswith(magic):
             problem = "is compressed once more" if inside else f"is compressed, but its name does not end in {ending}"
-            raise InputError(path, inside + problem, mend_inside or f"Rename it to {path.name}{ending}")
+            raise InputError(
+                path, inside + problem, mend_inside or f"Rename it to {path.name}{ending}", code="compression"
+            )
     for magic, (problem, fix) in OTHER_FORMATS.items():
         if start.startswith(magic):
-            raise InputError(path, inside + problem, mend_inside or fix)
+            raise InputError(path, inside + problem, mend_inside or fix, code="format")
     if b"\0" in start:
-        raise InputError(path, f"{inside}is not text: it holds zero bytes", "Give a text file (ASCII or UTF-8)")
+        raise InputError(
+            path, f"{inside}is not text: it holds zero bytes", "Give a text file (ASCII or UTF-8)", code="format"
+        )

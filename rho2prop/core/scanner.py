@@ -75,11 +75,11 @@ class Scanner:
                 self.position = before
                 return
 
-    def error(self, problem: str, fix: str, at: int | None = None, back: int = 0) -> InputError:
+    def error(self, problem: str, fix: str, at: int | None = None, back: int = 0, code: str = "") -> InputError:
         """An InputError that names the line of a position (the present one, ``back`` characters before)."""
         position = (self.position if at is None else at) - back
         line = self.data.count(b"\n", 0, max(position, 0)) + 1
-        return InputError(f"{self.source}, line {line}", problem, fix)
+        return InputError(f"{self.source}, line {line}", problem, fix, code)
 
     def values(self, n_values: int, what: str) -> np.ndarray:
         """The next numbers, which end where a line ends; shape (n_values,).

@@ -29,12 +29,14 @@ def check_sites(blocks: dict[str, dict], path: Path) -> None:
         for label, symbol in zip(labels, symbols, strict=False):
             if not symbol[:1].isalpha() or GROUPS.match(symbol):
                 problem = f"its site {label} is given as {symbol!r}, expected an element"
-                raise InputError(path, problem, "Write its element, and each atom of a group with its own position")
+                raise InputError(
+                    path, problem, "Write its element, and each atom of a group with its own position", code="element"
+                )
         for label, occupancy in zip(labels, _column(items, "_atom_site_occupancy"), strict=False):
             number = _number(occupancy)
             if occupancy == "." or (number is not None and number <= 0):
                 problem = f"its site {label} has the occupancy {occupancy!r}"
-                raise InputError(path, problem, "Write 1 for a whole atom, or delete the site")
+                raise InputError(path, problem, "Write 1 for a whole atom, or delete the site", code="occupancy")
 
 
 def check_symmetry(parser, path: Path) -> None:
@@ -46,7 +48,9 @@ def check_symmetry(parser, path: Path) -> None:
         unknown = [name for name in names if "".join(name.split()).lower() not in ("p1", "1", "?", ".", "")]
         if unknown:
             problem = f"names the space group {unknown[0]!r} without its operations, and that name is not known"
-            raise InputError(path, problem, "Add the operations (_symmetry_equiv_pos_as_xyz), or correct the name")
+            raise InputError(
+                path, problem, "Add the operations (_symmetry_equiv_pos_as_xyz), or correct the name", code="symmetry"
+            )
 
 
 def check_formula(blocks: dict[str, dict], structure: Structure, path: Path) -> None:
@@ -71,7 +75,7 @@ def check_formula(blocks: dict[str, dict], structure: Structure, path: Path) -> 
         attached = sum(_number(value) or 0 for value in items.get("_atom_site_attached_hydrogens", []))
         if attached > 0 and not sites.get("H"):
             problem = f"has {attached:g} hydrogens that are attached to its atoms and have no positions of their own"
-            raise InputError(path, problem, FIX)
+            raise InputError(path, problem, FIX, code="formula")
 
 
 def _compare(formula: dict[str, float], n_units: float | None, sites: dict[str, float], path: Path) -> None:
@@ -82,14 +86,14 @@ def _compare(formula: dict[str, float], n_units: float | None, sites: dict[str, 
     found = " ".join(f"{symbol}{amount:g}" for symbol, amount in sites.items())
     if missing:
         problem = f"has the formula {written}, but its sites hold {found}: {', '.join(missing)} is missing"
-        raise InputError(path, problem, FIX)
+        raise InputError(path, problem, FIX, code="formula")
     # pymatgen writes the formula of the whole cell beside the number of formula units in it
     is_of_cell = abs(most - 1) <= TOLERANCE and all(
         (amount / (n_units or 1)).is_integer() for amount in formula.values()
     )
     if n_units and most < n_units * (1 - TOLERANCE) and not is_of_cell:
         problem = f"has {n_units:g} formula units {written} in its cell, but its sites hold {found}"
-        raise InputError(path, problem, "Check its symmetry operations and sites: " + FIX)
+        raise InputError(path, problem, "Check its symmetry operations and sites: " + FIX, code="formula")
 
 
 def _column(items: dict, key: str) -> list[str]:

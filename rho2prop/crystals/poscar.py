@@ -39,7 +39,7 @@ def parse_poscar(scanner: Scanner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     behind the positions. Any title is accepted, whatever its encoding.
     """
     if scanner.line() is None:
-        raise scanner.error("is empty", "Give the whole file")
+        raise scanner.error("is empty", "Give the whole file", code="empty")
     scales = _numbers(scanner, "the scale factor")
     vectors = np.array([_numbers(scanner, "a lattice vector", 3) for _ in range(3)])
     lattice, factors = _scaled(scanner, vectors, scales)
@@ -91,7 +91,7 @@ def check_end(scanner: Scanner) -> None:
     scanner.position = start
     scanner.skip_blank()
     if scanner.n_left and begins_crystal(scanner, scanner.position):
-        raise scanner.error("another crystal begins here: the file holds several frames", FIX_FRAMES)
+        raise scanner.error("another crystal begins here: the file holds several frames", FIX_FRAMES, code="frames")
 
 
 def _numbers(scanner: Scanner, what: str, n_wanted: int | None = None) -> list[float]:
@@ -154,7 +154,9 @@ def _elements(scanner: Scanner) -> tuple[list[str] | None, list[int]]:
     for symbol in cleaned:
         if symbol not in ATOMIC_NUMBERS:
             problem = f"{symbol[:SHOWN]!r} is not an element"
-            raise scanner.error(problem, "Write the elements' symbols on line 6", at=_start_of_line(scanner.data, 6))
+            raise scanner.error(
+                problem, "Write the elements' symbols on line 6", at=_start_of_line(scanner.data, 6), code="element"
+            )
     return cleaned, [int(word) for word in counts]
 
 

@@ -51,17 +51,17 @@ def read_structure(path: Path | str) -> Structure:
     path = Path(path)
     read = _reader(path)
     if not path.is_file():
-        raise InputError(path, "there is no such structure file", "Check the path")
+        raise InputError(path, "there is no such structure file", "Check the path", code="missing")
     data = read_content(path)
     if not data.strip():
-        raise InputError(path, "is empty", FIX_FILE)
+        raise InputError(path, "is empty", FIX_FILE, code="empty")
     try:
         structure = read(data, path)
     except InputError:
         raise
     except Exception as error:  # the parsers raise whatever a malformed line happens to trigger
         problem = f"cannot be read as a structure ({type(error).__name__}: {error})"
-        raise InputError(path, problem, FIX_FILE) from error
+        raise InputError(path, problem, FIX_FILE, code="unreadable") from error
     return checked_structure(structure, path)
 
 
@@ -73,7 +73,7 @@ def _reader(path: Path):
         return _parse_json
     if name.endswith((".vasp", ".poscar")) or "poscar" in name or "contcar" in name:
         return _parse_poscar
-    raise InputError(path, "its name tells no known structure format", FIX_FILE)
+    raise InputError(path, "its name tells no known structure format", FIX_FILE, code="format")
 
 
 def _text(data: bytes) -> str:
@@ -97,14 +97,16 @@ def _parse_cif(data: bytes, path: Path) -> Structure:
     text = _text(data)
     n_crystals = count_crystals(text)
     if n_crystals > 1:  # the parser keeps those that it can read
-        raise InputError(path, f"holds {n_crystals} structures, expected one", "Give one structure per file")
+        raise InputError(
+            path, f"holds {n_crystals} structures, expected one", "Give one structure per file", code="several"
+        )
     parser = CifParser.from_str(text)
     check_sites(parser.as_dict(), path)
     try:
         structure = parser.parse_structures(primitive=False, on_error="ignore")[0]
     except ValueError as error:
         reasons = " ".join(" ".join(parser.warnings).split()) or str(error)
-        raise InputError(path, f"cannot be read as a structure ({reasons})", FIX_FILE) from error
+        raise InputError(path, f"cannot be read as a structure ({reasons})", FIX_FILE, code="unreadable") from error
     check_symmetry(parser, path)
     if structure.is_ordered:
         check_formula(parser.as_dict(), structure, path)
@@ -115,13 +117,13 @@ def _parse_json(data: bytes, path: Path) -> Structure:
     content = json.loads(_text(data))
     if isinstance(content, dict) and "sites" not in content and _holds_density(content):
         problem = "holds a charge density: densities in JSON are not read"
-        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
+        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen", code="json")
     if not isinstance(content, dict) or not {"sites", "lattice"} <= set(content):
         problem = "holds no structure: expected one object with the keys lattice and sites"
         raise InputError(path, problem, "Write the structure alone: Structure.to('NAME.json') in pymatgen")
     if content.get("charge"):
         problem = f"has the charge {content['charge']}, only neutral cells are computed"
-        raise InputError(path, problem, "Give the neutral crystal, with charge 0")
+        raise InputError(path, problem, "Give the neutral crystal, with charge 0", code="charge")
     return structure_from_json(content)
 
 
@@ -151,7 +153,7 @@ def checked_structure(structure: Structure, path: Path) -> Structure:
     if len(structure) == 0:
         raise InputError(path, "holds no atoms", FIX_FILE)
     if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
-        raise InputError(path, "holds a lattice vector or coordinate that is not a number", FIX_FILE)
+        raise InputError(path, "holds a lattice vector or coordinate that is not a number", FIX_FILE, code="not_finite")
     if np.abs(structure.frac_coords).max() > LARGEST_FRACTIONAL:
         largest = np.abs(structure.frac_coords).max()
         fix = "Give coordinates in units of the lattice vectors (Direct) or in Å (Cartesian)"
@@ -159,10 +161,10 @@ def checked_structure(structure: Structure, path: Path) -> Structure:
     if not structure.is_ordered:
         site = next(site for site in structure if not site.is_ordered)
         problem = f"has a partially occupied site ({site.species_string} at {site.frac_coords.round(4)})"
-        raise InputError(path, problem, "Give an ordered structure: a density needs whole atoms")
+        raise InputError(path, problem, "Give an ordered structure: a density needs whole atoms", code="occupancy")
     no_elements = sorted({str(site.specie) for site in structure if isinstance(site.specie, DummySpecies)})
     if no_elements:
-        raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", FIX_FILE)
+        raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", FIX_FILE, code="element")
     structure = Structure(structure.lattice, structure.atomic_numbers, structure.frac_coords)
     lattice = structure.lattice
     if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:
@@ -174,7 +176,7 @@ def checked_structure(structure: Structure, path: Path) -> Structure:
         atoms = f"{structure[origins[i]].specie}{origins[i] + 1} and "
         atoms += f"{structure[neighbours[i]].specie}{neighbours[i] + 1}"
         problem = f"has overlapping atoms ({atoms} are {distances[i]:.3f} Å apart, at least 0.5 Å expected)"
-        raise InputError(path, problem, "Remove the duplicate or correct the coordinates")
+        raise InputError(path, problem, "Remove the duplicate or correct the coordinates", code="overlap")
     return structure
 
 

@@ -63,7 +63,7 @@ def read_chgcar(path: Path) -> Chgcar:
     total, integrals = None, []
     while not integrals or _next_grid(scanner, shape, len(numbers)):
         if len(integrals) == 4:
-            raise scanner.error("holds more than four grids", FIX_WHICH, back=1)
+            raise scanner.error("holds more than four grids", FIX_WHICH, back=1, code="several")
         values = scanner.values(shape[0] * shape[1] * shape[2], f"grid {len(integrals) + 1}")
         total = values if total is None else total  # the others are read to be sure of where they end
         integrals.append(float(values.mean()))
@@ -114,7 +114,9 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
     if not moments and line is None:
         return False
     if begins_crystal(scanner, start):
-        raise scanner.error("another crystal begins here: the file holds several frames", FIX_FRAMES, start)
+        raise scanner.error(
+            "another crystal begins here: the file holds several frames", FIX_FRAMES, start, code="frames"
+        )
     first = scanner.data[start : start + SHOWN].decode("utf-8", "replace").splitlines()[0].strip()
     if moments:
         problem = f"{len(moments)} numbers follow a block, expected the moments of {n_atoms} atoms and then a grid"
@@ -126,7 +128,9 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
 def _check_spin(path: Path, integrals: list[float]) -> None:
     """Refuse several totals one after the other, which look like a total and its spin."""
     if len(integrals) == 3:
-        raise InputError(path, "holds three grids, expected a density, or density and spin (2 or 4 grids)", FIX_WHICH)
+        raise InputError(
+            path, "holds three grids, expected a density, or density and spin (2 or 4 grids)", FIX_WHICH, code="several"
+        )
     n_electrons, moment = integrals[0], float(np.linalg.norm(integrals[1:]))
     largest = LARGEST_POLARISATION if n_electrons >= FEWEST_POLARISED else 1.001
     if len(integrals) > 1 and n_electrons > 0 and moment > largest * n_electrons:
@@ -134,4 +138,4 @@ def _check_spin(path: Path, integrals: list[float]) -> None:
             f"holds {len(integrals)} grids, and those after the first integrate to {moment:.4g} of the first's "
             f"{n_electrons:.4g} electrons: they are not a spin density"
         )
-        raise InputError(path, problem, FIX_WHICH)
+        raise InputError(path, problem, FIX_WHICH, code="several")

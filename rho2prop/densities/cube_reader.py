@@ -100,7 +100,7 @@ def _grid(scanner: Scanner) -> tuple[tuple[int, int, int], np.ndarray]:
             "The unit of its density is then not defined: write the cube in Bohr and e/Bohr³ "
             "(lengths / 0.529177, numbers of points positive)"
         )
-        raise scanner.error(problem, fix, back=1)
+        raise scanner.error(problem, fix, back=1, code="bohr")
     if 0 in counts:
         raise scanner.error("has a grid without points", "Give a Gaussian cube", back=1)
     return tuple(counts), np.array(steps)

@@ -133,7 +133,7 @@ def _check_electrons(integral: float, name: str, n_electrons: float, source: Pat
     if not abs(integral - n_electrons) <= ELECTRON_TOLERANCE * max(n_electrons, 1.0):
         problem = f"{name} integrates to {integral:.4f} electrons, expected {n_electrons:.4f}"
         fix = "Check that it is in e/Å³, of one whole cell, with the lattice in Å"
-        raise InputError(source, problem, fix)
+        raise InputError(source, problem, fix, code="electrons")
 
 
 def read_npz(path: Path | str) -> Density:
@@ -151,10 +151,10 @@ def read_npz(path: Path | str) -> Density:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such density file", "Check the path")
+        raise InputError(path, "there is no such density file", "Check the path", code="missing")
     if not zipfile.is_zipfile(path):
         fix = "Write it anew, or give a file made by numpy.savez"
-        raise InputError(path, "is not a whole .npz file (cut off, empty or of another format)", fix)
+        raise InputError(path, "is not a whole .npz file (cut off, empty or of another format)", fix, code="truncated")
     try:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive, path)
@@ -163,7 +163,9 @@ def read_npz(path: Path | str) -> Density:
     except InputError:
         raise
     except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(path, f"cannot be read as .npz ({error})", "Write the density anew") from error
+        raise InputError(
+            path, f"cannot be read as .npz ({error})", "Write the density anew", code="unreadable"
+        ) from error
     missing = [key for key in REQUIRED_KEYS if not isinstance(arrays.get(key), np.ndarray)]
     if missing:
         fix = f"A density file needs the keys {', '.join(REQUIRED_KEYS)}"

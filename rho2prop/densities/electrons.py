@@ -120,19 +120,23 @@ def _impossible(density: Density, source, formula: str, neutral: set[int], is_al
     n_electrons = density.n_electrons
     if density.kind == "all_electron":
         problem = f"integrates to {n_electrons:g} electrons, expected {min(neutral)}, all electrons of {formula}"
-        return InputError(source, problem, "Give the density of all electrons, or name its kind: kind: valence")
+        return InputError(
+            source, problem, "Give the density of all electrons, or name its kind: kind: valence", code="electrons"
+        )
     if is_all:
         problem = f"integrates to {n_electrons:g} electrons, all that its atoms have ({formula}): it is all-electron"
         fix = "Give the valence density; a run takes all-electron densities with dft.files.kind: all_electron"
-        return InputError(source, problem, fix)
+        return InputError(source, problem, fix, code="all_electron")
     shown = ", ".join(map(str, sorted(neutral)[:8])) + (", ..." if len(neutral) > 8 else "")
     problem = (
         f"integrates to {n_electrons:g} electrons, but no set of potentials gives that many valence electrons "
         f"for {formula} (possible: {shown})"
     )
     if any(abs(2 * n_electrons - count) <= ELECTRON_TOLERANCE * count for count in neutral):
-        return InputError(source, problem, "It may be one spin alone: give the total density, the sum of both spins")
+        return InputError(
+            source, problem, "It may be one spin alone: give the total density, the sum of both spins", code="one_spin"
+        )
     if n_electrons < min(neutral):
         fix = "It may be the density of some bands (PARCHG) or a charged cell: give the total density of a neutral one"
-        return InputError(source, problem, fix)
-    return InputError(source, problem, "Check its units, and that its header belongs to this density")
+        return InputError(source, problem, fix, code="bands")
+    return InputError(source, problem, "Check its units, and that its header belongs to this density", code="electrons")

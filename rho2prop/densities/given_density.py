@@ -29,7 +29,7 @@ def checked_density(density: Density, source: Path | str) -> Density:
     mean = float(values.mean(dtype=np.float64))
     if float(values.max()) - float(values.min()) < SMALLEST_CONTRAST * abs(mean):
         problem = f"is the same everywhere ({mean:.4g} e/Å³): it is not the density of a crystal"
-        raise InputError(source, problem, "Give the density that the calculation wrote")
+        raise InputError(source, problem, "Give the density that the calculation wrote", code="flat")
     return replace(density, remarks=(*density.remarks, *check_electrons(density, source)))
 
 
@@ -53,4 +53,4 @@ def _check_atoms(density: Density, source: Path | str) -> None:
             if squares[closest] < SHORTEST_DISTANCE_ANG**2:
                 first, second = sorted((int(start + closest[0]) + 1, int(closest[1]) + 1))
                 problem = f"has overlapping atoms ({first} and {second} are {squares[closest] ** 0.5:.3f} Å apart)"
-                raise InputError(source, problem, "Remove the duplicate or correct the coordinates")
+                raise InputError(source, problem, "Remove the duplicate or correct the coordinates", code="overlap")

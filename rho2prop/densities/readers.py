@@ -60,16 +60,18 @@ def parse_density(path: Path | str, kind: str = "valence") -> Density:
     """As ``read_density``, for the files of a calculation whose number of electrons and crystal are known anyway."""
     path = Path(path)
     if kind not in KINDS:
-        raise InputError(path, f"unknown kind of density {kind!r}", f"Set kind to one of {', '.join(KINDS)}")
+        raise InputError(
+            path, f"unknown kind of density {kind!r}", f"Set kind to one of {', '.join(KINDS)}", code="kind"
+        )
     name = path.name.lower()
     bare = Path(name).stem if Path(name).suffix in OPENERS else name
     if not path.is_file():
-        raise InputError(path, "there is no such density file", "Check the path")
+        raise InputError(path, "there is no such density file", "Check the path", code="missing")
     if bare.endswith(".npz") and bare == name:
         density = read_npz(path)
         if density.kind != kind:
             problem = f"holds a density of kind {density.kind}, expected {kind}"
-            raise InputError(path, problem, "Give a density of the kind that the configuration names")
+            raise InputError(path, problem, "Give a density of the kind that the configuration names", code="kind")
         return density
     if bare.endswith((".cube", ".cub")):
         density = _counted(*read_cube(path), kind=kind, engine="cube", path=path)
@@ -80,8 +82,8 @@ def parse_density(path: Path | str, kind: str = "valence") -> Density:
         return _read_vasp(path, kind)
     if bare.endswith(".json"):
         problem = "is JSON: a charge density in JSON is not read"
-        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen")
-    raise InputError(path, "its name tells no known density format", FIX_FORMAT)
+        raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen", code="json")
+    raise InputError(path, "its name tells no known density format", FIX_FORMAT, code="format")
 
 
 def check_name(path: Path, kind: str) -> None:
@@ -93,7 +95,7 @@ def check_name(path: Path, kind: str) -> None:
                 "Give the CHGCAR: AECCARs are only read beside it, in a run with engine vasp, for the superposition of "
                 "atoms (their integral on VASP's grid is not a whole number)"
             )
-            raise InputError(path, problem, fix)
+            raise InputError(path, problem, fix, code="kind")
 
 
 def _read_vasp(path: Path, kind: str) -> Density:
@@ -121,7 +123,9 @@ def _check_bohr(density: Density, path: Path) -> None:
         closest = int(np.argmin(ratios))
         atoms = f"{crystal[first[closest]].specie} and {crystal[second[closest]].specie}"
         problem = f"has {atoms} {distances[closest]:.2f} Å apart, half of what it is in crystals"
-        raise InputError(path, problem, "Its lengths seem to be in Å: write them in Bohr, its values in e/Bohr³")
+        raise InputError(
+            path, problem, "Its lengths seem to be in Å: write them in Bohr, its values in e/Bohr³", code="bohr"
+        )
 
 
 def _counted(
@@ -138,10 +142,10 @@ def _counted(
     n_electrons = round(integral) if np.isfinite(integral) else 1  # check() names the point that is not finite
     if np.isfinite(integral) and abs(integral - n_electrons) > ELECTRON_TOLERANCE * max(n_electrons, 1):
         problem = f"integrates to {integral:.4f} electrons, expected a whole number within 0.1 %"
-        raise InputError(path, problem, "Check that it holds the density of one whole cell")
+        raise InputError(path, problem, "Check that it holds the density of one whole cell", code="electrons")
     if n_electrons < 1:
         problem = f"integrates to {integral:.4f} electrons, expected at least 1"
-        raise InputError(path, problem, "Give the total density, not a difference or spin density")
+        raise InputError(path, problem, "Give the total density, not a difference or spin density", code="electrons")
     with np.errstate(over="ignore"):  # check() names such a point
         values = np.ascontiguousarray(values, dtype=np.float32)
     density = Density(

@@ -28,11 +28,11 @@ def check_same_crystal(density: Density, structure: Structure, path: Path | str)
     """
     found = structure_from_density(density)
     if len(found) != len(structure) or found.composition.reduced_formula != structure.composition.reduced_formula:
-        raise InputError(path, f"is the density of {found.formula}, expected {structure.formula}", FIX)
+        raise InputError(path, f"is the density of {found.formula}, expected {structure.formula}", FIX, code="crystal")
     if not _same_lattice(found.lattice, structure.lattice):
         cells = [np.round(lattice.parameters, 3).tolist() for lattice in (found.lattice, structure.lattice)]
         problem = f"has the cell {cells[0]} (Å, degrees), expected {cells[1]} as the structure has, within 1 %"
-        raise InputError(path, problem, FIX)
+        raise InputError(path, problem, FIX, code="crystal")
     if _same_places(found, structure):
         return
     distance_ang = _largest_distance_ang(found, structure)
@@ -41,7 +41,7 @@ def check_same_crystal(density: Density, structure: Structure, path: Path | str)
         problem = (
             f"is the density of another crystal of {found.composition.reduced_formula}: its atoms lie elsewhere{by}"
         )
-        raise InputError(path, problem, FIX)
+        raise InputError(path, problem, FIX, code="crystal")
 
 
 def _same_lattice(found: Lattice, expected: Lattice) -> bool:

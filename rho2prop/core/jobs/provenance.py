@@ -168,7 +168,9 @@ def check_input(path: Path | str, content: bool = True) -> str:
     if record is None:
         accept = f"python -m rho2prop.core.jobs.provenance {name}"
         fix = f"Delete it (rm -r {name}) and give the same command again; or accept it as it is: {accept}"
-        raise InputError(name, "has no record: it is of an earlier version, or was put there by hand", fix)
+        raise InputError(
+            name, "has no record: it is of an earlier version, or was put there by hand", fix, code="no_record"
+        )
     if content:
         problem = difference(record, inner)
         if problem:
@@ -298,7 +300,9 @@ def stat(path: Path) -> tuple[int, int]:
 
 def damaged(name: str, problem: str) -> InputError:
     """The refusal of a result, and how to get it back."""
-    return InputError(name, problem, f"Delete it (rm -r {name}) and give the same command again, which makes it anew")
+    return InputError(
+        name, problem, f"Delete it (rm -r {name}) and give the same command again, which makes it anew", code="damaged"
+    )
 
 
 def accept(paths: Iterable[Path | str]) -> None:
@@ -306,7 +310,7 @@ def accept(paths: Iterable[Path | str]) -> None:
     for path in map(str, paths):
         if not is_result(path) or not os.path.exists(path):
             fix = f"Give files or folders in {' or '.join(RESULTS)} of the run that you are in"
-            raise InputError(path, "is not a result of this run", fix)
+            raise InputError(path, "is not a result of this run", fix, code="not_a_result")
         seal([path], "accepted")
 
 

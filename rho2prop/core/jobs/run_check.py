@@ -99,7 +99,12 @@ def _outdated(record: Record, records: dict[str, Record]) -> InputError | None:
         current = recorded_digest(source, records) if whole is None else whole.sha256
         if current in (None, expected) or _time_ns(source) > _time_ns(record.path):
             continue
-        return InputError(record.path, f"was made from another version of {source} than the one that is there now", "")
+        return InputError(
+            record.path,
+            f"was made from another version of {source} than the one that is there now",
+            "",
+            code="outdated",
+        )
     return None
 
 
@@ -135,7 +140,7 @@ def _refusal(problems: list[InputError]) -> InputError:
     text = "; ".join(f"{problem.source}: {problem.problem}" for problem in shown)
     names = " ".join(problem.source for problem in shown)
     fix = f"Delete what is damaged and give the same command again, which makes it anew: rm -r {names}"
-    return InputError(f"{len(problems)} damaged results", text + cut, fix)
+    return InputError(f"{len(problems)} damaged results", text + cut, fix, code="damaged")
 
 
 class _Known:

@@ -45,4 +45,4 @@ def require_same_table(path: str | None, digest: str, folder: Path | str = ".") 
     started_with = json.loads(record.read_text()) if record.is_file() else {}
     if len({digest, table_digest(path), started_with.get(path, digest)}) > 1:
         fix = "Start the run again: it takes the table as it is now and redoes what depends on the change"
-        raise InputError(path, "the materials table was changed during the run", fix)
+        raise InputError(path, "the materials table was changed during the run", fix, code="changed")

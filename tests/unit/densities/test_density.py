@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from standins.refusals import refused
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density, read_npz, write_npz
@@ -49,33 +50,31 @@ def poisoned(values: np.ndarray, value: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "data"),
     [
         (lambda d: {"values": poisoned(d.values, np.nan)}, ["nan", "(3, 2, 1)"]),
         (lambda d: {"values": poisoned(d.values, np.inf)}, ["inf", "(3, 2, 1)"]),
         (lambda d: {"values": d.values[0]}, ["(10, 8)", "(nx, ny, nz)"]),
         (lambda d: {"values": np.ones((2, 2, 2), dtype=complex)}, ["complex128"]),
-        (lambda d: {"values": 2 * d.values}, ["16.0000 electrons", "expected 8.0000"]),
+        (lambda d: {"values": 2 * d.values}, ["16.0000", "8.0000"]),
         (lambda d: {"n_electrons": 8.05}, ["8.0000", "8.0500"]),
         (lambda d: {"n_electrons": float("nan")}, ["n_electrons"]),
         (lambda d: {"n_electrons": -8.0}, ["-8.0"]),
         (lambda d: {"lattice": d.lattice[:2]}, ["lattice", "(2, 3)"]),
         (lambda d: {"lattice": np.zeros((3, 3))}, ["lattice"]),
         (lambda d: {"numbers": np.array([14])}, ["frac_coords", "(2, 3)"]),
-        (lambda d: {"numbers": np.array([14, 0])}, ["numbers holds 0"]),
+        (lambda d: {"numbers": np.array([14, 0])}, ["numbers", "0", "118"]),
         (lambda d: {"numbers": np.array([14.0, 14.0])}, ["numbers", "float64"]),
         (lambda d: {"kind": "spin"}, ["'spin'", "valence"]),
         (lambda d: {"promolecule": d.values[:6]}, ["promolecule", "(6, 10, 8)"]),
-        (lambda d: {"promolecule": 1.1 * d.values}, ["promolecule", "8.8"]),
+        (lambda d: {"promolecule": 1.1 * d.values}, ["promolecule", "8.8000"]),
     ],
 )
-def test_unsound_density_is_refused_before_anything_is_written(tmp_path, change, words):
+def test_unsound_density_is_refused_before_anything_is_written(tmp_path, change, data):
     density = wave_density()
     path = tmp_path / "density.npz"
-    with pytest.raises(InputError) as error:
+    with refused(*data, source="density.npz"):
         write_npz(replace(density, **change(density)), path)
-    for word in ["density.npz", *words]:
-        assert word in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +97,7 @@ def saved_arrays(path, **changes):
 def test_missing_key_is_named(tmp_path, key):
     path = tmp_path / "density.npz"
     saved_arrays(path, **{key: None})
-    with pytest.raises(InputError, match=rf"density\.npz: lacks {key}"):
+    with refused(key, source="density.npz"):
         read_npz(path)
 
 
@@ -107,17 +106,17 @@ def test_unknown_keys_are_ignored_and_files_are_checked_when_read(tmp_path):
     saved_arrays(path, energy_ev=np.float64(-3.0))
     assert read_npz(path).n_electrons == 8.0
     saved_arrays(path, n_electrons=np.float64(7.9))
-    with pytest.raises(InputError, match=r"8\.0000 electrons, expected 7\.9000"):
+    with refused("8.0000", "7.9000", code="electrons"):
         read_npz(path)
     saved_arrays(path, kind=np.array(3))
-    with pytest.raises(InputError, match="kind must be one text"):
+    with refused("kind", "int64"):
         read_npz(path)
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):
     path = tmp_path / "density.npz"
     saved_arrays(path, engine=np.array({"a": 1}, dtype=object))
-    with pytest.raises(InputError, match="cannot be read"):
+    with refused(source="density.npz", code="unreadable"):
         read_npz(path)
 
 
@@ -127,7 +126,7 @@ def test_cut_file_is_named(tmp_path, fraction):
     write_npz(wave_density(), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(fraction * len(content))])
-    with pytest.raises(InputError, match=r"density\.npz"):
+    with refused(source="density.npz"):
         read_npz(path)
 
 
@@ -138,10 +137,10 @@ def test_flipped_bytes_are_found(tmp_path):
     for i in range(200, 260):
         content[i] ^= 0xFF
     path.write_bytes(bytes(content))
-    with pytest.raises(InputError, match=r"density\.npz"):
+    with refused(source="density.npz"):
         read_npz(path)
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.npz: there is no such density file"):
+    with refused(source="nowhere.npz", code="missing"):
         read_npz(tmp_path / "nowhere.npz")

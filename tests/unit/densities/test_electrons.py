@@ -13,8 +13,8 @@ import pytest
 from monty.serialization import loadfn
 from pymatgen.core import Element
 from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH
+from standins.refusals import refused
 
-from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density
 from rho2prop.densities.electrons import GPAW_PBE, SYMBOLS, VASP_PBE, check_electrons, parse_table, possible_electrons
 
@@ -60,25 +60,23 @@ def made_density(formula: dict[str, int], n_electrons: float, kind: str = "valen
 
 
 @pytest.mark.parametrize(
-    ("formula", "n_electrons", "kind", "words"),
+    ("formula", "n_electrons", "kind", "code", "data"),
     [
-        ({"Ni": 1}, 2, "valence", ["2 electrons", "PARCHG", "10, 16, 18"]),
-        ({"Si": 2}, 6, "valence", ["PARCHG"]),  # three of four bands
-        ({"Ni": 2, "O": 2}, 22, "valence", ["one spin"]),
-        ({"Si": 2}, 4, "valence", ["one spin"]),
-        ({"Si": 2}, 28, "valence", ["all-electron", "kind: all_electron"]),
-        ({"Mg": 1, "O": 1}, 20, "valence", ["all-electron"]),  # 2 more than the largest valence, and not charged
-        ({"Ca": 1, "F": 2}, 19, "promolecule", ["possible: 16, 22, 24"]),
-        ({"Si": 2}, 8, "all_electron", ["expected 28"]),
-        ({"Si": 2}, 24, "all_electron", ["expected 28"]),
-        ({"H": 1}, 2, "valence", ["2 electrons"]),
+        ({"Ni": 1}, 2, "valence", "bands", ["2", "10, 16, 18"]),
+        ({"Si": 2}, 6, "valence", "bands", ["6"]),  # three of four bands
+        ({"Ni": 2, "O": 2}, 22, "valence", "one_spin", ["22"]),
+        ({"Si": 2}, 4, "valence", "one_spin", ["4"]),
+        ({"Si": 2}, 28, "valence", "all_electron", ["28", "all_electron"]),
+        ({"Mg": 1, "O": 1}, 20, "valence", "all_electron", ["20"]),  # 2 more than the largest valence, and not charged
+        ({"Ca": 1, "F": 2}, 19, "promolecule", "electrons", ["16, 22, 24"]),
+        ({"Si": 2}, 8, "all_electron", "electrons", ["8", "28"]),
+        ({"Si": 2}, 24, "all_electron", "electrons", ["24", "28"]),
+        ({"H": 1}, 2, "valence", "electrons", ["2"]),
     ],
 )
-def test_a_count_that_no_potentials_give_is_refused(formula, n_electrons, kind, words):
-    with pytest.raises(InputError) as error:
+def test_a_count_that_no_potentials_give_is_refused(formula, n_electrons, kind, code, data):
+    with refused(*data, source="rho.cube", code=code):
         check_electrons(made_density(formula, float(n_electrons), kind), "rho.cube")
-    for word in ["rho.cube", *words]:
-        assert word in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +86,6 @@ def test_a_count_that_no_potentials_give_is_refused(formula, n_electrons, kind, 
 def test_a_charged_cell_is_said(formula, n_electrons, charge):
     (remark,) = check_electrons(made_density(formula, n_electrons), "rho.cube")
     assert charge in remark
-    assert "charged" in remark
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from standins.densities import TRICLINIC_ANG, gaussian_density
+from standins.refusals import refused
 
-from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.field_names import FIELDS, field_of
 from rho2prop.densities.fields import take_field
@@ -56,7 +56,7 @@ def test_occupancy_knows_where_atoms_are_but_not_which(bonded):
 @pytest.mark.parametrize("field", ["promolecule", "deformation"])
 def test_without_stored_atoms_the_message_says_what_to_set(field, tmp_path):
     write_npz(gaussian_density(), tmp_path / "d.npz")
-    with pytest.raises(InputError, match=rf"d\.npz.*no promolecule.*{field}.*dft\.<engine>\.promolecule"):
+    with refused(field, "dft.<engine>.promolecule", source="d.npz"):
         fingerprint_of_file(tmp_path / "d.npz", field)
 
 

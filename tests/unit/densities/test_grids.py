@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from standins.refusals import refused
 
 from rho2prop.densities.grids import ORIENTATIONS, Grid, cell_mask, rotate, to_grid
 
@@ -71,5 +72,5 @@ def test_twelve_distinct_proper_rotations_that_form_a_group():
 
 
 def test_an_unknown_kind_is_refused(density):
-    with pytest.raises(ValueError, match="padded or window"):
+    with refused("padded", "window", by=ValueError):
         to_grid(density, Grid("sphere", 16, 0.3))

@@ -14,8 +14,8 @@ from ase.units import Bohr
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
+from standins.refusals import refused
 
-from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.readers import read_density
 
@@ -52,11 +52,9 @@ def chgcar_text(values: np.ndarray, spin: bool = False, augmented: bool = False)
     return text
 
 
-def refused(path, *words, **options):
-    with pytest.raises(InputError) as error:
+def check(path, *data, code=None, **options):
+    with refused(path.name, *data, code=code):
         read_density(path, **options)
-    for word in (path.name, *words):
-        assert word in str(error.value)
 
 
 @pytest.mark.parametrize("spin", [False, True])
@@ -93,16 +91,16 @@ def test_chgcar_cut_anywhere_is_an_error_or_whole(tmp_path):
     cuts = [0, 5, 80, header - 30, header, *rng.integers(header, end_of_total, 60), end_of_total - 2]
     for cut in cuts:
         path.write_text(text[:cut])
-        refused(path)
+        check(path)
     end_of_first_spin = text.index("  0.0000000E+00", end_of_total)
     for cut in range(end_of_total + 3, end_of_first_spin, 7):
         path.write_text(text[:cut])
-        refused(path)
+        check(path)
     path.write_text(text[:end_of_first_spin])  # between the spins: the total density is whole
     np.testing.assert_allclose(read_density(path).values, values, rtol=1e-6)
     for cut in rng.integers(end_of_first_spin + 60, len(text) - 2, 60):
         path.write_text(text[:cut])
-        refused(path)
+        check(path)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
@@ -112,44 +110,44 @@ def test_cut_compressed_file_is_named(tmp_path, suffix):
     content = module.compress(chgcar_text(made_values()).encode())
     for fraction in (0.0, 0.3, 0.99):
         path.write_bytes(content[: int(fraction * len(content))])
-        refused(path)
+        check(path)
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("nan", "grid point"),
+        ("nan", "(1, 7, 1)"),
         ("*" * 18, "line 31"),
         ("garbage", "line 31"),
-        ("", "335 of 336"),
+        ("", "335"),
     ],
 )
 def test_damaged_number_is_found(tmp_path, word, message):
     lines = chgcar_text(made_values()).split("\n")
     lines[30] = lines[30][:19] + f"{word:>18}" + lines[30][37:]
     (tmp_path / "CHGCAR").write_text("\n".join(lines))
-    refused(tmp_path / "CHGCAR", message)
+    check(tmp_path / "CHGCAR", message)
 
 
 def test_chgcar_without_element_names_is_not_guessed(tmp_path):
     text = str(Poscar(CELL)).replace("Mg O\n", "").replace(" Mg\n", "\n").replace(" O\n", "\n")
     (tmp_path / "CHGCAR").write_text(text + "\n" + chgcar_text(made_values()).split("\n\n", 1)[1])
-    refused(tmp_path / "CHGCAR", "line 6", "element symbols")
+    check(tmp_path / "CHGCAR", "line 6")
 
 
 @pytest.mark.parametrize(
-    ("factor", "kind", "message"),
+    ("factor", "kind", "code", "datum"),
     [
-        (1.01, "valence", "16.1600 electrons"),
-        (2.0, "valence", "integrates to 32 electrons"),
-        (0.0, "valence", "at least 1"),
-        (-1.0, "valence", "at least 1"),
-        (1.0, "spin", "unknown kind"),
+        (1.01, "valence", "electrons", "16.1600"),
+        (2.0, "valence", "electrons", "32"),
+        (0.0, "valence", "electrons", "0.0000"),
+        (-1.0, "valence", "electrons", "-16.0000"),
+        (1.0, "spin", "kind", "'spin'"),
     ],
 )
-def test_wrong_electron_count_is_refused(tmp_path, factor, kind, message):
+def test_wrong_electron_count_is_refused(tmp_path, factor, kind, code, datum):
     (tmp_path / "CHGCAR").write_text(chgcar_text(factor * made_values()))
-    refused(tmp_path / "CHGCAR", message, kind=kind)
+    check(tmp_path / "CHGCAR", datum, code=code, kind=kind)
 
 
 def test_density_must_belong_to_its_structure(tmp_path):
@@ -158,9 +156,9 @@ def test_density_must_belong_to_its_structure(tmp_path):
     other_axes = CELL.copy()
     other_axes.make_supercell([[0, 1, 0], [0, 0, 1], [1, 0, 0]])
     assert read_density(path, structure=other_axes).n_electrons == 16
-    refused(path, "Mg1 O1", "Mg2 O2", structure=CELL * (2, 1, 1))
-    refused(path, "Ca1 O1", structure=Structure(CELL.lattice, ["Ca", "O"], CELL.frac_coords))
-    refused(path, "cell", structure=Structure(CELL.lattice.matrix * 1.02, CELL.species, CELL.frac_coords))
+    check(path, "Mg1 O1", "Mg2 O2", code="crystal", structure=CELL * (2, 1, 1))
+    check(path, "Ca1 O1", code="crystal", structure=Structure(CELL.lattice, ["Ca", "O"], CELL.frac_coords))
+    check(path, "1 %", code="crystal", structure=Structure(CELL.lattice.matrix * 1.02, CELL.species, CELL.frac_coords))
 
 
 def cube_text(folder: Path, values: np.ndarray, origin=(0.0, 0.0, 0.0)) -> str:
@@ -193,7 +191,7 @@ def test_cut_cube_is_named(tmp_path):
     text = cube_text(tmp_path, made_values())
     for cut in (0, 40, 200, 400, 700, len(text) // 2, len(text) - 20, len(text.rstrip()) - 3):
         path.write_text(text[:cut])
-        refused(path)
+        check(path)
 
 
 def test_npz_must_be_of_the_kind_that_is_asked_for(tmp_path):
@@ -202,10 +200,10 @@ def test_npz_must_be_of_the_kind_that_is_asked_for(tmp_path):
     write_npz(density, tmp_path / "a.npz")
     np.testing.assert_array_equal(read_density(tmp_path / "a.npz", structure=CELL).values, density.values)
     write_npz(replace(density, kind="promolecule"), tmp_path / "b.npz")
-    refused(tmp_path / "b.npz", "promolecule", "expected valence")
+    check(tmp_path / "b.npz", "promolecule", "valence", code="kind")
 
 
 def test_unknown_names_are_refused(tmp_path):
-    refused(tmp_path / "CHGCAR", "no such")
+    check(tmp_path / "CHGCAR", code="missing")
     (tmp_path / "density.dat").write_text("1 2 3\n")
-    refused(tmp_path / "density.dat", "format")
+    check(tmp_path / "density.dat", code="format")
