@@ -27,8 +27,8 @@ def installed_tables() -> dict:
     """Content of the frozen file as the installed libraries would make it."""
     from matminer.featurizers.composition import ElementProperty
     from matminer.utils.data import CohesiveEnergyData
-    from pymatgen.analysis.local_env import CovalentRadius
     from pymatgen.core import Element
+    from pymatgen.core.local_env import CovalentRadius
 
     elements = [Element.from_Z(number) for number in range(1, N_ELEMENTS + 1)]
     symbols = [element.symbol for element in elements]

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from rho2prop import __version__
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
+from rho2prop.core.packages import how_to_install
 from rho2prop.crystals.structures import read_structure
 from rho2prop.densities.density import Density, write_npz
 from rho2prop.dft.failures import EngineError, SetupError, job_failure, job_failures
@@ -113,7 +114,7 @@ def load_engine(name: str) -> Engine:
     try:
         return importlib.import_module(ENGINES[name])
     except ImportError as error:
-        fix = f"Install {name} in the environment of this run, or choose another engine"
+        fix = f"Install it ({how_to_install(name)}), or choose another engine"
         raise SetupError("dft.engine", f"{name} cannot be imported ({error})", fix) from error
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from pymatgen.analysis.dimensionality import get_dimensionality_larsen
 from pymatgen.analysis.graphs import StructureGraph
-from pymatgen.analysis.local_env import JmolNN
 from pymatgen.core import Composition, Structure
+from pymatgen.core.local_env import JmolNN
 
 from rho2prop.crystals.elasticity import BULK, SHEAR, YOUNG, youngs_modulus_gpa
 from rho2prop.crystals.structures import read_structure

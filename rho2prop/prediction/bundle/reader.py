@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.errors import InputError, escaped
+from rho2prop.core.packages import how_to_install, is_installed, require
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.densities.crystal_description import CrystalDescription
@@ -37,7 +38,7 @@ from rho2prop.prediction.bundle.parts import (
     read_training_space,
     readable,
 )
-from rho2prop.prediction.bundle.reference import check_reference, reference_arrays
+from rho2prop.prediction.bundle.reference import check_reference, only_what_is_made, reference_arrays
 from rho2prop.prediction.result import COLUMNS, Prediction
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ class Bundle:
             problem = f"holds no superposition of atoms, which all models of the bundle {self.folder.name} read"
             raise InputError(name, problem, "Give a density that is stored with it (.npz, key promolecule)")
         warnings += [
+            f"{one['model']} ({one['features']}) is left out: it needs PyTorch, {how_to_install('train')}"
+            for one in self._listed(usable=False)
+        ]
+        warnings += [
             f"{one.model} ({one.features}) is left out: it reads the superposition of atoms, which the file lacks"
             for one in self._regressors
             if one not in usable
@@ -148,8 +153,10 @@ class Bundle:
 
     def load(self) -> None:
         """Read all parts now instead of when they are first needed."""
-        for part in ("_training_space", "_calibrations", "autoencoder", "_regressors"):
+        for part in ("_training_space", "_calibrations", "_regressors"):
             getattr(self, part)
+        if is_installed("torch"):
+            self.autoencoder  # noqa: B018
         with _CHECKING:
             self._checked_reference  # noqa: B018
 
@@ -200,6 +207,7 @@ class Bundle:
     @cached_property
     def autoencoder(self) -> "Autoencoder":
         """The trained network in evaluation mode."""
+        require("torch", "train", f"the autoencoder of the bundle {self.folder.name}")
         import torch
         from safetensors.torch import load_file
 
@@ -219,7 +227,12 @@ class Bundle:
     @cached_property
     def _regressors(self) -> list["_Regressor"]:
         latent_shape = self.manifest["autoencoder"]["latent_shape"]
-        return [_Regressor(self.folder / one["folder"], one, latent_shape) for one in self.manifest["regressors"]]
+        return [_Regressor(self.folder / one["folder"], one, latent_shape) for one in self._listed(usable=True)]
+
+    def _listed(self, usable: bool) -> list[dict]:
+        """What the manifest says of the models that the installed libraries can, or cannot, evaluate."""
+        here = is_installed("torch")
+        return [one for one in self.manifest["regressors"] if (here or not _needs_torch(one)) == usable]
 
     @cached_property
     def _checked_reference(self) -> None:
@@ -229,6 +242,8 @@ class Bundle:
         wanted = read_arrays(path)
         with readable(self.folder):  # parts that do not belong together fail anywhere
             made = reference_arrays(self)
+        if self._listed(usable=False):
+            wanted = only_what_is_made(wanted, made)
         check_reference(wanted, made, versions, path)
 
     @cached_property
@@ -304,6 +319,13 @@ class _Regressor:
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
         matrix = self._design.apply(blocks, FINAL_SPLIT, FINAL_FOLD, [name])
         return pd.DataFrame(self._predictor(matrix), index=pd.Index([name], name="material_id"))[self.targets]
+
+
+def _needs_torch(listed: dict) -> bool:
+    from rho2prop.models import registry
+
+    is_network = listed["model"] in registry.NETWORKS
+    return is_network or not {LATENT, LATENT_PCA}.isdisjoint(block_names(listed["features"]))
 
 
 def _material_row(name: str, density: Density) -> pd.DataFrame:

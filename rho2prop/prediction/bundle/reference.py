@@ -96,6 +96,23 @@ def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
     return arrays
 
 
+def only_what_is_made(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of a bundle's reference values that the models which can be evaluated here give.
+
+    Parameters
+    ----------
+    wanted, made
+        Arrays of the bundle's file, and of ``reference_arrays``.
+    """
+    columns = f"{PREDICTIONS}/{COLUMNS}"
+    is_made = np.isin(wanted[columns], made[columns])
+    return {
+        key: values[is_made] if key.startswith(f"{PREDICTIONS}/") else values
+        for key, values in wanted.items()
+        if key in made
+    }
+
+
 def check_reference(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray], versions: dict, path: Path) -> None:
     """Raise InputError with block and column where this program makes another number than the bundle's.
 

@@ -1,0 +1,21 @@
+"""Libraries that only some tasks need: whether they are installed, and how to install them."""
+
+from importlib.util import find_spec
+
+from rho2prop.core.errors import InputError
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; it is not imported."""
+    return find_spec(package) is not None
+
+
+def how_to_install(extra: str) -> str:
+    """The command for an extra of pyproject.toml."""
+    return f'pip install "rho2prop[{extra}]"'
+
+
+def require(package: str, extra: str, task: str) -> None:
+    """Raise InputError with the command to type unless a package is installed."""
+    if not is_installed(package):
+        raise InputError(task, f"needs the package {package}, which is not installed", how_to_install(extra), "package")
