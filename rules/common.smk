@@ -19,7 +19,8 @@ from rho2prop.evaluation.label_check import (
     require_groups,
     require_labels,
 )
-from rho2prop.materials.table import load_materials
+from rho2prop.core.settings import read_section
+from rho2prop.materials.table import ElementalCrystals, load_materials
 from rho2prop.core.jobs.protocol import without_machine
 from rho2prop.core.jobs.running_jobs import refuse_while_local_jobs_run
 from rho2prop.core.jobs.run_check import check_run
@@ -39,6 +40,7 @@ if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
     )
 
 ENGINE = config["dft"]["engine"]
+ELEMENTS = read_section(ElementalCrystals, config["elements"], "elements")
 SPLITS = config["evaluation"]["splits"]
 FOLDS = [str(fold) for fold in range(config["evaluation"]["n_folds"])]
 REGRESSIONS = [
@@ -78,7 +80,7 @@ def refusing(check, *arguments):
 def checked_materials(source):
     global TABLE_DIGEST
     TABLE_DIGEST = refusing(table_digest, source)
-    return refusing(load_materials, source, config["elements"], ENGINE)
+    return refusing(load_materials, source, ELEMENTS, ENGINE)
 
 
 # a table of the user or the embedded set is known now; the Materials Project's once its checkpoint has run

@@ -7,7 +7,6 @@ SETTINGS = {
 if SETTINGS.get("promolecule") == "gpaw":
     SETTINGS |= {key: config["dft"]["gpaw"][key] for key in ("xc", "ecut_ev")}
 MACHINE = config["dft"][ENGINE].get("machine", {})
-LAUNCH = MACHINE.get("launch", "")
 RANKS = MACHINE.get("ranks", 1)
 PRESET = preset_digest(SETTINGS["preset"]) if ENGINE == "vasp" else None
 
@@ -37,7 +36,6 @@ rule run_dft:
         settings=SETTINGS,
         preset=PRESET,
         machine=lambda wildcards, resources: MACHINE,
-        launch=lambda wildcards, resources: LAUNCH,
         scratch="scratch/dft/{material}",
     script:
         SCRIPTS / "run_dft.py"
@@ -67,6 +65,7 @@ rule write_vasp_inputs:
             for key, value in config["dft"]["vasp"].items()
             if key != "machine"
         },
+        machine=lambda wildcards, resources: config["dft"]["vasp"]["machine"],
         preset=preset_digest(config["dft"]["vasp"]["preset"]),
     script:
         SCRIPTS / "write_vasp_inputs.py"
@@ -110,7 +109,6 @@ rule run_atom:
         settings=SETTINGS,
         preset=PRESET,
         machine=lambda wildcards, resources: MACHINE,
-        launch=lambda wildcards, resources: LAUNCH,
         scratch="scratch/atoms/{element}",
     script:
         SCRIPTS / "run_atom.py"

@@ -20,7 +20,7 @@ if config["materials"] == "elements":
             SCRIPTS / "write_elements.py"
 
 elif config["materials"] == MATERIALS_PROJECT:
-    FETCHING = ("snapshot", "page_size", "pause_s", "timeout_s", "retries", "backoff_s")
+    FETCHING = ("page_size", "pause_s", "timeout_s", "retries", "backoff_s")
 
     localrules:
         fetch_materials_project,
@@ -38,7 +38,9 @@ elif config["materials"] == MATERIALS_PROJECT:
             runtime=growing(240),
         params:
             # how it is fetched is no reason to fetch it again
-            settings=lambda wildcards, resources: config["materials_project"],
+            settings=lambda wildcards, resources: {
+                key: config["materials_project"][key] for key in FETCHING
+            },
         script:
             SCRIPTS / "fetch_materials_project.py"
 
@@ -62,8 +64,8 @@ elif config["materials"] == MATERIALS_PROJECT:
             filters={
                 key: value
                 for key, value in config["materials_project"].items()
-                if key not in FETCHING
+                if key not in ("snapshot", *FETCHING)
             },
-            code=code_digest("mp_records.py"),
+            code=code_of("write_materials_project.py"),
         script:
             SCRIPTS / "write_materials_project.py"

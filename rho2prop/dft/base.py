@@ -9,10 +9,10 @@ working folder becomes the material's result folder.
 import importlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from pymatgen.core import Element, Lattice, Structure
 from threadpoolctl import threadpool_limits
@@ -21,18 +21,33 @@ from rho2prop import __version__
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
 from rho2prop.core.packages import how_to_install
+from rho2prop.core.settings import read_section
 from rho2prop.crystals.structures import read_structure
 from rho2prop.densities.density import Density, write_npz
 from rho2prop.dft.failures import EngineError, SetupError, job_failure, job_failures
 from rho2prop.dft.outcome import Outcome
+from rho2prop.dft.registry import ENGINES
 
-ENGINES = {
-    "gpaw": "rho2prop.dft.gpaw.engine",
-    "vasp": "rho2prop.dft.vasp.engine",
-    "materials_project": "rho2prop.dft.materials_project.engine",
-    "files": "rho2prop.dft.files",
-}
 BOX_STRETCH = (1.0, 1.05, 1.1)  # unequal edges: the box must not impose a cubic field on an open shell
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one calculation may use on this machine; changes no result.
+
+    Parameters
+    ----------
+    threads
+        Cores or ranks that the engine may use.
+    scratch
+        Folder that outlives an attempt, for an engine that can restart; it is deleted once there is an outcome.
+    deadline_s
+        When the scheduler ends the job, as ``time.time()`` counts, or None.
+    """
+
+    threads: int = 1
+    scratch: Path | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,23 +62,14 @@ class Task:
         Its crystal, or the atom in its box.
     density_path
         Density that the user has (engine "files"), or None.
-    threads
-        Cores or ranks that the engine may use.
-    scratch
-        Folder that outlives an attempt, for an engine that can restart; it is deleted once an outcome stands.
-    launch
-        What starts an MPI program ("srun"); empty: the program is started directly.
-    deadline_s
-        When the scheduler ends the job, as ``time.time()`` counts, or None.
+    resources
+        What the engine may use.
     """
 
     material_id: str
     structure: Structure
-    density_path: str | None = None
-    threads: int = 1
-    scratch: Path | None = None
-    launch: str = ""
-    deadline_s: float | None = None
+    density_path: Path | str | None = None
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,24 @@ class Calculation:
 
 
 class Engine(Protocol):
-    """The functions of an engine module; ``compute_atom`` only where it can compute free atoms."""
+    """The names of an engine module; ``compute_atom`` only where it can compute free atoms.
 
-    def version(self, settings: dict) -> str:
+    ``settings`` is an instance of the module's own ``Settings``.
+    """
+
+    Settings: type
+
+    def version(self, settings: Any) -> str:
         """Version of the program, or of the library that reads."""
+        ...
 
-    def compute(self, task: Task, settings: dict, work_dir: Path) -> Calculation:
+    def compute(self, task: Task, settings: Any, work_dir: Path) -> Calculation:
         """Compute or read the density of one material; small files to keep go to ``work_dir``."""
+        ...
 
-    def compute_atom(self, task: Task, settings: dict, work_dir: Path) -> Calculation:
+    def compute_atom(self, task: Task, settings: Any, work_dir: Path) -> Calculation:
         """Energy of one free atom: spin-polarised, occupied by Hund's rules."""
+        ...
 
 
 def load_engine(name: str) -> Engine:
@@ -112,10 +126,31 @@ def load_engine(name: str) -> Engine:
     if name not in ENGINES:
         raise InputError("dft.engine", f"unknown engine {name!r}", f"Set it to one of {', '.join(ENGINES)}")
     try:
-        return importlib.import_module(ENGINES[name])
+        return cast(Engine, importlib.import_module(ENGINES[name]))
     except ImportError as error:
         fix = f"Install it ({how_to_install(name)}), or choose another engine"
         raise SetupError("dft.engine", f"{name} cannot be imported ({error})", fix) from error
+
+
+def engine_settings(name: str, section: Mapping[str, Any], machine: Mapping[str, Any] | None = None) -> Any:
+    """Settings of an engine, an instance of its ``Settings``.
+
+    Parameters
+    ----------
+    name
+        Name of the engine, a key of ``ENGINES``.
+    section
+        Its section of the configuration, ``dft.<name>``.
+    machine
+        Section ``machine`` in it, where the workflow keeps that apart.
+
+    Raises
+    ------
+    InputError
+        A key is unknown or missing.
+    """
+    content = {**section, "machine": machine} if machine else section
+    return read_section(load_engine(name).Settings, content, f"dft.{name}")
 
 
 def atom_in_box(symbol: str, box_ang: float) -> Structure:
@@ -126,14 +161,11 @@ def atom_in_box(symbol: str, box_ang: float) -> Structure:
 def run_material(
     material_id: str,
     structure_path: Path | str,
-    density_path: str | None,
+    density_path: Path | str | None,
     engine: str,
-    settings: dict,
+    settings: Any,
     out_dir: Path | str,
-    threads: int = 1,
-    scratch: Path | str | None = None,
-    launch: str = "",
-    deadline_s: float | None = None,
+    resources: Resources = Resources(),
 ) -> Outcome:
     """Get the density of one material and write its folder, whole or not at all.
 
@@ -148,11 +180,11 @@ def run_material(
     engine
         Name of the engine, a key of ``ENGINES``.
     settings
-        The engine's own section of the configuration.
+        Settings of the engine (``engine_settings``).
     out_dir
         Folder for ``outcome.json``, the engine's log and, only if converged, ``density.npz``.
-    threads, scratch, launch, deadline_s
-        As in ``Task``.
+    resources
+        What the calculation may use.
 
     Returns
     -------
@@ -170,25 +202,19 @@ def run_material(
 
     def calculate(folder: Path) -> Calculation:
         structure = read_structure(structure_path)
-        task = Task(material_id, structure, density_path, threads, _path(scratch), launch, deadline_s)
-        calculation = module.compute(task, settings, folder)
+        calculation = module.compute(Task(material_id, structure, density_path, resources), settings, folder)
+        if calculation.density is None:
+            raise TypeError(f"engine {engine} returned no density of {material_id}")
         write_npz(calculation.density, folder / "density.npz")
         return calculation
 
-    return _recorded(material_id, engine, module, settings, calculate, out_dir, threads, _path(scratch))
+    return _recorded(material_id, engine, module, settings, calculate, out_dir, resources)
 
 
 def run_atom(
-    symbol: str,
-    engine: str,
-    settings: dict,
-    out_dir: Path | str,
-    threads: int = 1,
-    scratch: Path | str | None = None,
-    launch: str = "",
-    deadline_s: float | None = None,
+    symbol: str, engine: str, settings: Any, out_dir: Path | str, resources: Resources = Resources()
 ) -> Outcome:
-    """Compute a free atom in a box of ``settings["atom_box_ang"]`` and write its folder, as ``run_material`` does.
+    """Compute a free atom in a box of ``settings.atom_box_ang`` and write its folder, as ``run_material`` does.
 
     Raises
     ------
@@ -203,26 +229,20 @@ def run_atom(
         raise InputError("dft.formation_energy", f"engine {engine} computes no free atoms", fix)
 
     def calculate(folder: Path) -> Calculation:
-        box = atom_in_box(symbol, settings["atom_box_ang"])
-        task = Task(symbol, box, None, threads, _path(scratch), launch, deadline_s)
-        return module.compute_atom(task, settings, folder)
+        box = atom_in_box(symbol, settings.atom_box_ang)
+        return module.compute_atom(Task(symbol, box, resources=resources), settings, folder)
 
-    return _recorded(symbol, engine, module, settings, calculate, out_dir, threads, _path(scratch))
-
-
-def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else Path(path)
+    return _recorded(symbol, engine, module, settings, calculate, out_dir, resources)
 
 
 def _recorded(
     name: str,
     engine: str,
     module: Engine,
-    settings: dict,
+    settings: Any,
     calculate: Callable[[Path], Calculation],
     out_dir: Path | str,
-    threads: int,
-    scratch: Path | None,
+    resources: Resources,
 ) -> Outcome:
     """Run ``calculate`` in a folder that appears as ``out_dir`` with its outcome, or not at all."""
     start = time.perf_counter()
@@ -231,7 +251,7 @@ def _recorded(
         engine_version = module.version(settings)
         folder.mkdir()
         try:
-            with threadpool_limits(limits=threads):
+            with threadpool_limits(limits=resources.threads):
                 calculation = calculate(folder)
         except (EngineError, InputError) as error:
             if job_failure(error, name) is not None:
@@ -250,7 +270,7 @@ def _recorded(
             n_electrons=density.n_electrons if density else None,
             grid=density.values.shape if density else None,
             wall_time_s=round(wall_time_s, 3),
-            core_hours=round(wall_time_s * threads / 3600, 6),
+            core_hours=round(wall_time_s * resources.threads / 3600, 6),
             engine=engine,
             engine_version=(calculation.engine_version if calculation else None) or engine_version,
             code_version=__version__,
@@ -258,6 +278,7 @@ def _recorded(
             magnetic_moment_mub=calculation.magnetic_moment_mub if calculation else None,
         )
         (folder / "outcome.json").write_text(outcome.to_json(), encoding="utf-8")
+    scratch = resources.scratch
     if scratch is not None and scratch.exists() and not getattr(failure, "resumable", False):
         shutil.rmtree(scratch)
     return outcome

@@ -34,7 +34,29 @@ class Material:
         return "train" if self.labels else "predict"
 
 
-def load_materials(source: str, elements: dict, engine: str) -> dict[str, Material]:
+@dataclass(frozen=True)
+class ElementalCrystals:
+    """Section ``elements`` of the configuration: which crystals of the embedded set take part.
+
+    Parameters
+    ----------
+    max_atoms
+        Most atoms in the cell of the collection.
+    max_atomic_number
+        Heaviest element.
+    magnetic
+        Also O, Cr, Mn, Fe, Co and Ni, which are computed with spin polarisation.
+    exclude
+        Symbols of elements that are left out.
+    """
+
+    max_atoms: int
+    max_atomic_number: int
+    magnetic: bool
+    exclude: tuple[str, ...]
+
+
+def load_materials(source: str, elements: ElementalCrystals, engine: str) -> dict[str, Material]:
     """The materials of a run, by id.
 
     Parameters
@@ -42,12 +64,12 @@ def load_materials(source: str, elements: dict, engine: str) -> dict[str, Materi
     source
         ``elements`` or the path of a materials table.
     elements
-        Section ``elements`` of the configuration.
+        Which crystals ``elements`` means.
     engine
         DFT engine; ``files`` needs a density in each row.
     """
     if source == "elements":
-        return element_materials(**elements)
+        return element_materials(elements)
     return read_table(Path(source), needs_density=engine == "files")
 
 
@@ -145,9 +167,7 @@ def _row_errors(line: int, record: dict, validator, folder: Path, needs_density:
             yield f"line {line}, column {column}: there is no file {folder / record[column]}; correct the path"
 
 
-def element_materials(
-    max_atoms: int, max_atomic_number: int, magnetic: bool, exclude: list[str]
-) -> dict[str, Material]:
+def element_materials(chosen: ElementalCrystals) -> dict[str, Material]:
     """Elemental crystals of ASE's DeltaCodes collection with WIEN2k (PBE, all-electron) bulk moduli.
 
     Source: K. Lejaeghere et al., Science 351, aad3000 (2016); ``ase.collections.dcdft``.
@@ -160,15 +180,15 @@ def element_materials(
     from ase.collections import dcdft
     from ase.data import atomic_numbers
 
-    for symbol in exclude:
+    for symbol in chosen.exclude:
         if symbol not in atomic_numbers:
             raise InputError("elements.exclude", f"unknown element {symbol!r}", suggestion(symbol, dcdft.names))
     materials = {}
     for symbol in sorted(dcdft.names, key=atomic_numbers.get):
         atoms = dcdft[symbol]
-        if len(atoms) > max_atoms or atomic_numbers[symbol] > max_atomic_number or symbol in exclude:
+        if len(atoms) > chosen.max_atoms or atomic_numbers[symbol] > chosen.max_atomic_number:
             continue
-        if atoms.get_initial_magnetic_moments().any() and not magnetic:
+        if symbol in chosen.exclude or (atoms.get_initial_magnetic_moments().any() and not chosen.magnetic):
             continue
         labels = {"bulk_modulus_gpa": dcdft.data[symbol]["wien2k_B"]}
         materials[symbol] = Material(symbol, f"{ELEMENTS_FOLDER}/{symbol}.vasp", labels=labels)

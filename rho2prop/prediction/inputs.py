@@ -90,17 +90,17 @@ def _start(path: Path) -> bytes:
 
 def _compute(path: Path, bundle: "Bundle", work: Path | str | None, say: Callable[[str], None]) -> Density:
     from rho2prop.crystals.structures import read_structure
-    from rho2prop.dft.base import load_engine, run_material
+    from rho2prop.dft.base import engine_settings, load_engine, run_material
 
     engine = bundle.engine.split()[0].lower()
-    settings = bundle.manifest["config"]["dft"].get(engine)
-    if engine not in COMPUTING or settings is None:  # VASP needs POTCARs, a launcher, hours: the workflow's work
+    section = bundle.manifest["config"]["dft"].get(engine)
+    if engine not in COMPUTING or section is None:  # VASP needs POTCARs, a launcher, hours: the workflow's work
         problem = f"is a structure, and the bundle's engine {bundle.engine!r} cannot compute its density here"
         raise InputError(path, problem, f"Compute the density with {engine} and give that")
-    structure = read_structure(path)
+    structure, settings = read_structure(path), engine_settings(engine, section)
     with temporary_folder() as temporary:
         version = load_engine(engine).version(settings)
-        folder = Path(work or temporary) / f"{path.name}-{_digest(structure, engine, version, settings)}"
+        folder = Path(work or temporary) / f"{path.name}-{_digest(structure, engine, version, section)}"
         if work:
             density = _kept(folder, structure, lambda message: say(f"{path}: {message}"))
             if density is not None:
@@ -113,9 +113,9 @@ def _compute(path: Path, bundle: "Bundle", work: Path | str | None, say: Callabl
         return read_npz(folder / "density.npz")
 
 
-def _digest(structure: "Structure", engine: str, version: str, settings: dict) -> str:
+def _digest(structure: "Structure", engine: str, version: str, section: dict) -> str:
     """Changes with whatever a calculation depends on."""
-    recipe = json.dumps([engine, version, settings, __version__], sort_keys=True)
+    recipe = json.dumps([engine, version, section, __version__], sort_keys=True)
     lattice, coordinates = structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes()
     atoms = json.dumps(list(structure.atomic_numbers))
     return hashlib.sha256(b"".join([recipe.encode(), atoms.encode(), lattice, coordinates])).hexdigest()[:12]

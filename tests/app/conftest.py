@@ -14,6 +14,7 @@ from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.densities.density import Density, read_npz
 from rho2prop.dft.base import run_material
+from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.report import render
 
@@ -29,7 +30,7 @@ def real_density(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("MgO")
     structure = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.25), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     structure.get_primitive_structure().to(str(folder / "MgO.vasp"), fmt="poscar")
-    settings = CONFIG["dft"]["gpaw"] | {"ecut_ev": 300, "k_spacing_per_ang": 0.8}
+    settings = GpawSettings(**CONFIG["dft"]["gpaw"] | {"ecut_ev": 300, "k_spacing_per_ang": 0.8})
     outcome = run_material("MgO", folder / "MgO.vasp", None, "gpaw", settings, folder / "dft")
     assert outcome.status == "converged", outcome.reason
     return folder / "dft" / "density.npz"

@@ -20,6 +20,7 @@ from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.density import Density, write_npz
 from rho2prop.densities.grids import Grid
 from rho2prop.dft.base import run_material
+from rho2prop.dft.files import FilesSettings
 from rho2prop.evaluation.cross_validation import run
 from rho2prop.evaluation.final_models import judge_final_models
 from rho2prop.evaluation.intervals import evaluate_intervals
@@ -146,7 +147,7 @@ def workflow_predictions(run_files: FinishedRun, density: Density, folder: Path)
     structure: Structure = structure_from_density(density)
     structure.to(str(poscar), fmt="poscar")
     dft, new = folder / "dft" / NEW, folder / "new" / NEW
-    run_material(NEW, poscar, str(given), "files", {"kind": "valence", "promolecule": "as_given"}, dft)
+    run_material(NEW, poscar, str(given), "files", FilesSettings("valence", "as_given"), dft)
     scope_all = folder / "scopes" / "all"
     scope_all.parent.mkdir(parents=True)
     scope_all.symlink_to(run_files.autoencoder)

@@ -26,7 +26,7 @@ from standins.vasp_files import parse_formula
 from standins.vasp_machine import PATIENCE_S, Machine, is_running, machine, wait_until
 
 from rho2prop.densities.density import Density, read_npz
-from rho2prop.dft.base import run_material
+from rho2prop.dft.base import Resources, engine_settings, run_material
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.inputs.UnknownPotcarWarning")
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
@@ -135,7 +135,8 @@ def vasp_run(
 def undisturbed_densities(folder: Path, run: VaspRun) -> dict[str, Density]:
     """What the engine gives for the same files without any interruption."""
     shipped = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["dft"]["vasp"]
-    settings = {**shipped, **shipped["machine"], "binary": run.vasp.command, "polling_s": 0.1}
+    machine = shipped["machine"] | {"binary": run.vasp.command, "polling_s": 0.1}
+    settings = engine_settings("vasp", shipped, machine)
     ledger = {LEDGER: str(folder / "undisturbed.jsonl"), STEP_TIME: "0"}
     densities = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -143,7 +144,8 @@ def undisturbed_densities(folder: Path, run: VaspRun) -> dict[str, Density]:
             patch.setenv(name, value)
         for name in CRYSTALS:
             out = folder / "undisturbed" / name
-            run_material(name, folder / f"{name}.cif", None, "vasp", settings, out, scratch=folder / "scratch" / name)
+            resources = Resources(scratch=folder / "scratch" / name)
+            run_material(name, folder / f"{name}.cif", None, "vasp", settings, out, resources)
             densities[name] = read_npz(out / "density.npz")
     return densities
 

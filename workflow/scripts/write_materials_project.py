@@ -1,12 +1,13 @@
 """Materials table, structures and what was left out, from a snapshot of the Materials Project."""
 
 from rho2prop.core.jobs.log import job
-from rho2prop.materials.materials_project.records import write_materials_project
+from rho2prop.core.settings import read_section
+from rho2prop.materials.materials_project.records import Filters, write_materials_project
 
 with job(snakemake):
     write_materials_project(
         snakemake.input.snapshot,
-        snakemake.params.filters,
+        read_section(Filters, snakemake.params.filters, "materials_project"),
         snakemake.output.materials,
         snakemake.output.rejected,
         snakemake.output.properties,

@@ -10,6 +10,7 @@ from gpaw.calculator import GPAW as LegacyGPAW
 from rho2prop.dft.base import Calculation, Task
 from rho2prop.dft.failures import EngineError
 from rho2prop.dft.gpaw.failures import ground_state_failures
+from rho2prop.dft.gpaw.settings import GpawSettings
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _occupations(width_ev: float) -> dict:
     return {"name": "fermi-dirac", "width": width_ev, "fixmagmom": True}
 
 
-def ground_state(task: Task, settings: dict, log: TextIO) -> Calculation:
+def ground_state(task: Task, settings: GpawSettings, log: TextIO) -> Calculation:
     """Energy and moment of the atom of ``task`` by the first attempt that converges.
 
     Parameters
@@ -73,7 +74,7 @@ def ground_state(task: Task, settings: dict, log: TextIO) -> Calculation:
     task
         Atom in its box (``rho2prop.dft.base.atom_in_box``).
     settings
-        Section ``dft.gpaw`` of the configuration: ``xc``, ``ecut_ev``, ``smearing_ev``, ``max_iterations``.
+        Settings of the engine.
     log
         GPAW's log of all attempts.
 
@@ -83,7 +84,7 @@ def ground_state(task: Task, settings: dict, log: TextIO) -> Calculation:
         No attempt converged.
     """
     corrections, protocol_changes = [], []
-    for attempt in attempts(settings["smearing_ev"]):
+    for attempt in attempts(settings.smearing_ev):
         if attempt.correction:
             corrections.append(attempt.correction)
         if attempt.changes_protocol:
@@ -95,12 +96,12 @@ def ground_state(task: Task, settings: dict, log: TextIO) -> Calculation:
             pbc=True,
         )
         atom.calc = LegacyGPAW(
-            mode=gpaw.PW(settings["ecut_ev"]),
-            xc=settings["xc"],
+            mode=gpaw.PW(settings.ecut_ev),
+            xc=settings.xc,
             kpts=(1, 1, 1),
             hund=True,
             symmetry="off",  # an open shell has less symmetry than its box
-            maxiter=settings["max_iterations"],
+            maxiter=settings.max_iterations,
             txt=log,
             **attempt.parameters,
         )
@@ -111,6 +112,6 @@ def ground_state(task: Task, settings: dict, log: TextIO) -> Calculation:
             continue
         moment_mub = float(atom.calc.get_magnetic_moment())
         return Calculation(None, energy_ev, corrections, protocol_changes, moment_mub)
-    reason = f"GPAW did not converge the atom within {settings['max_iterations']} iterations in any of the attempts: "
+    reason = f"GPAW did not converge the atom within {settings.max_iterations} iterations in any of the attempts: "
     reason += "raise dft.gpaw.max_iterations, smearing_ev or atom_box_ang, or set dft.formation_energy to table"
     raise EngineError(reason, corrections, protocol_changes)

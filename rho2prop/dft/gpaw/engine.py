@@ -19,7 +19,9 @@ from rho2prop.dft.base import Calculation, Task
 from rho2prop.dft.failures import EngineError
 from rho2prop.dft.gpaw import atom
 from rho2prop.dft.gpaw.failures import ground_state_failures, require_datasets
+from rho2prop.dft.gpaw.settings import GpawSettings
 
+Settings = GpawSettings
 MAGNETIC_ELEMENTS = {"Cr", "Mn", "Fe", "Co", "Ni"}
 LARGEST_MOMENT_MUB = {True: 5.0, False: 0.6}  # magnetic element or not, as the Materials Project starts them
 _create_plan = fftw.create_plan
@@ -34,12 +36,12 @@ def _estimated_plan(in_r: np.ndarray, out_r: np.ndarray, sign: int, flags: int =
 fftw.create_plan = _estimated_plan
 
 
-def version(settings: dict) -> str:
+def version(settings: GpawSettings) -> str:
     """Version of GPAW."""
     return gpaw.__version__
 
 
-def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
+def compute(task: Task, settings: GpawSettings, work_dir: Path) -> Calculation:
     """Converge the ground state of the structure as it is and read its valence density.
 
     Parameters
@@ -47,31 +49,31 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     task
         Material.
     settings
-        Section ``dft.gpaw`` of the configuration.
+        Settings of the engine.
     work_dir
         Folder for GPAW's log, ``gpaw.txt``.
     """
-    require_datasets(task.structure.symbol_set, settings["xc"])
+    require_datasets(task.structure.symbol_set, settings.xc)
     atoms = Atoms(
         numbers=task.structure.atomic_numbers,
         cell=task.structure.lattice.matrix,
         scaled_positions=task.structure.frac_coords,
         pbc=True,
     )
-    polarised = is_polarised(task.structure, settings["spin"])
+    polarised = is_polarised(task.structure, settings.spin)
     if polarised:
         atoms.set_initial_magnetic_moments(initial_moments_mub(task.structure))
     with open(work_dir / "gpaw.txt", "w", encoding="utf-8") as log:
         calculator = LegacyGPAW(
-            mode=gpaw.PW(settings["ecut_ev"]),
-            xc=settings["xc"],
+            mode=gpaw.PW(settings.ecut_ev),
+            xc=settings.xc,
             kpts={
-                "size": k_mesh(task.structure.lattice.matrix, settings["k_spacing_per_ang"]),
+                "size": k_mesh(task.structure.lattice.matrix, settings.k_spacing_per_ang),
                 "gamma": True,
             },
-            occupations=gpaw.FermiDirac(settings["smearing_ev"]),
+            occupations=gpaw.FermiDirac(settings.smearing_ev),
             spinpol=polarised,
-            maxiter=settings["max_iterations"],
+            maxiter=settings.max_iterations,
             txt=log,
         )
         atoms.calc = calculator
@@ -81,7 +83,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
                 raise FloatingPointError("the energy is not a number")
         moment_mub = float(calculator.get_magnetic_moment()) if polarised else None
         values = valence_density(calculator)
-        promolecule = superposed_density(calculator) if settings["promolecule"] else None
+        promolecule = superposed_density(calculator) if settings.promolecule else None
     density = Density(
         values=values.astype(np.float32),
         lattice=np.array(task.structure.lattice.matrix),
@@ -95,7 +97,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     return Calculation(density, energy_ev, magnetic_moment_mub=moment_mub)
 
 
-def compute_atom(task: Task, settings: dict, work_dir: Path) -> Calculation:
+def compute_atom(task: Task, settings: GpawSettings, work_dir: Path) -> Calculation:
     """Energy of one free atom: spin-polarised, occupied by Hund's rules, on the energy scale of ``compute``.
 
     Parameters
@@ -103,11 +105,11 @@ def compute_atom(task: Task, settings: dict, work_dir: Path) -> Calculation:
     task
         Atom in its box.
     settings
-        Section ``dft.gpaw`` of the configuration.
+        Settings of the engine.
     work_dir
         Folder for GPAW's log, ``gpaw.txt``.
     """
-    require_datasets(task.structure.symbol_set, settings["xc"])
+    require_datasets(task.structure.symbol_set, settings.xc)
     with open(work_dir / "gpaw.txt", "w", encoding="utf-8") as log:
         return atom.ground_state(task, settings, log)
 

@@ -12,6 +12,7 @@ from gpaw.utilities import AtomsTooClose
 from gpaw.xc import XC
 
 from rho2prop.dft.failures import EngineError, SetupError
+from rho2prop.dft.gpaw.settings import GpawSettings
 
 # for which GPAW's own sets (gpaw-data, gpaw-setups) hold a dataset: H to Rn without these
 FIRST_WITHOUT = 87
@@ -55,7 +56,7 @@ def require_datasets(symbols: Iterable[str], xc: str) -> None:
 
 
 @contextmanager
-def ground_state_failures(calculator: LegacyGPAW, settings: dict) -> Iterator[None]:
+def ground_state_failures(calculator: LegacyGPAW, settings: GpawSettings) -> Iterator[None]:
     """Turn what GPAW raises where this material has no ground state into an EngineError; the rest leaves as it is.
 
     Parameters
@@ -63,7 +64,7 @@ def ground_state_failures(calculator: LegacyGPAW, settings: dict) -> Iterator[No
     calculator
         Of the calculation inside.
     settings
-        Section ``dft.gpaw`` of the configuration.
+        Settings of the engine.
     """
     try:
         yield
@@ -74,7 +75,7 @@ def ground_state_failures(calculator: LegacyGPAW, settings: dict) -> Iterator[No
         raise EngineError(reason) from error
 
 
-def _reason(error: Exception, calculator: LegacyGPAW, settings: dict) -> str | None:
+def _reason(error: Exception, calculator: LegacyGPAW, settings: GpawSettings) -> str | None:
     """Why there is no ground state, with what to change; None where the error says nothing about the material."""
     detail = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AtomsTooClose):
@@ -83,7 +84,7 @@ def _reason(error: Exception, calculator: LegacyGPAW, settings: dict) -> str | N
         if "Not enough bands" in detail:
             return f"GPAW has too few bands for this material ({detail}): {GENTLER}"
         detail = "see gpaw.txt" if "See text output" in detail else detail
-        return f"GPAW did not converge within {settings['max_iterations']} iterations ({detail}): {GENTLER}"
+        return f"GPAW did not converge within {settings.max_iterations} iterations ({detail}): {GENTLER}"
     if isinstance(error, DIVERGED) or isinstance(error.__cause__, DIVERGED) or NOT_FINITE in detail:
         return f"GPAW's self-consistency cycle ran away from any solution ({detail}): {GENTLER}"
     grid = getattr(getattr(calculator, "wfs", None), "gd", None)

@@ -50,11 +50,6 @@ class Patience:
     retries: int
     backoff_s: float
 
-    @classmethod
-    def from_settings(cls, settings: dict) -> "Patience":
-        """From a section of the configuration that has these three keys."""
-        return cls(settings["timeout_s"], settings["retries"], settings["backoff_s"])
-
 
 @dataclass(frozen=True)
 class _Trouble:

@@ -7,6 +7,7 @@ stores no free atoms: there is no ``compute_atom``.
 
 import json
 import warnings
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -26,16 +27,35 @@ from rho2prop.dft.materials_project.client import Patience, ServiceError, connec
 ELECTRON_TOLERANCE = 0.01  # of the integral from a whole number; the files hold 11 digits, so this is generous
 
 
+@dataclass(frozen=True)
+class MaterialsProjectSettings:
+    """Section ``dft.materials_project`` of the configuration.
+
+    Parameters
+    ----------
+    max_volume_difference
+        Largest relative difference between the volumes per atom of the stored calculation and the material.
+    machine
+        How long the client waits and how often it asks again.
+    """
+
+    max_volume_difference: float
+    machine: Patience
+
+
+Settings = MaterialsProjectSettings
+
+
 class Unreachable(Unfinished, ServiceError):
     """The service could not be asked: nothing is known of the material, and the message says what to do."""
 
 
-def version(settings: dict) -> str:
+def version(settings: MaterialsProjectSettings) -> str:
     """Version of the client."""
     return f"mp-api {installed_version('mp-api')}"
 
 
-def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
+def compute(task: Task, settings: MaterialsProjectSettings, work_dir: Path) -> Calculation:
     """Download the stored charge density and check that it belongs to the material.
 
     Parameters
@@ -43,7 +63,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     task
         Material whose id is one of the Materials Project, with its structure there.
     settings
-        Section ``dft.materials_project`` of the configuration: timeout_s, retries, backoff_s, max_volume_difference.
+        Settings of the engine.
     work_dir
         Gets ``source.json``: where the density came from.
 
@@ -61,11 +81,11 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         Key, network, rate limit or server: no outcome is written.
     """
     try:
-        client, database = connect(Patience.from_settings(settings))
-        chgcar = _download(client, task.material_id, Patience.from_settings(settings))
+        client, database = connect(settings.machine)
+        chgcar = _download(client, task.material_id, settings.machine)
     except ServiceError as error:
         raise Unreachable(error.source, error.problem, error.fix) from None
-    density = checked_density(chgcar, task.structure, task.material_id, settings["max_volume_difference"])
+    density = checked_density(chgcar, task.structure, task.material_id, settings.max_volume_difference)
     source = {"material_id": task.material_id, "database_version": database, "client": version(settings)}
     (work_dir / "source.json").write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")
     return Calculation(density, engine_version=f"{version(settings)}, database {database}")

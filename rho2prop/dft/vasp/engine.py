@@ -2,7 +2,7 @@
 
 What is run, and where
 ----------------------
-``compute`` works in ``task.scratch`` (a folder that outlives an attempt), one folder per step:
+``compute`` works in ``task.resources.scratch`` (a folder that outlives an attempt), one folder per step:
 
 ``relax/``
     Relaxation of cell and ions; left out with ``relax: false``.
@@ -26,7 +26,7 @@ The energy is VASP's "energy(sigma->0)", E0, of the density run (of the atom: of
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed
@@ -54,17 +54,19 @@ from rho2prop.dft.vasp.output import (
 )
 from rho2prop.dft.vasp.restart import State, corrected, load_state, prepare_step, recorded
 from rho2prop.dft.vasp.run import run_vasp
+from rho2prop.dft.vasp.settings import VaspSettings
 
+Settings = VaspSettings
 STARTS = 2  # of a step: once more after a crash or a cut density
 Output = TypeVar("Output")
 
 
-def version(settings: dict) -> str:
+def version(settings: VaspSettings) -> str:
     """Versions of what drives VASP; its own is told only by its output (``Calculation.engine_version``)."""
     return f"VASP under custodian {installed('custodian')}, pymatgen {installed('pymatgen')}"
 
 
-def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
+def compute(task: Task, settings: VaspSettings, work_dir: Path) -> Calculation:
     """Relax the structure, then compute the density of the final geometry.
 
     Parameters
@@ -72,7 +74,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     task
         Material; ``scratch`` makes it possible to go on after an interruption.
     settings
-        Section ``dft.vasp`` of the configuration.
+        Settings of the engine.
     work_dir
         Folder for the logs, ``relax/`` and ``static/``.
 
@@ -81,19 +83,19 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
     EngineError
         No density to be trusted; the text says why.
     Unfinished
-        Stopped before ``task.deadline_s``, killed, out of memory or disk: the next attempt resumes.
+        Stopped before ``task.resources.deadline_s``, killed, out of memory or disk: the next attempt resumes.
     SetupError
         This machine has no VASP or no POTCARs, or VASP cannot start.
     """
     with _session(task, settings, work_dir) as run:
         structure, charge = task.structure, None
-        if settings["relax"]:
+        if settings.relax:
             relaxed = run.step("relax", structure, lambda folder, result: result.structure)
             require_plausible(structure, relaxed)
             structure, charge = relaxed, run.scratch / "relax" / "CHGCAR"
 
         def read(folder: Path, result: StepResult):
-            return result, *read_static_density(folder, result, settings["promolecule"])
+            return result, *read_static_density(folder, result, settings.promolecule)
 
         result, density, notes = run.step("static", structure, read, charge)
         corrections, protocol_changes = run.deviations()
@@ -107,7 +109,7 @@ def compute(task: Task, settings: dict, work_dir: Path) -> Calculation:
         )
 
 
-def compute_atom(task: Task, settings: dict, work_dir: Path) -> Calculation:
+def compute_atom(task: Task, settings: VaspSettings, work_dir: Path) -> Calculation:
     """Energy of one free atom: spin-polarised, NUPDOWN by Hund's rules (table of the preset), Γ alone."""
     with _session(task, settings, work_dir) as run:
         result = run.step("atom", task.structure, lambda folder, result: result)
@@ -127,7 +129,7 @@ class _Session:
     """One attempt at one material: where it works and what each finished step really ran with."""
 
     task: Task
-    settings: Mapping
+    settings: VaspSettings
     preset: Preset
     scratch: Path
     state: State
@@ -199,12 +201,12 @@ class _Session:
             raise Crashed(f"{step}: {error}".replace(f"{folder}/", "")) from error
 
     def _run(self, folder: Path, step: str, structure: Structure, charge: Path | None) -> None:
-        settings, deadline_s = self.settings, self.task.deadline_s
-        if deadline_s is not None and time.time() > deadline_s - settings["walltime_margin_s"]:
+        settings, deadline_s = self.settings, self.task.resources.deadline_s
+        if deadline_s is not None and time.time() > deadline_s - settings.machine.walltime_margin_s:
             self._stopped(step)
         prepare_step(folder, structure, self.preset, step, settings, charge)
         command = _command(self.task, settings, step)
-        limits = (settings["max_errors"], settings["polling_s"], deadline_s, settings["walltime_margin_s"])
+        limits = (settings.max_errors, settings.machine.polling_s, deadline_s, settings.machine.walltime_margin_s)
         completed = run_vasp(folder, step, command, *limits)
         if was_stopped(folder):
             self._stopped(step)
@@ -219,7 +221,7 @@ class _Session:
     def _stopped(self, step: str) -> None:
         """Say that time ran out, or that it has run out too often."""
         self.state.walltime_stops += 1
-        stops, most = self.state.walltime_stops, self.settings["max_walltime_stops"]
+        stops, most = self.state.walltime_stops, self.settings.max_walltime_stops
         if stops > most:
             self.state.walltime_stops = 0  # whoever starts it again on purpose gets all attempts again
             self.state.save()
@@ -228,7 +230,7 @@ class _Session:
         self.state.save()
         problem = f"stopped in step {step} before the end of the job (stop {stops} of {most})"
         fix = "Start the workflow again, which resumes there"
-        if self.task.scratch is None:
+        if self.task.resources.scratch is None:
             fix = "Give it more time: without a scratch folder it begins anew"
         raise Unfinished(self.task.material_id, problem, fix)
 
@@ -238,12 +240,12 @@ class _Session:
 
 
 @contextmanager
-def _session(task: Task, settings: Mapping, work_dir: Path) -> Iterator[_Session]:
+def _session(task: Task, settings: VaspSettings, work_dir: Path) -> Iterator[_Session]:
     """The scratch folder with its state; errors leave with the corrections that were tried."""
-    preset = load_preset(settings["preset"])
+    preset = load_preset(settings.preset)
     _require_machine(task, settings)
     with TemporaryDirectory(prefix="vasp-", dir=work_dir) as temporary:
-        scratch = (task.scratch or Path(temporary)).absolute()
+        scratch = (task.resources.scratch or Path(temporary)).absolute()
         run = None
         try:
             run = _Session(
@@ -256,13 +258,16 @@ def _session(task: Task, settings: Mapping, work_dir: Path) -> Iterator[_Session
             raise
 
 
-def _command(task: Task, settings: Mapping, step: str) -> list[str]:
+def _command(task: Task, settings: VaspSettings, step: str) -> list[str]:
     """What starts VASP; ``{threads}`` in ``launch`` is the number of ranks."""
-    binary = (step == "atom" and settings["atom_binary"]) or settings["binary"]
-    return [*shlex.split(task.launch.replace("{threads}", str(task.threads))), *shlex.split(binary)]
+    binary = (step == "atom" and settings.machine.atom_binary) or settings.machine.binary
+    return [
+        *shlex.split(settings.machine.launch.replace("{threads}", str(task.resources.threads))),
+        *shlex.split(binary),
+    ]
 
 
-def _require_machine(task: Task, settings: Mapping) -> None:
+def _require_machine(task: Task, settings: VaspSettings) -> None:
     """Stop the job, without an outcome for the material, where nothing could be computed on this machine."""
     library = potcar_library()
     if library is None or not Path(library).expanduser().is_dir():

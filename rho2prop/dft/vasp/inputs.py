@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from rho2prop.core.errors import InputError
 from rho2prop.crystals.structures import read_structure
 from rho2prop.dft.failures import EngineError, SetupError, job_failure
+from rho2prop.dft.vasp.settings import VaspSettings
 
 PRESETS = Path(__file__).parents[1] / "presets"
 KEYS = {"potcar_functional", "potcar_map", "magmom_table", "protocol_tags", "incar", "steps", "unpaired_electrons"}
@@ -77,7 +78,7 @@ def load_preset(name: str) -> Preset:
     return Preset(**content)
 
 
-def incar_tags(structure: Structure, preset: Preset, step: str, settings: Mapping | None = None) -> Incar:
+def incar_tags(structure: Structure, preset: Preset, step: str, settings: VaspSettings) -> Incar:
     """The INCAR of one step.
 
     Parameters
@@ -87,10 +88,9 @@ def incar_tags(structure: Structure, preset: Preset, step: str, settings: Mappin
     preset, step
         Protocol and one of ``STEPS``.
     settings
-        Section ``dft.vasp`` of the configuration; of it ``spin`` ("materials_project" or "none") and ``parallel``
-        (tags like KPAR and NCORE that belong to the machine) are used.
+        Settings of the engine, of which ``spin`` and ``machine.parallel`` (tags like KPAR and NCORE) count.
     """
-    return _incar(_input_set(structure, preset, step, settings or {}))
+    return _incar(_input_set(structure, preset, step, settings))
 
 
 def write_inputs(
@@ -98,7 +98,7 @@ def write_inputs(
     folder: Path | str,
     preset: Preset,
     step: str,
-    settings: Mapping | None = None,
+    settings: VaspSettings,
     potcar_spec: bool | None = None,
 ) -> Incar:
     """Write INCAR, POSCAR, KPOINTS (atom) and POTCAR or POTCAR.spec; needs neither VASP nor its licence.
@@ -119,7 +119,7 @@ def write_inputs(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = _input_set(structure, preset, step, settings or {})
+    inputs = _input_set(structure, preset, step, settings)
     library = potcar_library()
     symbols = _potcar_symbols(inputs, preset)
     if potcar_spec or (potcar_spec is None and library is None):
@@ -142,7 +142,7 @@ def write_inputs(
 def write_inputs_of_all(
     structures: Mapping[str, Path | str],
     out_dir: Path | str,
-    settings: Mapping,
+    settings: VaspSettings,
     threads: int = 1,
 ) -> dict[str, str]:
     """Write the inputs of all materials for a look or another machine: ``<out_dir>/<id>/<step>/``, never POTCARs.
@@ -154,7 +154,7 @@ def write_inputs_of_all(
     out_dir
         Folder to write to. The POSCAR of ``static`` is the structure as given: put CONTCAR of ``relax`` in its place.
     settings
-        Section ``dft.vasp`` of the configuration: ``preset``, ``relax``, ``spin``, ``parallel``.
+        Settings of the engine, of which ``preset``, ``relax`` and ``spin`` count: no tags of this machine are written.
     threads
         Processes to use.
 
@@ -164,11 +164,12 @@ def write_inputs_of_all(
         Reasons of the materials that have no inputs, by id.
     """
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    load_preset(settings["preset"])  # a wrong one is no fault of the materials
+    load_preset(settings.preset)  # a wrong one is no fault of the materials
+    settings = replace(settings, machine=replace(settings.machine, parallel={}))
     failures = {}
     with ProcessPoolExecutor(max_workers=threads) as pool:
         jobs = {
-            name: pool.submit(_write_inputs_of_one, Path(path), Path(out_dir) / name, dict(settings))
+            name: pool.submit(_write_inputs_of_one, Path(path), Path(out_dir) / name, settings)
             for name, path in structures.items()
         }
         for name, job in tqdm(jobs.items(), desc="VASP inputs", unit="material"):
@@ -188,8 +189,8 @@ class _ProtocolSet(sets.VaspInputSet):
     """pymatgen's input set; the tables of the preset come in as its configuration."""
 
 
-def _input_set(structure: Structure, preset: Preset, step: str, settings: Mapping) -> _ProtocolSet:
-    tags = {**preset.incar, **preset.steps[step], **settings.get("parallel", {})}
+def _input_set(structure: Structure, preset: Preset, step: str, settings: VaspSettings) -> _ProtocolSet:
+    tags = {**preset.incar, **preset.steps[step], **settings.machine.parallel}
     magmom = _magmom_table(preset.magmom_table)
     kpoints = {}
     if step == "atom":
@@ -201,7 +202,7 @@ def _input_set(structure: Structure, preset: Preset, step: str, settings: Mappin
         magmom = {symbol: preset.unpaired_electrons[symbol]}
         kpoints = Kpoints.gamma_automatic((1, 1, 1))
     else:
-        tags["ISPIN"] = 2 if settings.get("spin", "materials_project") == "materials_project" else 1
+        tags["ISPIN"] = 2 if settings.spin == "materials_project" else 1
     config = {
         "INCAR": {**tags, "MAGMOM": magmom},
         "POTCAR": _potcar_map(preset.potcar_map),
@@ -236,12 +237,12 @@ def _potcar_single(symbol: str, functional: str, library: str) -> PotcarSingle:
         raise SetupError(library, f"has no readable POTCAR {symbol} of {functional}", fix) from error
 
 
-def _write_inputs_of_one(path: Path, folder: Path, settings: dict) -> str:
+def _write_inputs_of_one(path: Path, folder: Path, settings: VaspSettings) -> str:
     """Reason why there are none; a text, because this error does not survive the way between processes."""
     try:
         structure = read_structure(path)
-        preset = load_preset(settings["preset"])
-        for step in ("relax", "static") if settings["relax"] else ("static",):
+        preset = load_preset(settings.preset)
+        for step in ("relax", "static") if settings.relax else ("static",):
             write_inputs(structure, folder / step, preset, step, settings, potcar_spec=True)
     except (EngineError, InputError) as error:
         if failure := job_failure(error, folder.name):

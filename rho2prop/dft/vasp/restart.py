@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,9 +22,10 @@ from rho2prop.core.errors import InputError
 from rho2prop.densities.readers import parse_density
 from rho2prop.dft.failures import Unfinished, job_failure
 from rho2prop.dft.vasp.inputs import Preset, write_inputs
+from rho2prop.dft.vasp.settings import VaspSettings
 
 STATE = "state.json"
-GAUSSIAN_PROCESS = "vasp.process.json"  # who runs in a folder
+PROCESS = "vasp.process.json"  # who runs in a folder
 STOPPED = "stopped-before-deadline"  # in a folder: a stop was asked for
 END_PATIENCE_S = 10.0
 START_TIME_S = 0  # time of change of a CHGCAR that a run starts from: VASP's own is of today
@@ -62,9 +62,9 @@ class State:
             temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
-def load_state(scratch: Path, structure: Structure, preset: Preset, settings: Mapping) -> State:
+def load_state(scratch: Path, structure: Structure, preset: Preset, settings: VaspSettings) -> State:
     """The state of ``scratch``; a folder left by another structure or protocol is emptied first."""
-    protocol = {key: settings[key] for key in ("relax", "spin")}
+    protocol = {"relax": settings.relax, "spin": settings.spin}
     sites = [
         structure.atomic_numbers,
         structure.lattice.matrix.round(8).tolist(),
@@ -93,7 +93,7 @@ def prepare_step(
     structure: Structure,
     preset: Preset,
     step: str,
-    settings: Mapping,
+    settings: VaspSettings,
     charge: Path | None = None,
 ) -> Incar:
     """Make a step's folder ready for VASP: new, or from what an earlier attempt left there.
@@ -252,7 +252,7 @@ def corrected(incar: Incar, corrections: list[dict]) -> Incar:
 def record_process(folder: Path, session: int) -> None:
     """Note which session of processes runs in this folder."""
     content = {"session": session, "host": os.uname().nodename}
-    (folder / GAUSSIAN_PROCESS).write_text(json.dumps(content), encoding="utf-8")
+    (folder / PROCESS).write_text(json.dumps(content), encoding="utf-8")
 
 
 def end_orphans(folder: Path) -> None:
@@ -261,7 +261,7 @@ def end_orphans(folder: Path) -> None:
     Only on this machine, and only where /proc tells the session and the folder of a process.
     """
     try:
-        content = json.loads((folder / GAUSSIAN_PROCESS).read_text(encoding="utf-8"))
+        content = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
         session, host = content["session"], content["host"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
@@ -276,7 +276,7 @@ def end_orphans(folder: Path) -> None:
             fix = "End them, then start the workflow again"
             raise Unfinished(folder, f"processes {found} of an earlier attempt still work in it", fix)
         time.sleep(0.05)
-    (folder / GAUSSIAN_PROCESS).unlink()
+    (folder / PROCESS).unlink()
 
 
 def _processes(session: int, folder: Path) -> list[int]:

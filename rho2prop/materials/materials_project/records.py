@@ -4,7 +4,9 @@ import hashlib
 import math
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from pymatgen.core import Element, Structure
@@ -34,6 +36,50 @@ PROPERTIES = [
 ]
 
 
+@dataclass(frozen=True)
+class Filters:
+    """What a run takes from a snapshot: keys of the section ``materials_project`` of the configuration.
+
+    Parameters
+    ----------
+    elements
+        Only materials made of these; empty: of any.
+    exclude_elements
+        No material that holds one of these.
+    n_elements
+        Fewest and most elements.
+    max_sites
+        Most atoms in the cell.
+    max_energy_above_hull_ev_per_atom
+        In eV per atom; None: no limit.
+    bulk_modulus_gpa, shear_modulus_gpa
+        Smallest and largest Voigt-Reuss-Hill average in GPa.
+    reuss_at_most_voigt
+        Reject tensors whose Reuss average exceeds the Voigt average.
+    reject_warnings
+        Reject tensors that the Materials Project flags.
+    require_labels
+        ``all`` or ``any`` of K, G, E, Θ.
+    formation_energy
+        ``free_atoms`` (the stored value minus experimental cohesive energies of the elements) or ``none``.
+    max_materials
+        Size of a reproducible sample; None: all.
+    """
+
+    elements: tuple[str, ...]
+    exclude_elements: tuple[str, ...]
+    n_elements: tuple[int, int]
+    max_sites: int
+    max_energy_above_hull_ev_per_atom: float | None
+    bulk_modulus_gpa: tuple[float, float]
+    shear_modulus_gpa: tuple[float, float]
+    reuss_at_most_voigt: bool
+    reject_warnings: bool
+    require_labels: Literal["all", "any"]
+    formation_energy: Literal["free_atoms", "none"]
+    max_materials: int | None
+
+
 class Rejected(Exception):
     """Why a material is left out: a kind to count by, and its own values."""
 
@@ -44,7 +90,7 @@ class Rejected(Exception):
 
 def write_materials_project(
     snapshot: Path | str,
-    settings: dict,
+    filters: Filters,
     materials_path: Path | str,
     rejected_path: Path | str,
     properties_path: Path | str,
@@ -56,8 +102,8 @@ def write_materials_project(
     ----------
     snapshot
         File of ``rho2prop.materials.materials_project.snapshot``.
-    settings
-        The filters of section ``materials_project`` of the configuration.
+    filters
+        What is taken.
     materials_path
         Materials table; names the structures relative to itself.
     rejected_path
@@ -73,9 +119,9 @@ def write_materials_project(
         The snapshot cannot be read, a filter names no element, or no material passes.
     """
     header = read_header(snapshot)
-    _check_elements(settings)
-    cohesive_ev = cohesive_energies_ev() if settings["formation_energy"] == "free_atoms" else None
-    sample = _sample(snapshot, settings, cohesive_ev)
+    _check_elements(filters)
+    cohesive_ev = cohesive_energies_ev() if filters.formation_energy == "free_atoms" else None
+    sample = _sample(snapshot, filters, cohesive_ev)
     structures_folder, materials_path = Path(structures_folder), Path(materials_path)
     rows, properties, rejected, kinds = [], [], [], Counter()
     with atomic(structures_folder) as folder:
@@ -83,7 +129,7 @@ def write_materials_project(
         for record in tqdm(read_records(snapshot), desc="materials", total=header["n_materials"], unit="material"):
             name = record["material_id"]
             try:
-                found = labels(record, settings, cohesive_ev)
+                found = labels(record, filters, cohesive_ev)
                 if sample is not None and name not in sample:
                     raise Rejected("not in the sample that max_materials asks for")
                 structure = _structure(record)
@@ -106,15 +152,15 @@ def write_materials_project(
         _write_table(properties, PROPERTIES, properties_path)
 
 
-def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = None) -> dict[str, float]:
+def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None = None) -> dict[str, float]:
     """Targets of one material of a snapshot, by column.
 
     Parameters
     ----------
     record
         As ``read_records`` gives it.
-    settings
-        The filters.
+    filters
+        What is taken.
     cohesive_ev
         Energy per atom in eV that it takes to make free atoms of each element, by symbol; None: no formation energy.
 
@@ -138,11 +184,11 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
         raise Rejected("no summary document (deprecated or withdrawn)")
     if elasticity is None:
         raise Rejected("no elasticity document, or a shear modulus below 0 or above 1000 GPa")
-    _check_material(summary, settings)
-    _check_tensor(elasticity, settings)
+    _check_material(summary, filters)
+    _check_tensor(elasticity, filters)
     found = {
-        BULK: _modulus(elasticity, "bulk_modulus", settings["bulk_modulus_gpa"]),
-        SHEAR: _modulus(elasticity, "shear_modulus", settings["shear_modulus_gpa"]),
+        BULK: _modulus(elasticity, "bulk_modulus", filters.bulk_modulus_gpa),
+        SHEAR: _modulus(elasticity, "shear_modulus", filters.shear_modulus_gpa),
     }
     if None not in found.values():
         found[YOUNG] = float(youngs_modulus_gpa(found[BULK], found[SHEAR]))
@@ -151,7 +197,7 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
         found[DEBYE] = debye_k
     found = {column: value for column, value in found.items() if value is not None}
     missing = [column for column in (BULK, SHEAR, YOUNG, DEBYE) if column not in found]
-    if settings["require_labels"] == "all" and missing:
+    if filters.require_labels == "all" and missing:
         raise Rejected("a label is missing or not plausible", ", ".join(missing))
     if not found:
         raise Rejected("it has no label")
@@ -164,14 +210,14 @@ def labels(record: dict, settings: dict, cohesive_ev: dict[str, float] | None = 
     return found
 
 
-def _check_elements(settings: dict) -> None:
+def _check_elements(filters: Filters) -> None:
     for key in ("elements", "exclude_elements"):
-        for symbol in settings[key]:
+        for symbol in getattr(filters, key):
             if not Element.is_valid_symbol(symbol):
                 raise InputError(f"materials_project.{key}", f"{symbol!r} is no element", "Write its symbol")
 
 
-def _check_material(summary: dict, settings: dict) -> None:
+def _check_material(summary: dict, filters: Filters) -> None:
     if summary.get("deprecated"):
         raise Rejected("deprecated")
     if not summary.get("structure"):
@@ -181,29 +227,29 @@ def _check_material(summary: dict, settings: dict) -> None:
         symbols = {s["element"].rstrip("0123456789+-") for site in sites for s in site["species"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise Rejected("a structure that cannot be read", f"{type(error).__name__}: {error}") from None
-    if settings["elements"] and not symbols <= set(settings["elements"]):
-        raise Rejected("other elements", ", ".join(sorted(symbols - set(settings["elements"]))))
-    if symbols & set(settings["exclude_elements"]):
-        raise Rejected("excluded elements", ", ".join(sorted(symbols & set(settings["exclude_elements"]))))
-    fewest, most = settings["n_elements"]
+    if filters.elements and not symbols <= set(filters.elements):
+        raise Rejected("other elements", ", ".join(sorted(symbols - set(filters.elements))))
+    if symbols & set(filters.exclude_elements):
+        raise Rejected("excluded elements", ", ".join(sorted(symbols & set(filters.exclude_elements))))
+    fewest, most = filters.n_elements
     if not fewest <= len(symbols) <= most:
         raise Rejected("number of elements", str(len(symbols)))
-    if len(sites) > settings["max_sites"]:
+    if len(sites) > filters.max_sites:
         raise Rejected("too many sites", str(len(sites)))
-    limit = settings["max_energy_above_hull_ev_per_atom"]
+    limit = filters.max_energy_above_hull_ev_per_atom
     above_hull = _number(summary.get("energy_above_hull"))
     if limit is not None and (above_hull is None or above_hull > limit):
         raise Rejected("too far above the hull", "unknown" if above_hull is None else f"{above_hull:.3f} eV/atom")
 
 
-def _check_tensor(elasticity: dict, settings: dict) -> None:
+def _check_tensor(elasticity: dict, filters: Filters) -> None:
     if elasticity.get("state") == "failed":
         raise Rejected("the fit of its elastic tensor failed")
-    if settings["reject_warnings"] and elasticity.get("warnings"):
+    if filters.reject_warnings and elasticity.get("warnings"):
         flags = elasticity["warnings"]
         text = "; ".join(map(str, flags)) if isinstance(flags, list) else str(flags)
         raise Rejected("its elastic tensor is flagged", text[:200])
-    if settings["reuss_at_most_voigt"]:
+    if filters.reuss_at_most_voigt:
         for name in ("bulk_modulus", "shear_modulus"):
             average = _averages(elasticity, name)
             reuss, voigt = _number(average.get("reuss")), _number(average.get("voigt"))
@@ -211,7 +257,7 @@ def _check_tensor(elasticity: dict, settings: dict) -> None:
                 raise Rejected("Reuss above Voigt", f"{name} {reuss:g} > {voigt:g} GPa")
 
 
-def _modulus(elasticity: dict, name: str, bounds: list[float]) -> float | None:
+def _modulus(elasticity: dict, name: str, bounds: tuple[float, float]) -> float | None:
     value = _number(_averages(elasticity, name).get("vrh"))
     if value is not None and not bounds[0] <= value <= bounds[1]:
         raise Rejected(f"{name} outside {bounds[0]:g} to {bounds[1]:g} GPa", f"{value:g}")
@@ -247,20 +293,20 @@ def _structure(record: dict) -> Structure:
         raise Rejected("a structure that cannot be read", f"{type(error).__name__}: {error}"[:200]) from None
 
 
-def _sample(snapshot: Path | str, settings: dict, cohesive_ev: dict[str, float] | None) -> set[str] | None:
+def _sample(snapshot: Path | str, filters: Filters, cohesive_ev: dict[str, float] | None) -> set[str] | None:
     """Ids of a sample of ``max_materials``: by hash, so that a larger one contains it and no kind is preferred."""
-    if settings["max_materials"] is None:
+    if filters.max_materials is None:
         return None
     passing = []
     for record in read_records(snapshot):
         try:
-            labels(record, settings, cohesive_ev)
+            labels(record, filters, cohesive_ev)
             _structure(record)
         except Rejected:
             continue
         passing.append(record["material_id"])
     passing.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    return set(passing[: settings["max_materials"]])
+    return set(passing[: filters.max_materials])
 
 
 def _properties(record: dict) -> dict:

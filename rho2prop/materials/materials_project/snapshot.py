@@ -17,8 +17,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -85,7 +87,33 @@ QUERIES = (
 )
 
 
-def fetch_snapshot(path: Path | str, settings: dict) -> None:
+@dataclass(frozen=True)
+class Download:
+    """How a snapshot is fetched: keys of the section ``materials_project`` of the configuration.
+
+    Parameters
+    ----------
+    page_size
+        Materials per request, at most 1000.
+    pause_s
+        Seconds between requests.
+    timeout_s, retries, backoff_s
+        As in ``Patience``.
+    """
+
+    page_size: int
+    pause_s: float
+    timeout_s: float
+    retries: int
+    backoff_s: float
+
+    @property
+    def patience(self) -> Patience:
+        """How long the client waits and how often it asks again."""
+        return Patience(self.timeout_s, self.retries, self.backoff_s)
+
+
+def fetch_snapshot(path: Path | str, settings: Download) -> None:
     """Download the snapshot, page by page; an interrupted download goes on where it stopped.
 
     Parameters
@@ -93,23 +121,23 @@ def fetch_snapshot(path: Path | str, settings: dict) -> None:
     path
         Snapshot to write; if it is there, nothing is asked. Pages wait in ``<path>.parts`` until all are there.
     settings
-        Section ``materials_project`` of the configuration: page_size, pause_s, timeout_s, retries, backoff_s.
+        How it is fetched.
 
     Raises
     ------
     ServiceError
         No key, a refused key, no network, rate limit, server trouble, or a database that changed meanwhile.
     """
-    path, patience = Path(path), Patience.from_settings(settings)
+    path, patience = Path(path), settings.patience
     if path.exists():
         print(f"{path}: is there, of database {read_header(path)['database_version']}; nothing is fetched")
         return
     client, database = connect(patience)
     parts = path.with_name(f"{path.name}.parts")
-    _prepare_parts(parts, database, settings["page_size"])
+    _prepare_parts(parts, database, settings.page_size)
     counts = {}
     for query in QUERIES:
-        counts[query.route] = _fetch_pages(client, query, parts, settings["page_size"], settings["pause_s"], patience)
+        counts[query.route] = _fetch_pages(client, query, parts, settings)
     if database_version(patience) != database:
         raise _changed(parts)
     header = {
@@ -241,9 +269,7 @@ def _prepare_parts(parts: Path, database: str, page_size: int) -> None:
         temporary.write_text(json.dumps(plan), encoding="utf-8")
 
 
-def _fetch_pages(
-    client, query: Query, parts: Path, page_size: int, pause_s: float, patience: Patience
-) -> tuple[int, int]:
+def _fetch_pages(client: Any, query: Query, parts: Path, settings: Download) -> tuple[int, int]:
     """Fetch all pages of a query that are not there yet; the number of its documents, and of ids that came twice."""
     rester = getattr(client.materials, query.route)
     ids, total, page, n_documents, n_nameless = set(), None, 0, 0, 0
@@ -253,12 +279,11 @@ def _fetch_pages(
             path = parts / f"{query.route}-{page:05d}.json.gz"
             answer = _read_part(path)
             if answer is None:
-                answer = with_retries(
-                    lambda page=page: _ask(rester, query, page, page_size, patience), patience, f"{query.route} {page}"
-                )
+                ask = partial(_ask, rester, query, page, settings)
+                answer = with_retries(ask, settings.patience, f"{query.route} {page}")
                 with atomic(path) as temporary, gzip.open(temporary, "wt", encoding="utf-8") as file:
                     json.dump(answer, file)
-                time.sleep(pause_s)
+                time.sleep(settings.pause_s)
             if total not in (None, answer["total"]) or (answer["total"] and not answer["documents"]):
                 raise _changed(parts)
             total = bar.total = answer["total"]
@@ -282,14 +307,14 @@ def _id(document: object) -> str | None:
         return None
 
 
-def _ask(rester, query: Query, page: int, page_size: int, patience: Patience) -> dict:
+def _ask(rester: Any, query: Query, page: int, settings: Download) -> dict:
     # the public search() gives no page of elasticity and no total: one lost request would lose all pages before it;
     # its argument `fields` would build the schema of the whole document model for each page, at half a second
     answer = rester._query_resource(
-        {**query.filters, "_page": page, "_limit": page_size, "_fields": ",".join(query.fields)},
+        {**query.filters, "_page": page, "_limit": settings.page_size, "_fields": ",".join(query.fields)},
         num_chunks=1,
-        chunk_size=page_size,
-        timeout=patience.timeout_s,
+        chunk_size=settings.page_size,
+        timeout=settings.timeout_s,
     )
     try:
         total, documents = answer["meta"]["total_doc"], answer["data"]

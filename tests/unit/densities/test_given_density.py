@@ -17,6 +17,7 @@ from rho2prop.crystals.structures import read_structure
 from rho2prop.densities.density import Density, read_npz, write_npz
 from rho2prop.densities.readers import parse_density, read_density
 from rho2prop.dft.base import run_material
+from rho2prop.dft.files import FilesSettings
 from rho2prop.prediction.inputs import read_input
 
 TOTAL = crystal_density()
@@ -35,7 +36,7 @@ def silicon_density() -> Density:
 def run_files(tmp_path, structure: Structure):
     (tmp_path / "CHGCAR").write_text(WHOLE)
     structure.to(str(tmp_path / "POSCAR"), fmt="poscar")
-    settings = {"kind": "valence", "promolecule": "as_given"}
+    settings = FilesSettings("valence", "as_given")
     return run_material("m", tmp_path / "POSCAR", tmp_path / "CHGCAR", "files", settings, tmp_path / "m")
 
 

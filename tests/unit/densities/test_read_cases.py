@@ -32,6 +32,7 @@ from rho2prop.crystals.structures import read_structure
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.readers import read_density
 from rho2prop.dft.base import run_material
+from rho2prop.dft.files import FilesSettings
 from rho2prop.prediction.inputs import is_structure, read_input
 
 TOTAL = crystal_density()
@@ -184,7 +185,7 @@ def test_a_charged_cell_is_a_warning_in_every_format_and_in_the_outcome(read, tm
     write_npz(density, tmp_path / "rho.npz")
     assert read_input(tmp_path / "rho.npz", None).remarks == density.remarks
     SILICON.to(str(tmp_path / "POSCAR"), fmt="poscar")
-    settings = {"kind": "valence", "promolecule": "as_given"}
+    settings = FilesSettings("valence", "as_given")
     outcome = run_material("m", tmp_path / "POSCAR", tmp_path / "rho.cube", "files", settings, tmp_path / "m")
     assert outcome.status == "converged"
     assert "+1 e" in outcome.protocol_changes[0]

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +16,33 @@ from pymatgen.io.vasp.inputs import Poscar
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
-from rho2prop.dft.base import run_atom, run_material
+from rho2prop.dft.base import Resources, run_atom, run_material
 from rho2prop.dft.failures import EngineError, SetupError, Unfinished
+from rho2prop.dft.files import FilesSettings
 from rho2prop.dft.gpaw import engine
+from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import read_outcome
 from rho2prop.dft.vasp.causes import CannotStart, Crashed, DiskFull, Killed, OutOfMemory, Refused, crash
 
 ROOT = Path(__file__).parents[3]
-SETTINGS = {
-    "xc": "PBE",
-    "ecut_ev": 150,
-    "k_spacing_per_ang": 2.0,
-    "smearing_ev": 0.1,
-    "spin": "none",
-    "max_iterations": 60,
-    "promolecule": False,
-    "atom_box_ang": 5.0,
-}
+SETTINGS = GpawSettings(
+    xc="PBE",
+    ecut_ev=150,
+    k_spacing_per_ang=2.0,
+    smearing_ev=0.1,
+    spin="none",
+    max_iterations=60,
+    promolecule=False,
+    atom_box_ang=5.0,
+)
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 ALUMINIUM = Structure(FCC * 4.05, ["Al"], [[0, 0, 0]])
 
 
-def run(folder, structure=ALUMINIUM, engine="gpaw", density=None, **changes):
+def run(folder, structure=ALUMINIUM, engine="gpaw", density=None, settings=SETTINGS):
     Poscar(structure).write_file(folder / "m.vasp")
     return run_material(
-        "m", folder / "m.vasp", density, engine, SETTINGS | changes, folder / "out", scratch=folder / "s"
+        "m", folder / "m.vasp", density, engine, settings, folder / "out", Resources(scratch=folder / "s")
     )
 
 
@@ -53,8 +55,8 @@ def wrapped(cause: Exception) -> InputError:
 
 def raised_by_the_engine(monkeypatch, error):
     def compute(task, settings, work_dir):
-        task.scratch.mkdir(exist_ok=True)
-        (task.scratch / "CONTCAR").write_text("half way")
+        task.resources.scratch.mkdir(exist_ok=True)
+        (task.resources.scratch / "CONTCAR").write_text("half way")
         raise error
 
     monkeypatch.setattr(engine, "compute", compute)
@@ -88,7 +90,7 @@ def test_what_another_attempt_or_a_repair_can_fix_leaves_no_outcome(tmp_path, mo
         "s",
     ]  # the next attempt has its scratch folder
     with pytest.raises(kind, match=words):
-        run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", scratch=tmp_path / "s")
+        run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", Resources(scratch=tmp_path / "s"))
     assert not (tmp_path / "atom").exists()
 
 
@@ -105,22 +107,23 @@ def test_what_the_next_attempt_would_find_again_is_an_outcome(tmp_path, monkeypa
     raised_by_the_engine(monkeypatch, error)
     assert (run(tmp_path).status, read_outcome(tmp_path / "out").reason) == ("failed", str(error))
     assert not (tmp_path / "s").exists()
-    outcome = run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", scratch=tmp_path / "s")
+    outcome = run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", Resources(scratch=tmp_path / "s"))
     assert (outcome.status, outcome.reason) == ("failed", str(error))
 
 
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
-from rho2prop.dft.base import run_material
+from rho2prop.dft.base import engine_settings, run_material
 from rho2prop.core.jobs.log import logged
 folder, settings, engine, density, limit, amount = sys.argv[1:]
-settings = json.loads(settings)
+section = json.loads(settings)
+settings = engine_settings(engine, section)
 if limit == "memory":  # what libraries take once and for all is taken before the limit
     run_material("m", folder + "/m.vasp", None, engine, settings, folder + "/small")
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + int(amount),) * 2)
-    settings["ecut_ev"] = 1500
+    settings = engine_settings(engine, section | {"ecut_ev": 1500})
 elif limit == "file":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount),) * 2)
 with logged(folder + "/log"):
@@ -135,7 +138,7 @@ def limited(folder, settings, engine, density, limit, amount) -> subprocess.Comp
 
 def test_gpaw_without_memory_fails_the_job_with_one_line(tmp_path):
     Poscar(ALUMINIUM).write_file(tmp_path / "m.vasp")
-    finished = limited(tmp_path, SETTINGS, "gpaw", "", "memory", 2_000_000)
+    finished = limited(tmp_path, asdict(SETTINGS), "gpaw", "", "memory", 2_000_000)
     assert finished.returncode == 1
     assert "m: ran out of memory (Unable to allocate" in finished.stderr
     assert "more memory" in finished.stderr
@@ -180,7 +183,7 @@ def test_a_disk_that_is_full_for_the_outcome_itself_fails_the_job(tmp_path, monk
     ],
 )
 def test_what_gpaw_cannot_converge_is_an_outcome_that_says_what_to_change(tmp_path, structure, words):
-    outcome = run(tmp_path, structure, ecut_ev=200)
+    outcome = run(tmp_path, structure, settings=replace(SETTINGS, ecut_ev=200))
     assert outcome.status == "failed"
     assert re.search(words, outcome.reason)
 
@@ -209,7 +212,7 @@ def test_datasets_that_are_not_installed_are_a_fault_of_the_setup(tmp_path, monk
     polonium = Structure(Lattice.cubic(3.35), ["Po"], [[0, 0, 0]])  # no set of GPAW's holds it
     assert run(tmp_path, polonium).status == "failed"
     with pytest.raises(SetupError, match=r"dft\.gpaw\.xc.*PBEE"):
-        run(tmp_path, xc="PBEE")
+        run(tmp_path, settings=replace(SETTINGS, xc="PBEE"))
 
 
 def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(density, tmp_path, monkeypatch):
@@ -218,7 +221,7 @@ def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(dens
     structure = Structure(density.lattice, density.numbers, density.frac_coords)
     monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw.engine", None)
     with pytest.raises(SetupError, match="gpaw"):
-        run(tmp_path, structure, "files", tmp_path / "d.npz", kind=density.kind, promolecule="gpaw")
+        run(tmp_path, structure, "files", tmp_path / "d.npz", FilesSettings(density.kind, "gpaw", "PBE", 150))
     assert not (tmp_path / "out").exists()
 
 

@@ -1,5 +1,7 @@
 """Free atoms and formation energies against known numbers of PBE, at low cut-offs and in small boxes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pymatgen.core import Structure
@@ -8,18 +10,19 @@ from pymatgen.io.vasp.inputs import Poscar
 from rho2prop.dft.base import atom_in_box, run_atom, run_material
 from rho2prop.dft.formation_energy import formation_energy_ev_per_atom, read_atoms
 from rho2prop.dft.gpaw import atom
+from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import read_outcome
 
-SETTINGS = {
-    "xc": "PBE",
-    "ecut_ev": 300,
-    "k_spacing_per_ang": 0.6,
-    "smearing_ev": 0.1,
-    "spin": "auto",
-    "max_iterations": 100,
-    "promolecule": False,
-    "atom_box_ang": 6.0,
-}
+SETTINGS = GpawSettings(
+    xc="PBE",
+    ecut_ev=300,
+    k_spacing_per_ang=0.6,
+    smearing_ev=0.1,
+    spin="auto",
+    max_iterations=100,
+    promolecule=False,
+    atom_box_ang=6.0,
+)
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 
 
@@ -37,7 +40,7 @@ def test_atoms_have_the_moments_of_hunds_rules(atoms, tmp_path):
         outcome = read_outcome(atoms / symbol, needs_density=False)
         assert (outcome.status, outcome.corrections, outcome.protocol_changes) == ("converged", [], [])
         assert outcome.magnetic_moment_mub == pytest.approx(2.0, abs=1e-3)
-    nitrogen = run_atom("N", "gpaw", {**SETTINGS, "ecut_ev": 200, "atom_box_ang": 5.0}, tmp_path / "N")
+    nitrogen = run_atom("N", "gpaw", replace(SETTINGS, ecut_ev=200, atom_box_ang=5.0), tmp_path / "N")
     assert nitrogen.magnetic_moment_mub == pytest.approx(3.0, abs=1e-3)
     assert (nitrogen.n_electrons, nitrogen.grid) == (None, None)
 
@@ -59,7 +62,7 @@ def test_cohesive_energy_is_that_of_pbe(atoms, tmp_path, symbol, edge_ang, cohes
 
 
 def test_atom_that_does_not_converge_records_each_attempt(tmp_path):
-    outcome = run_atom("C", "gpaw", {**SETTINGS, "max_iterations": 2, "atom_box_ang": 4.0}, tmp_path / "C")
+    outcome = run_atom("C", "gpaw", replace(SETTINGS, max_iterations=2, atom_box_ang=4.0), tmp_path / "C")
     assert (outcome.status, outcome.energy_ev) == ("failed", None)
     assert "within 2 iterations in any of the attempts" in outcome.reason
     assert len(outcome.corrections) == 2
@@ -81,7 +84,7 @@ def test_a_smeared_atom_with_an_open_d_shell_converges(tmp_path, monkeypatch):
     """Titanium: neither a cycle with integer occupations nor direct minimisation converges; its moment is kept."""
     third = atom.attempts(0.1)[2]
     monkeypatch.setattr(atom, "attempts", lambda smearing_ev: [third])
-    outcome = run_atom("Ti", "gpaw", SETTINGS | {"atom_box_ang": 7.0, "max_iterations": 150}, tmp_path / "Ti")
+    outcome = run_atom("Ti", "gpaw", replace(SETTINGS, atom_box_ang=7.0, max_iterations=150), tmp_path / "Ti")
     assert outcome.status == "converged"
     assert outcome.magnetic_moment_mub == pytest.approx(2.0, abs=0.01)
     assert outcome.protocol_changes == ["integer occupations → Fermi-Dirac 0.1 eV at fixed moment"]

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -19,20 +19,23 @@ from rho2prop.core.errors import InputError
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.fourier import resample
 from rho2prop.dft import base
-from rho2prop.dft.base import run_material
+from rho2prop.dft.base import Resources, run_material
 from rho2prop.dft.failures import EngineError, Unfinished
+from rho2prop.dft.files import FilesSettings
 from rho2prop.dft.gpaw import engine
+from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
 
-SETTINGS = {
-    "xc": "PBE",
-    "ecut_ev": 250,
-    "k_spacing_per_ang": 1.1,
-    "smearing_ev": 0.1,
-    "spin": "auto",
-    "max_iterations": 100,
-    "promolecule": False,
-}
+SETTINGS = GpawSettings(
+    xc="PBE",
+    ecut_ev=250,
+    k_spacing_per_ang=1.1,
+    smearing_ev=0.1,
+    spin="auto",
+    max_iterations=100,
+    promolecule=False,
+    atom_box_ang=6.0,
+)
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 SILICON = Structure(FCC * 5.43, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]])
 MAGNESIA = Structure(FCC * 4.21, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -46,7 +49,7 @@ def run(tmp_path, structure, engine="gpaw", settings=SETTINGS, density_path=None
 @pytest.fixture(scope="module")
 def silicon(tmp_path_factory):
     folder = tmp_path_factory.mktemp("silicon")
-    outcome = run(folder, SILICON, settings={**SETTINGS, "promolecule": True})
+    outcome = run(folder, SILICON, settings=replace(SETTINGS, promolecule=True))
     return outcome, folder / "m"
 
 
@@ -67,9 +70,10 @@ def test_other_processes_find_the_same_bits(tmp_path):
     """FFTW must not choose its algorithms by timing them; scandium, slow to converge, shows the least difference."""
     hexagonal = Structure(Lattice.hexagonal(3.32, 5.17), ["Sc", "Sc"], [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
     Poscar(hexagonal).write_file(tmp_path / "m.vasp")
-    settings = json.dumps(SETTINGS | {"ecut_ev": 400})
+    settings = json.dumps(asdict(replace(SETTINGS, ecut_ev=400)))
     program = (
-        "import sys, json; from rho2prop.dft.base import run_material; settings = json.loads(sys.argv[2]);"
+        "import sys, json; from rho2prop.dft.base import engine_settings, run_material;"
+        "settings = engine_settings('gpaw', json.loads(sys.argv[2]));"
         "run_material('m', sys.argv[1] + '/m.vasp', None, 'gpaw', settings, sys.argv[1] + '/' + sys.argv[3])"
     )
     runs = [
@@ -111,13 +115,13 @@ def test_superposition_keeps_nothing_of_the_self_consistent_density():
 def test_stored_densities_of_gpaw_get_their_atoms_without_an_iteration(silicon, tmp_path):
     density = read_npz(silicon[1] / "density.npz")
     write_npz(replace(density, promolecule=None), tmp_path / "d.npz")
-    settings = {"kind": "valence", "promolecule": "gpaw", "xc": "PBE", "ecut_ev": SETTINGS["ecut_ev"]}
+    settings = FilesSettings("valence", "gpaw", xc="PBE", ecut_ev=SETTINGS.ecut_ev)
     assert run(tmp_path, SILICON, "files", settings, str(tmp_path / "d.npz")).status == "converged"
     found = read_npz(tmp_path / "m" / "density.npz")
     np.testing.assert_array_equal(found.values, density.values)
     np.testing.assert_allclose(found.promolecule, density.promolecule, atol=1e-6)
 
-    outcome = run(tmp_path, SILICON, "files", settings | {"ecut_ev": 400}, str(tmp_path / "d.npz"), name="finer")
+    outcome = run(tmp_path, SILICON, "files", replace(settings, ecut_ev=400), str(tmp_path / "d.npz"), name="finer")
     assert outcome.status == "failed"
     assert "dft.gpaw.ecut_ev" in outcome.reason
     write_npz(replace(density, promolecule=None, engine="vasp 6.4"), tmp_path / "d.npz")
@@ -146,7 +150,7 @@ def test_magnesia_has_sixteen_valence_electrons_mostly_at_oxygen(tmp_path):
 
 
 def test_too_few_iterations_give_a_failed_outcome_without_density(tmp_path):
-    outcome = run(tmp_path, SILICON, settings={**SETTINGS, "max_iterations": 2})
+    outcome = run(tmp_path, SILICON, settings=replace(SETTINGS, max_iterations=2))
     assert outcome.status == "failed"
     assert "did not converge within 2 iterations" in outcome.reason
     assert (outcome.energy_ev, outcome.n_electrons, outcome.grid) == (None, None, None)
@@ -157,7 +161,7 @@ def test_too_few_iterations_give_a_failed_outcome_without_density(tmp_path):
 def test_failure_removes_the_density_of_an_earlier_run(tmp_path, silicon):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "density.npz").write_bytes((silicon[1] / "density.npz").read_bytes())
-    run(tmp_path, SILICON, settings={**SETTINGS, "max_iterations": 2})
+    run(tmp_path, SILICON, settings=replace(SETTINGS, max_iterations=2))
     assert not (tmp_path / "m" / "density.npz").exists()
 
 
@@ -188,15 +192,15 @@ def test_interrupt_passes_and_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_run_that_can_go_on_leaves_no_outcome_and_keeps_its_scratch(tmp_path, monkeypatch):
     def stopped(task, settings, work_dir):
-        task.scratch.mkdir()
-        (task.scratch / "CONTCAR").write_text("half way")
+        task.resources.scratch.mkdir()
+        (task.resources.scratch / "CONTCAR").write_text("half way")
         raise Unfinished("m", "stopped before the time limit", "Start again")
 
     monkeypatch.setattr(engine, "compute", stopped)
     Poscar(SILICON).write_file(tmp_path / "m.vasp")
     arguments = ("m", tmp_path / "m.vasp", None, "gpaw", SETTINGS, tmp_path / "m")
     with pytest.raises(Unfinished):
-        run_material(*arguments, scratch=tmp_path / "scratch")
+        run_material(*arguments, Resources(scratch=tmp_path / "scratch"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.vasp", "scratch"]
 
     def failing(resumable):
@@ -207,7 +211,7 @@ def test_a_run_that_can_go_on_leaves_no_outcome_and_keeps_its_scratch(tmp_path, 
 
     for resumable in (True, False):
         monkeypatch.setattr(engine, "compute", failing(resumable))
-        outcome = run_material(*arguments, scratch=tmp_path / "scratch")
+        outcome = run_material(*arguments, Resources(scratch=tmp_path / "scratch"))
         assert (outcome.status, outcome.reason) == ("failed", "no convergence")
         assert outcome.corrections == ["ALGO Fast → Normal"]
         assert outcome.protocol_changes == ["ISMEAR -5 → 0"]
@@ -229,7 +233,7 @@ def test_unknown_engine_lists_the_known_ones(tmp_path):
 def test_files_engine_checks_the_density_against_the_structure(tmp_path):
     values = np.random.default_rng(1).uniform(0.5, 1.0, (6, 6, 6))
     Chgcar(Poscar(SILICON), {"total": values * 8 / values.mean()}).write_file(tmp_path / "CHGCAR")
-    settings = {"kind": "valence", "promolecule": "as_given"}
+    settings = FilesSettings("valence", "as_given")
     good = run(tmp_path, SILICON, "files", settings, str(tmp_path / "CHGCAR"), name="good")
     assert (good.status, good.n_electrons, good.grid, good.energy_ev) == ("converged", 8.0, (6, 6, 6), None)
     assert read_npz(tmp_path / "good" / "density.npz").engine == "vasp"
@@ -285,7 +289,7 @@ def test_spin_is_on_where_it_matters():
 
 def test_nickel_stays_ferromagnetic_and_keeps_ten_electrons(tmp_path):
     nickel = Structure(FCC * 3.52, ["Ni"], [[0, 0, 0]])
-    outcome = run(tmp_path, nickel, settings={**SETTINGS, "promolecule": True})
+    outcome = run(tmp_path, nickel, settings=replace(SETTINGS, promolecule=True))
     assert (outcome.status, outcome.reason) == ("converged", "")
     density = read_npz(tmp_path / "m" / "density.npz")
     assert density.integral() == pytest.approx(outcome.n_electrons, abs=1e-3)

@@ -10,9 +10,10 @@ from rho2prop.core.errors import InputError
 from rho2prop.densities.density import read_npz
 from rho2prop.dft.base import run_atom, run_material
 from rho2prop.dft.failures import EngineError, Unfinished
-from rho2prop.dft.materials_project.engine import checked_density, possible_electrons
+from rho2prop.dft.materials_project.client import Patience
+from rho2prop.dft.materials_project.engine import MaterialsProjectSettings, checked_density, possible_electrons
 
-SETTINGS = {"timeout_s": 20, "retries": 0, "backoff_s": 0, "max_volume_difference": 0.1}
+SETTINGS = MaterialsProjectSettings(0.1, Patience(timeout_s=20, retries=0, backoff_s=0))
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_the_density_of_another_material_is_refused(server, run, tmp_path):
 
 def refused(stored, name, message):
     with pytest.raises(EngineError, match=message):
-        checked_density(stored, crystal(name), name, SETTINGS["max_volume_difference"])
+        checked_density(stored, crystal(name), name, SETTINGS.max_volume_difference)
 
 
 def test_a_volume_too_far_off_is_refused():

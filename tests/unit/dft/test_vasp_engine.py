@@ -5,48 +5,37 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
 from standins.potcars import write_potcars
+from standins.vasp_settings import vasp_settings
 
-from rho2prop.dft.base import Task, atom_in_box, run_material
+from rho2prop.dft.base import Resources, Task, atom_in_box, run_material
 from rho2prop.dft.failures import EngineError, SetupError, Unfinished
 from rho2prop.dft.vasp import engine
 from rho2prop.dft.vasp.restart import State
 
 MAGNESIA = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-SETTINGS = {
-    "preset": "latentmatfusion",
-    "relax": True,
-    "promolecule": True,
-    "spin": "materials_project",
-    "max_errors": 5,
-    "max_walltime_stops": 2,
-    "atom_box_ang": 12.0,
-    "ranks": 1,
-    "launch": "",
-    "binary": sys.executable,
-    "atom_binary": "",
-    "parallel": {},
-    "polling_s": 0.05,
-    "walltime_margin_s": 60.0,
-}
+SETTINGS = vasp_settings(
+    max_walltime_stops=2, atom_box_ang=12.0, binary=sys.executable, polling_s=0.05, walltime_margin_s=60.0
+)
 
 
 @pytest.fixture
 def task(tmp_path, monkeypatch) -> Task:
     write_potcars(tmp_path / "potcars", ["Mg", "O"])
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "potcars"))
-    return Task("MgO", MAGNESIA, scratch=tmp_path / "scratch")
+    return Task("MgO", MAGNESIA, resources=Resources(scratch=tmp_path / "scratch"))
 
 
 def test_a_machine_without_vasp_fails_the_job_and_not_the_material(task, tmp_path):
     MAGNESIA.to(str(tmp_path / "MgO.cif"))
-    arguments = "MgO", tmp_path / "MgO.cif", None, "vasp", SETTINGS | {"binary": "no_such_vasp"}, tmp_path / "out"
+    arguments = "MgO", tmp_path / "MgO.cif", None, "vasp", vasp_settings(binary="no_such_vasp"), tmp_path / "out"
     with pytest.raises(SetupError, match="no_such_vasp: is not found on this machine"):
-        run_material(*arguments, scratch=task.scratch)
+        run_material(*arguments, task.resources)
     assert not (tmp_path / "out").exists()
 
 
@@ -69,13 +58,13 @@ def test_a_full_disk_of_our_own_files_fails_the_job_and_keeps_the_scratch_folder
     MAGNESIA.to(str(tmp_path / "MgO.cif"))
     arguments = "MgO", tmp_path / "MgO.cif", None, "vasp", SETTINGS, tmp_path / "out"
     with pytest.raises(Unfinished, match="MgO: disk full") as caught:
-        run_material(*arguments, scratch=task.scratch)
-    assert str(task.scratch) in str(caught.value)
-    assert (task.scratch.exists(), (tmp_path / "out").exists()) == (True, False)
+        run_material(*arguments, task.resources)
+    assert str(task.resources.scratch) in str(caught.value)
+    assert (task.resources.scratch.exists(), (tmp_path / "out").exists()) == (True, False)
 
 
 def test_time_that_runs_out_again_and_again_ends_with_a_reason(task, tmp_path):
-    late = Task(task.material_id, task.structure, scratch=task.scratch, deadline_s=1.0)
+    late = replace(task, resources=replace(task.resources, deadline_s=1.0))
     for stop in (1, 2):
         with pytest.raises(Unfinished, match=rf"stopped in step relax .*\(stop {stop} of 2\)"):
             engine.compute(late, SETTINGS, tmp_path)
@@ -88,7 +77,7 @@ def test_time_that_runs_out_again_and_again_ends_with_a_reason(task, tmp_path):
 
 def test_without_a_scratch_folder_the_next_attempt_begins_anew(task, tmp_path):
     with pytest.raises(Unfinished, match="begins anew"):
-        engine.compute(Task("MgO", MAGNESIA, deadline_s=1.0), SETTINGS, tmp_path)
+        engine.compute(Task("MgO", MAGNESIA, resources=Resources(deadline_s=1.0)), SETTINGS, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("vasp-")] == []
 
 
@@ -96,12 +85,12 @@ def test_launcher_and_ranks_make_the_command(task, tmp_path):
     program = tmp_path / "show"
     program.write_text('#!/bin/sh\necho "$0 $@" > command\nexit 3\n')
     program.chmod(0o755)
-    settings = SETTINGS | {"binary": "vasp_std", "atom_binary": "vasp_gam"}
-    atom = Task("O", atom_in_box("O", 8.0), threads=4, launch=f"{program} -n {{threads}}", scratch=task.scratch)
+    settings = vasp_settings(launch=f"{program} -n {{threads}}", atom_binary="vasp_gam")
+    atom = Task("O", atom_in_box("O", 8.0), resources=replace(task.resources, threads=4))
     with pytest.raises(Unfinished, match=r"O: .*exit status 3 and without a whole result, 2 times"):
         engine.compute_atom(atom, settings, tmp_path)
-    assert (task.scratch / "atom" / "command").read_text().split() == [str(program), "-n", "4", "vasp_gam"]
-    notes = json.loads((task.scratch / "state.json").read_text())["notes"]
+    assert (task.resources.scratch / "atom" / "command").read_text().split() == [str(program), "-n", "4", "vasp_gam"]
+    notes = json.loads((task.resources.scratch / "state.json").read_text())["notes"]
     assert notes == {"atom": ["atom: VASP ended with exit status 3 and without a whole result: started again"]}
 
 

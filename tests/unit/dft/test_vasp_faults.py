@@ -18,9 +18,10 @@ from pymatgen.io.vasp.inputs import Poscar
 from standins.potcars import MARKER
 from standins.vasp_faults import FAULTS
 from standins.vasp_machine import Machine, is_running, machine
+from standins.vasp_settings import vasp_settings
 
 from rho2prop.densities.density import Density, read_npz
-from rho2prop.dft.base import run_atom, run_material
+from rho2prop.dft.base import Resources, run_atom, run_material
 from rho2prop.dft.failures import Unfinished
 from rho2prop.dft.outcome import Outcome, read_outcome
 from rho2prop.dft.vasp import run
@@ -29,20 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.inputs.UnknownPotcarWarning"),
     pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.outputs.UnconvergedVASPWarning"),
 ]
-SETTINGS = {
-    "preset": "latentmatfusion",
-    "relax": True,
-    "promolecule": True,
-    "spin": "materials_project",
-    "parallel": {},
-    "launch": "",
-    "atom_binary": "",
-    "atom_box_ang": 9.0,
-    "max_errors": 5,
-    "polling_s": 0.1,
-    "walltime_margin_s": 3.0,
-    "max_walltime_stops": 3,
-}
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 MAGNESIA = Structure(FCC * 4.178, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])  # 2.954 Å → 3.0 Å in five steps
 N_STEPS = 5
@@ -71,10 +58,10 @@ class Campaign:
     def run(self, **changes) -> Outcome:
         """Call the engine as the workflow does, and look for what may never be there."""
         deadline_s = changes.pop("deadline_s", None)
-        settings = SETTINGS | {"binary": self.vasp.command} | changes
+        settings = vasp_settings(**{"binary": self.vasp.command} | changes)
         Poscar(MAGNESIA).write_file(self.folder / "MgO.vasp")
         arguments = "MgO", self.folder / "MgO.vasp", None, "vasp", settings, self.results
-        self.outcome = run_material(*arguments, scratch=self.scratch, deadline_s=deadline_s)
+        self.outcome = run_material(*arguments, Resources(scratch=self.scratch, deadline_s=deadline_s))
         assert read_outcome(self.results) == self.outcome
         assert (self.results / "density.npz").exists() == (self.outcome.status == "converged")
         assert self.outcome.status == "failed" or not self.scratch.exists()
@@ -285,8 +272,8 @@ def test_a_frozen_density_run_fails_the_job(campaign, monkeypatch):
 
 def test_a_free_atom_keeps_hunds_moment_through_a_crash(campaign):
     disturbed = campaign("kill-once@atom")
-    settings = SETTINGS | {"binary": disturbed.vasp.command}
-    outcome = run_atom("O", "vasp", settings, disturbed.folder / "results/MgO", scratch=disturbed.scratch)
+    settings = vasp_settings(binary=disturbed.vasp.command)
+    outcome = run_atom("O", "vasp", settings, disturbed.folder / "results/MgO", Resources(scratch=disturbed.scratch))
     assert (outcome.status, outcome.magnetic_moment_mub) == ("converged", 2.0)
     assert outcome.energy_ev == pytest.approx(-0.28)
     assert len(disturbed.vasp.events("start", formula="O", step="atom")) == 2

@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.densities import gaussian_density
+from standins.vasp_settings import vasp_settings
 
 from rho2prop.core.errors import InputError
 from rho2prop.crystals.structures import structure_from_density
@@ -252,7 +253,7 @@ def test_corrections_are_one_line_each(tmp_path):
         (["Unconverged"], [set_tags(IBRION=3), {"dict": "INCAR", "action": {"_unset": {"NELMIN": 1}}}]),
         (["Walltime reached"], None),
     )
-    assert corrections_of(tmp_path, "relax", incar_tags(CRYSTAL, PRESET, "relax")) == [
+    assert corrections_of(tmp_path, "relax", incar_tags(CRYSTAL, PRESET, "relax", vasp_settings())) == [
         "relax: zbrent: IBRION 2 → 1, CONTCAR → POSCAR",
         "relax: brmix: WAVECAR deleted, ALGO Normal → Fast",
         "relax: Unconverged: IBRION 1 → 3, NELMIN 4 → default",
@@ -273,13 +274,13 @@ def test_corrections_are_one_line_each(tmp_path):
     ],
 )
 def test_only_what_changes_the_meaning_is_a_change_of_the_protocol(tmp_path, step, found, changes):
-    incar = incar_tags(CRYSTAL, PRESET, step)
+    incar = incar_tags(CRYSTAL, PRESET, step, vasp_settings())
     assert protocol_changes_of(tmp_path, step, incar, {**incar, **found}, TAGS) == changes
 
 
 def test_a_functional_that_a_correction_brings_in_is_flagged(tmp_path):
     record(tmp_path, (["x"], [set_tags(METAGGA="R2scan")]), (["y"], [{"dict": "POSCAR", "action": {"_set": {}}}]))
-    incar = incar_tags(CRYSTAL, PRESET, "static")
+    incar = incar_tags(CRYSTAL, PRESET, "static", vasp_settings())
     changes = protocol_changes_of(tmp_path, "static", incar, {**incar, "METAGGA": "R2scan"}, TAGS)
     assert changes == ["METAGGA unset → R2scan (static run)", "POSCAR changed (static run)"]
 
@@ -333,7 +334,7 @@ def test_the_last_words_are_whole_lines(tmp_path):
 
 def test_incar_of_the_preset_is_not_touched_by_a_record(tmp_path):
     record(tmp_path, (["tet"], [set_tags(ISMEAR=0)]))
-    incar = incar_tags(CRYSTAL, PRESET, "static")
+    incar = incar_tags(CRYSTAL, PRESET, "static", vasp_settings())
     before = Incar(incar)
     corrections_of(tmp_path, "static", incar)
     assert incar == before

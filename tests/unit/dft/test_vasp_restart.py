@@ -13,13 +13,14 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
 from standins.densities import gaussian_density
 from standins.potcars import write_potcars
+from standins.vasp_settings import vasp_settings
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.dft.failures import Unfinished
 from rho2prop.dft.vasp.inputs import load_preset
 from rho2prop.dft.vasp.restart import (
-    GAUSSIAN_PROCESS,
+    PROCESS,
     archive_record,
     corrected,
     end_orphans,
@@ -34,7 +35,7 @@ from rho2prop.dft.vasp.restart import (
 )
 
 PRESET = load_preset("latentmatfusion")
-SETTINGS = {"relax": True, "spin": "materials_project", "parallel": {}}
+SETTINGS = vasp_settings()
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 MAGNESIA = Structure(Lattice(FCC * 4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 RELAXED = Structure(Lattice(FCC * 4.25), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -180,9 +181,9 @@ def test_state_is_that_of_this_structure_and_protocol_alone(tmp_path):
     state.walltime_stops = 2
     state.save()
     (scratch / "relax").mkdir()
-    again = load_state(scratch, MAGNESIA, PRESET, SETTINGS | {"parallel": {"KPAR": 2}, "polling_s": 5})
+    again = load_state(scratch, MAGNESIA, PRESET, vasp_settings(parallel={"KPAR": 2}, polling_s=5))
     assert (again.finished, again.walltime_stops) == (["relax"], 2)
-    for structure, settings in ((RELAXED, SETTINGS), (MAGNESIA, SETTINGS | {"spin": "none"})):
+    for structure, settings in ((RELAXED, SETTINGS), (MAGNESIA, vasp_settings(spin="none"))):
         other = load_state(scratch, structure, PRESET, settings)
         assert (other.finished, other.walltime_stops) == ([], 0)
         assert [path.name for path in scratch.iterdir()] == ["state.json"]
@@ -210,7 +211,7 @@ def test_what_a_killed_attempt_left_running_is_ended_and_nothing_else(tmp_path):
         end_orphans(tmp_path / "step")
         assert orphan.wait(timeout=20) == -9
         assert elsewhere.poll() is None
-        assert not (tmp_path / "step" / GAUSSIAN_PROCESS).exists()
+        assert not (tmp_path / "step" / PROCESS).exists()
     finally:
         for process in (orphan, elsewhere):
             process.kill()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,24 +12,24 @@ from standins.mp_materials import CRYSTALS, crystal, elasticity_document, summar
 from rho2prop.core.errors import InputError
 from rho2prop.crystals.structures import read_structure
 from rho2prop.dft.formation_energy import cohesive_energies_ev
-from rho2prop.materials.materials_project.records import write_materials_project
+from rho2prop.materials.materials_project.records import Filters, write_materials_project
 from rho2prop.materials.materials_project.snapshot import FORMAT, SCHEMA
 from rho2prop.materials.table import read_table
 
-FILTERS = {
-    "elements": [],
-    "exclude_elements": [],
-    "n_elements": [1, 9],
-    "max_sites": 40,
-    "max_energy_above_hull_ev_per_atom": None,
-    "bulk_modulus_gpa": [1.0, 1000.0],
-    "shear_modulus_gpa": [1.0, 1000.0],
-    "reuss_at_most_voigt": True,
-    "reject_warnings": True,
-    "require_labels": "all",
-    "formation_energy": "none",
-    "max_materials": None,
-}
+FILTERS = Filters(
+    elements=[],
+    exclude_elements=[],
+    n_elements=[1, 9],
+    max_sites=40,
+    max_energy_above_hull_ev_per_atom=None,
+    bulk_modulus_gpa=[1.0, 1000.0],
+    shear_modulus_gpa=[1.0, 1000.0],
+    reuss_at_most_voigt=True,
+    reject_warnings=True,
+    require_labels="all",
+    formation_energy="none",
+    max_materials=None,
+)
 
 
 def record(name, elasticity=None, summary=None):
@@ -51,7 +52,7 @@ class Written:
         self.folder = folder / "results"
         self.table = self.folder / "materials.csv"
         paths = [self.folder / name for name in ("materials.csv", "rejected.csv", "properties.csv", "structures")]
-        write_materials_project(snapshot, FILTERS | filters, *paths)
+        write_materials_project(snapshot, replace(FILTERS, **filters), *paths)
         self.materials = read_table(self.table)
         rejected = pd.read_csv(paths[1], dtype=str)
         self.rejected = dict(zip(rejected["material_id"], rejected["reason"], strict=True))
@@ -230,7 +231,7 @@ def test_lines_that_are_no_material_are_left_out_with_line_and_reason(tmp_path):
     snapshot.write_bytes(gzip.compress(b"\n".join([json.dumps(header).encode(), *lines, b""])))
     paths = [tmp_path / name for name in ("materials.csv", "rejected.csv", "properties.csv", "structures")]
     for most in (None, 2):
-        write_materials_project(snapshot, FILTERS | {"max_materials": most}, *paths)
+        write_materials_project(snapshot, replace(FILTERS, max_materials=most), *paths)
         assert set(read_table(paths[0])) == {"mp-149", "mp-134"}
         rejected = pd.read_csv(paths[1], dtype=str)
         assert list(rejected["material_id"]) == [*(f"line {n}" for n in range(3, 10)), "mp-66", "mp-149"]

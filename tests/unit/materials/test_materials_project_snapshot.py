@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from emmet.core.mpid import AlphaID
@@ -10,9 +11,9 @@ from standins.mp_server import KEY, Fault, MaterialsProjectServer
 
 from rho2prop.core.errors import InputError
 from rho2prop.dft.materials_project.client import ServiceError
-from rho2prop.materials.materials_project.snapshot import FORMAT, fetch_snapshot, read_header, read_records
+from rho2prop.materials.materials_project.snapshot import FORMAT, Download, fetch_snapshot, read_header, read_records
 
-SETTINGS = {"page_size": 3, "pause_s": 0, "timeout_s": 20, "retries": 0, "backoff_s": 0}
+SETTINGS = Download(page_size=3, pause_s=0, timeout_s=20, retries=0, backoff_s=0)
 PAGES = [1, 2, 3, 4]  # ten materials by three
 
 
@@ -69,14 +70,14 @@ def test_each_request_has_a_filter_and_pages_are_small(server, path):
     assert [route for route, _ in searches] == ["materials/elasticity"] * 4 + ["materials/summary"] * 4
     for route, query in searches:
         assert any(not name.startswith("_") for name in query), route
-        assert int(query["_limit"]) == SETTINGS["page_size"]
+        assert int(query["_limit"]) == SETTINGS.page_size
     assert server.pages("materials/elasticity") == server.pages("materials/summary") == PAGES
 
 
 def test_requests_are_paused(server, path, monkeypatch):
     pauses = []
     monkeypatch.setattr("rho2prop.materials.materials_project.snapshot.time.sleep", pauses.append)
-    fetch_snapshot(path, SETTINGS | {"pause_s": 0.25})
+    fetch_snapshot(path, replace(SETTINGS, pause_s=0.25))
     assert pauses.count(0.25) == 2 * len(PAGES)
 
 
@@ -104,12 +105,12 @@ def test_pages_of_another_database_or_request_are_not_mixed_in(server, path, cha
         fetch_snapshot(path, SETTINGS)
     server.faults.clear()
     server.requests.clear()
-    settings = dict(SETTINGS)
+    settings = SETTINGS
     if change == "database":
         server.database_version = "2026.12.1"
         server.elasticity[0]["bulk_modulus"]["vrh"] = 25.5
     else:
-        settings["page_size"] = 5
+        settings = replace(SETTINGS, page_size=5)
     fetch_snapshot(path, settings)
     assert server.pages("materials/elasticity")[0] == 1
     assert read_header(path)["database_version"] == server.database_version

@@ -1,6 +1,6 @@
 import pytest
 
-from rho2prop.materials.table import element_materials, read_table, write_element_structures
+from rho2prop.materials.table import ElementalCrystals, element_materials, read_table, write_element_structures
 
 HEADER = "material_id,structure,density,bulk_modulus_gpa,formation_energy_ev_per_atom\n"
 
@@ -87,11 +87,11 @@ def test_missing_and_empty_tables(tmp_path):
 
 def test_an_unknown_element_to_leave_out_is_told():
     with pytest.raises(ValueError, match=r"elements\.exclude: unknown element 'tc'. Did you mean 'Tc'"):
-        element_materials(max_atoms=4, max_atomic_number=48, magnetic=False, exclude=["tc"])
+        element_materials(ElementalCrystals(4, 48, magnetic=False, exclude=("tc",)))
 
 
 def test_embedded_elements(tmp_path):
-    materials = element_materials(max_atoms=4, max_atomic_number=48, magnetic=False, exclude=["Tc"])
+    materials = element_materials(ElementalCrystals(4, 48, magnetic=False, exclude=("Tc",)))
     assert 28 <= len(materials) <= 35
     assert not {"O", "Cr", "Mn", "Fe", "Co", "Ni", "Tc", "Si"} & set(materials)
     assert materials["Cu"].labels["bulk_modulus_gpa"] == pytest.approx(141.3, abs=0.1)  # WIEN2k, DeltaCodes
