@@ -6,6 +6,7 @@ The Snakefile imports this module each time it is parsed, also inside every clus
 import csv
 import math
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
@@ -14,7 +15,7 @@ import yaml
 from rho2prop.core.errors import InputError, suggestion
 from rho2prop.core.targets import TARGETS
 
-SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "materials.schema.yaml"
+SCHEMA = files(__package__) / "materials.schema.yaml"
 ELEMENTS_FOLDER = "resources/elements"
 SHOWN_ERRORS = 10
 
@@ -87,7 +88,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
             "there is no such materials table",
             'Give the path of a CSV file, or "elements", as config key `materials`',
         )
-    schema = yaml.safe_load(SCHEMA_PATH.read_text())
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

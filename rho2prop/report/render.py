@@ -9,7 +9,6 @@ from matplotlib.figure import Figure as Drawing
 
 from rho2prop import __version__
 from rho2prop.core.atomic_files import atomic
-from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
 from rho2prop.report.blocks import Figure, Section
 from rho2prop.report.data import Run, hybrid_features, pooled_predictions, read_run, summarise
@@ -19,7 +18,7 @@ from rho2prop.report.figures import models as model_figures
 from rho2prop.report.sections import data, density, errors, intervals, learning, making, models, trust, use
 from rho2prop.report.style import data_uri, sentence_figure, to_png, to_svg
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "workflow" / "report" / "report.html.j2"
+TEMPLATE = "report.html.j2"  # in this package; each value is escaped in it
 MAX_BYTES = 10_000_000
 
 FIGURE_FILES = {
@@ -55,7 +54,7 @@ def sections(run: Run) -> list[Section]:
     ]
 
 
-def render(inputs: Mapping, config: Mapping, out_html: Path | str, template: Path | str = TEMPLATE) -> None:
+def render(inputs: Mapping, config: Mapping, out_html: Path | str) -> None:
     """Write the report: one HTML file without any outer script, font or image.
 
     Parameters
@@ -66,15 +65,10 @@ def render(inputs: Mapping, config: Mapping, out_html: Path | str, template: Pat
         Configuration of the run.
     out_html
         File to write.
-    template
-        Jinja2 template of the page; each value is escaped in it.
     """
-    template = Path(template)
-    if not template.is_file():
-        raise InputError(template, "no report template", "Run from a checkout of the workflow, which holds it")
     run = read_run(inputs, config)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent),
+        loader=jinja2.PackageLoader("rho2prop.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -82,7 +76,7 @@ def render(inputs: Mapping, config: Mapping, out_html: Path | str, template: Pat
     )
     environment.filters["inline"] = _inline
     environment.filters["block_kind"] = lambda block: type(block).__name__
-    html = environment.get_template(template.name).render(
+    html = environment.get_template(TEMPLATE).render(
         sections=sections(run), title="From charge density to properties", version=__version__
     )
     size = len(html.encode())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -19,7 +20,7 @@ from rho2prop.crystals.structures import read_structure
 from rho2prop.dft.failures import EngineError, SetupError, job_failure
 from rho2prop.dft.vasp.settings import VaspSettings
 
-PRESETS = Path(__file__).parents[1] / "presets"
+PRESETS = Path(str(files("rho2prop.dft"))) / "presets"
 KEYS = {"potcar_functional", "potcar_map", "magmom_table", "protocol_tags", "incar", "steps", "unpaired_electrons"}
 STEPS = ("relax", "static", "atom")
 
