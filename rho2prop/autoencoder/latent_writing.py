@@ -24,8 +24,8 @@ from rho2prop.densities.density import read_npz
 NEW = "new"  # part of a material that no autoencoder was trained, validated or tested with
 CRYSTAL_KEYS = ("lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine")
 COLUMNS = [
-    "material_id", "formula", "part", "grid_points", "bytes_database", "bytes_chgcar", "relative_l1_error",
-    "relative_l1_window", "electron_factor", "reason"
+    "material_id", "formula", "part", "grid_points", "bytes_database", "bytes_chgcar", "nmae",
+    "nmae_window", "electron_factor", "reason"
 ]  # fmt: skip
 
 
@@ -116,8 +116,8 @@ def evaluate_database(path: Path | str, densities: dict[str, Path], autoencoder:
     -------
     pandas.DataFrame
         One row per material. ``bytes_database``: file size divided by the number of materials; ``bytes_chgcar``: of
-        the CHGCAR of its native grid; ``relative_l1_error``: Σ|ρ−ρ̂| / Σρ over the native grid after decoding;
-        ``relative_l1_window``: the same for the sampling alone, without the network; ``electron_factor``: what the
+        the CHGCAR of its native grid; ``nmae``: Σ|ρ−ρ̂| / Σρ over the native grid after decoding;
+        ``nmae_window``: the same for the sampling alone, without the network; ``electron_factor``: what the
         decoded density was multiplied with. Errors are measured on materials that had no part in the
         autoencoder (``part``: test, new) and blank for the others; ``reason``: why a material cannot be decoded.
     """
@@ -148,11 +148,11 @@ def _errors(decoder: Decoder, record: LatentRecord, path: Path) -> dict:
     except InputError as error:
         return {"reason": error.problem}
     return {
-        "relative_l1_error": _relative_l1(decoded.values, density.values),
-        "relative_l1_window": _relative_l1(sampled, density.values),
+        "nmae": _nmae(decoded.values, density.values),
+        "nmae_window": _nmae(sampled, density.values),
         "electron_factor": factor,
     }
 
 
-def _relative_l1(found: np.ndarray, expected: np.ndarray) -> float:
+def _nmae(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected.astype(np.float64)).sum() / np.abs(expected).sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""What a section of the report is made of; the template turns it into HTML and escapes each value."""
+"""Building blocks of a section of the report; the template turns them into HTML and escapes each value."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Drawing
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; ``kind`` is "plain", "note" (aside) or "missing" (why something is not shown)."""
+    """A paragraph; ``kind`` is "plain", "note" or "missing" (why something is not shown)."""
 
     text: str
     kind: str = "plain"

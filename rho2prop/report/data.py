@@ -1,4 +1,4 @@
-"""Reading what a run left behind, checked, and the summaries that figures and tables share."""
+"""Reads and checks the results of a run; summaries that figures and tables share."""
 
 import json
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ TABLES = {
     ),
     "latent_database": (
         ("material_id", "formula", "part", "reason"),
-        ("grid_points", "bytes_database", "bytes_chgcar", "relative_l1_error", "relative_l1_window", "electron_factor"),
+        ("grid_points", "bytes_database", "bytes_chgcar", "nmae", "nmae_window", "electron_factor"),
     ),
     "reconstruction": (("material_id", "method", "part"), ("bytes", "mse", "mae", "nmae")),
 }
@@ -80,7 +80,7 @@ POOLED_NUMBERS = ("y_true", "y_pred")
 
 @dataclass(frozen=True)
 class Run:
-    """All that the report shows; ``None`` where a file was not part of the run."""
+    """Everything that the report shows; ``None`` where a file was not part of the run."""
 
     config: dict
     materials: pd.DataFrame | None
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def main_split(self) -> str | None:
-        """The split looked at closely: the last of ``evaluation.splits`` that was evaluated."""
+        """The split shown in detail: the last of ``evaluation.splits`` that was evaluated."""
         return self.split_names[-1] if self.split_names else None
 
     @property

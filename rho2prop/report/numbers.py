@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: sensible digits, a real minus sign, blanks said as a dash."""
+"""Numbers as text: significant digits, a real minus sign, a dash for blanks."""
 
 import math
 
@@ -20,7 +20,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def percentage(share: float) -> str:
-    """A share as ``100 %``, ``12 %``, ``0.4 %``: whole from ten on, else at most two significant digits."""
+    """A fraction as ``100 %``, ``12 %``, ``0.4 %``: an integer from ten on, else at most two significant digits."""
     percent = 100 * share
     if not math.isfinite(percent):
         return DASH
@@ -31,7 +31,7 @@ def percentage(share: float) -> str:
 
 
 def plain(value: float, _position: int | None = None) -> str:
-    """A tick of an axis: ``0.002``, ``10``, ``1,000``; powers of ten only far from one."""
+    """Label of an axis tick: ``0.002``, ``10``, ``1,000``; powers of ten only far from one."""
     if value == 0 or 1e-4 <= abs(value) < 1e6:
         text = f"{value:,.10f}".rstrip("0").rstrip(".")
         return text.replace("-", "−")
@@ -46,7 +46,7 @@ def decimals(value: float, places: int) -> str:
 
 
 def plus_minus(mean: float, std: float, places: int | None = None) -> str:
-    """``mean ± std`` with the decimals that the spread allows (two significant digits of it, at most 4).
+    """``mean ± std`` with two significant digits of the spread, at most four decimals.
 
     With a single fold there is no spread: the mean alone is given.
     """

@@ -1,4 +1,4 @@
-"""What the paper reports: constants for the comparison, from arXiv:2605.07227 v1 (8 May 2026)."""
+"""Values that the paper reports, for comparison: arXiv:2605.07227 v1 (8 May 2026)."""
 
 CITATION = "Kumar, Linda, Maurya, Bhowmick, arXiv:2605.07227 (2026)"
 URL = "https://arxiv.org/abs/2605.07227"
@@ -30,7 +30,7 @@ ABLATION_TARGETS = (
     "formation_energy_ev_per_atom",
 )
 
-# The feature sets of the paper's hybrid models, in this workflow's spelling.
+# Feature sets of the paper's hybrid models, by their names in this workflow.
 HYBRID = {"lightgbm": "magpie+latent_pca", "attention_cnn": "magpie+latent"}
 
 # Section 4, mean over its test part, on zero-padded 128³ boxes.

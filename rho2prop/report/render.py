@@ -55,7 +55,7 @@ def sections(run: Run) -> list[Section]:
 
 
 def render(inputs: Mapping, config: Mapping, out_html: Path | str) -> None:
-    """Write the report: one HTML file without any outer script, font or image.
+    """Write the report: one HTML file without external scripts, fonts or images.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def render(inputs: Mapping, config: Mapping, out_html: Path | str) -> None:
     environment.filters["inline"] = _inline
     environment.filters["block_kind"] = lambda block: type(block).__name__
     html = environment.get_template(TEMPLATE).render(
-        sections=sections(run), title="From charge density to properties", version=__version__
+        sections=sections(run), title="Material properties from charge densities", version=__version__
     )
     size = len(html.encode())
     if size > MAX_BYTES:
@@ -126,12 +126,12 @@ def save_figures(inputs: Mapping, config: Mapping, out_dir: Path | str) -> dict[
 
 
 def main_figures(run: Run) -> dict[str, Drawing | str]:
-    """The main figures by name, or the sentence that says why there is none."""
+    """Main figures by name, or the sentence that says why there is none."""
     drawn: dict[str, Drawing | str] = {
-        "crystal_systems": "No material reached this point.",
+        "crystal_systems": "No material has a converged density.",
         "target_distributions": "No material has a label.",
-        "training_curve": "This run has no training history.",
-        "density_slices": "This run has no density slices.",
+        "training_curve": "No training history was found.",
+        "density_slices": "No density slices were written.",
         "parity_lightgbm": "LightGBM was not evaluated with density and composition together.",
         "parity_attention_cnn": "The attention CNN was not evaluated with density and composition together.",
         "learning_curves": learning.MISSING,

@@ -1,4 +1,4 @@
-"""Look of the figures: colours safe for colour-blind readers, SVG and PNG that can stand inside one page."""
+"""Look of the figures: colours safe for colour-blind readers, SVG and PNG for a single page."""
 
 import base64
 import io

@@ -46,7 +46,7 @@ def training_curve(history: pd.DataFrame) -> Figure:
 
 
 def reconstruction_errors(test: pd.DataFrame) -> Figure:
-    """Relative error ∫|ρ−ρ̂|/∫ρ of each test material, by method.
+    """NMAE, ∫|ρ−ρ̂|/∫ρ, of each test material, by method.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def reconstruction_errors(test: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(methods)), [FIELD_METHODS[method] for method in reversed(methods)])
         axes.set_xscale("log")
         plain_log(axes.xaxis)
-        axes.set_xlabel("∫|ρ − ρ̂| / ∫ρ inside the cell, %")
+        axes.set_xlabel("NMAE inside the cell / %")
         axes.grid(False, axis="y")
     return figure
 

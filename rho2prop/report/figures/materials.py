@@ -53,7 +53,7 @@ def element_counts(materials: pd.DataFrame) -> Counter:
 
 
 def elements(materials: pd.DataFrame) -> Figure:
-    """Periodic table, coloured by the number of materials that hold the element."""
+    """Periodic table, coloured by the number of materials that contain the element."""
     counts = element_counts(materials)
     with style():
         figure = Figure(figsize=(7.6, 3.7), layout="constrained")

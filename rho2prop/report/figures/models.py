@@ -141,7 +141,7 @@ def learning_curves(table: pd.DataFrame) -> Figure:
                 plain_log(axis)
                 axis.set_tick_params(which="minor", labelsize=6)
             axes.set_title(f"{SYMBOLS[target]}  {TARGETS[target].name}")
-            axes.set_xlabel("materials learned from")
+            axes.set_xlabel("training materials")
             axes.set_ylabel(f"mean absolute error / {TARGETS[target].unit}")
         handles, names = axes_list[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=2)

@@ -1,4 +1,4 @@
-"""Figures on how far to trust the product: invariance of predictions, errors and sizes of stored densities."""
+"""Figures on invariance of predictions and on errors and sizes of stored densities."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def invariance(table: pd.DataFrame, labels: dict[tuple, str]) -> Figure:
             axes.set_xlim(FLOOR_PERCENT / 2, 300)
             axes.set_xticks([1e-4, 1e-2, 1, 100], ["10⁻⁴", "0.01", "1", "100"])
             axes.set_title(title)
-            axes.set_xlabel("change of a prediction / %")
+            axes.set_xlabel("change of prediction / %")
             axes.grid(False, axis="y")
         panels[0].set_yticks(range(len(labels)), list(labels.values()))
         panels[0].set_ylim(len(labels) - 0.5, -0.5)
@@ -65,13 +65,13 @@ def stored_errors(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6.2, 3.2), layout="constrained")
         axes = figure.subplots()
         for column, colour, marker, label in (
-            ("relative_l1_error", PURPLE, "o", "stored latent, decoded"),
-            ("relative_l1_window", GREY, "s", "grid alone, without the network"),
+            ("nmae", PURPLE, "o", "decoded latent"),
+            ("nmae_window", GREY, "s", "sampling grid alone"),
         ):
             axes.plot(ratio, 100 * table[column], marker, color=colour, ms=4, alpha=0.7, mew=0, label=label)
         axes.set_yscale("log")
         plain_log(axes.yaxis)
-        axes.set_xlabel("CHGCAR bytes for one stored byte")
-        axes.set_ylabel("∫|ρ−ρ̂| / ∫ρ on the native grid / %")
+        axes.set_xlabel("CHGCAR bytes per stored byte")
+        axes.set_ylabel("NMAE on the native grid / %")
         axes.legend()
     return figure

@@ -1,4 +1,4 @@
-"""The model that predicts against every control, on the same folds: what the self-consistent density adds."""
+"""The selected model against every baseline, on the same folds: what the self-consistent density adds."""
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from rho2prop.report.numbers import DASH, plus_minus
 
 
 def controls(run: Run) -> list:
-    """Heading, table and what it means; nothing where no control was evaluated."""
+    """Heading, table and its reading; nothing where no baseline was evaluated."""
     chosen = (run.config.get("predict") or [None])[0]
     table = against_controls(run)
     if table.empty:
@@ -30,29 +30,30 @@ def controls(run: Run) -> list:
     predicting = f"{model_name(chosen['model'])} on {blocks_text(chosen['features'])}"
     split = SPLIT_NAMES.get(run.main_split, run.main_split)
     return [
-        Heading("The model that predicts against the controls"),
+        Heading("The selected model against the baselines"),
         Table(
-            f"Change of the MAE from each control to {predicting}, split {split}, ± over folds; negative: the model "
-            "that predicts is better. E and Θ are those that follow from its K and G, where it has both.",
-            ("control", *(TARGETS[target].symbol for target in run.targets)),
+            f"Change of the MAE from each baseline to the selected model, {predicting}; split {split}, ± over folds. "
+            "Negative: the selected model is better. Its E and Θ are those that follow from K and G, where it has "
+            "both.",
+            ("baseline", *(TARGETS[target].symbol for target in run.targets)),
             tuple(rows),
         ),
         Text(
-            "Controls know composition and geometry, or the density of superposed atoms, but no self-consistent "
-            "density: what remains of the change against them is what the density is worth.",
+            "Baselines know composition and geometry, or the promolecule (superposition of atomic densities), but no "
+            "self-consistent density. The gain over the best of them is what the self-consistent density adds.",
             "note",
         ),
     ]
 
 
 def against_controls(run: Run) -> pd.DataFrame:
-    """Relative change of the MAE from each control to the first model of ``predict``, on the main split.
+    """Relative change of the MAE from each baseline to the first model of ``predict``, on the main split.
 
     Returns
     -------
     pandas.DataFrame
         Columns model, features, target, change (of the mean over folds), change_std (sample standard deviation of the
-        change in each fold); controls by falling mean change. Empty where the model was not evaluated.
+        change in each fold); baselines by falling mean change. Empty where the model was not evaluated.
     """
     chosen = (run.config.get("predict") or [None])[0]
     columns = ["model", "features", "target", "change", "change_std"]

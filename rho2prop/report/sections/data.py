@@ -1,4 +1,4 @@
-"""Sections on what went in: materials, properties, DFT and its cost."""
+"""Sections on the input: materials, properties, DFT and its cost."""
 
 import pandas as pd
 
@@ -16,16 +16,15 @@ def materials(run: Run) -> Section:
     section = Section("materials", "Materials")
     table = run.materials
     if table is None or table.empty:
-        section.blocks.append(Text("No material reached this point, so there is nothing to count.", "missing"))
+        section.blocks.append(Text("No material has a converged density, so there is nothing to count.", "missing"))
         return section
     n_train = int((table["role"] == "train").sum())
     n_predict = int((table["role"] == "predict").sum())
     counts = material_figures.element_counts(table)
     section.blocks += [
         Text(
-            f"{count(len(table), 'material')} with a converged density: {n_train:,} with at least one label "
-            "(train) and "
-            f"{n_predict:,} without (predict). They hold {count(len(counts), 'chemical element')} in "
+            f"{count(len(table), 'material')} with a converged density: {n_train:,} with at least one label (train) "
+            f"and {n_predict:,} without (predict). They contain {count(len(counts), 'chemical element')} in "
             f"{count(table['formula'].nunique(), 'formula')} and "
             f"{count(table['chemical_system'].nunique(), 'chemical system')}; cells have "
             f"{span(table['n_sites'].min(), table['n_sites'].max())} atoms "
@@ -40,7 +39,7 @@ def materials(run: Run) -> Section:
         Figure(
             "elements",
             material_figures.elements(table),
-            "Number of materials that hold each chemical element; pale elements do not occur.",
+            "Number of materials that contain each chemical element; pale elements do not occur.",
             "Periodic table. Most frequent elements: "
             + ", ".join(f"{symbol} {number}" for symbol, number in counts.most_common(8)),
         ),
@@ -55,7 +54,7 @@ def counts_text(column: pd.Series) -> str:
 
 def targets(run: Run) -> Section:
     """Distributions and statistics of the labels."""
-    section = Section("targets", "Properties to be predicted")
+    section = Section("targets", "Target properties")
     table = run.materials
     known = [] if table is None else [target for target in TARGETS if table[target].notna().any()]
     if not known:
@@ -81,9 +80,8 @@ def targets(run: Run) -> Section:
         Figure(
             "target-distributions",
             material_figures.target_distributions(table, known),
-            "Distribution of the labels: histogram, kernel density estimate (line, from five values on) and "
-            "box plot "
-            "(median, quartiles, whiskers to 1.5 interquartile ranges) (Fig. 3 of the paper).",
+            "Distribution of the labels: histogram, kernel density estimate (line, for five values or more) and box "
+            "plot (median, quartiles, whiskers to 1.5 interquartile ranges); Fig. 3 of the paper.",
             f"Histograms with box plots of {names}; the numbers are in the table below.",
         ),
         Table(
@@ -94,7 +92,9 @@ def targets(run: Run) -> Section:
     ]
     for target in TARGETS:
         if target not in known:
-            section.blocks.append(Text(f"No material has a {TARGETS[target].name}, so none is learned.", "missing"))
+            section.blocks.append(
+                Text(f"No material has a label of the {TARGETS[target].name}, so it is not predicted.", "missing")
+            )
     return section
 
 
@@ -103,7 +103,7 @@ def dft(run: Run) -> Section:
     section = Section("dft", "Electronic structure calculations")
     outcomes = run.dft_outcomes
     if outcomes is None or outcomes.empty:
-        section.blocks.append(Text("This run holds no record of DFT calculations.", "missing"))
+        section.blocks.append(Text("This run has no record of DFT calculations.", "missing"))
     else:
         section.blocks += _outcomes(run, outcomes)
     section.blocks += protocol.atoms(run)
@@ -116,8 +116,7 @@ def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
     engines = (outcomes["engine"] + " " + outcomes["engine_version"]).str.strip()
     blocks = [
         Text(
-            f"{count(len(outcomes), 'density', 'densities')} asked for from "
-            f"{', '.join(sorted(set(engines)))}: "
+            f"{count(len(outcomes), 'density', 'densities')} requested from {', '.join(sorted(set(engines)))}: "
             f"{int(converged.sum()):,} converged, {int((~converged).sum()):,} set aside."
         )
     ]
@@ -152,7 +151,7 @@ def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
             )
         )
     elif run.config.get("dft", {}).get("engine") == "files":
-        blocks.append(Text("The densities came as files, so no calculation was timed.", "missing"))
+        blocks.append(Text("The densities were provided as files, so no calculation was timed.", "missing"))
     return blocks
 
 
@@ -163,12 +162,9 @@ def _electrons(converged: pd.DataFrame) -> list:
     deviation = (electrons - electrons.round()).abs().max()
     return [
         Text(
-            f"Electrons: cells hold {span(electrons.min(), electrons.max())} electrons, "
-            f"{decimals(electrons.sum(), 0)} in all; the counts differ from whole numbers by at most "
-            f"{significant(deviation, 2)}. Each density is read and written only if its integral over the "
-            "cell "
-            "equals "
-            "this count within 0.1 % of it (and at least within 0.001 electrons)."
+            f"Electrons: {span(electrons.min(), electrons.max())} per cell, {decimals(electrons.sum(), 0)} in all. The "
+            f"numbers differ from integers by at most {significant(deviation, 2)}. A density is read or written only "
+            "if its integral over the cell agrees with this number within 0.1 % (or 0.001 electrons, if that is more)."
         )
     ]
 
@@ -191,7 +187,7 @@ def cost_table(benchmarks: pd.DataFrame) -> pd.DataFrame:
 
 def _benchmarks(run: Run) -> list:
     if run.benchmarks is None or run.benchmarks.empty:
-        return [Text("No benchmark files were found, so the cost per step is not known.", "missing")]
+        return [Text("No benchmark files were found, so the cost per step is unknown.", "missing")]
     table = cost_table(run.benchmarks)
     rows = [
         Row(
@@ -227,7 +223,7 @@ def _benchmarks(run: Run) -> list:
             f"with {duration(table.wall_s.iloc[0])}.",
         ),
         Table(
-            "Cost per step, from Snakemake's benchmark files; rules without such a file are light.",
+            "Cost per step, from Snakemake's benchmark files; rules without such a file cost little.",
             ("rule", "jobs", "wall time, sum", "mean", "longest", "processor time", "peak memory / MB"),
             (*rows, total),
         ),

@@ -13,8 +13,8 @@ from rho2prop.report.numbers import count, decimals, duration, percentage, signi
 
 
 def autoencoder(run: Run) -> Section:
-    """Training curve, reconstruction errors beside two classical compressors, slices."""
-    section = Section("autoencoder", "Compressed densities (autoencoder)")
+    """Training curve, reconstruction errors compared with two classical compressors, slices."""
+    section = Section("autoencoder", "Autoencoder: compressed densities")
     if run.history is None and run.reconstruction is None and not run.slices:
         section.blocks.append(Text("This run trained no autoencoder.", "missing"))
         return section
@@ -29,8 +29,7 @@ def _network_text(config: Mapping) -> str:
     voxels, latent = grid["size"], network["latent_size"]
     return (
         f"Grid “{grid['kind']}” of {voxels}³ voxels ({spacing}); network “{network['network']}”; latent of "
-        f"16 × {latent}³ "
-        f"numbers, one for {significant(voxels**3 / (16 * latent**3))} voxels."
+        f"16 × {latent}³ numbers, one per {significant(voxels**3 / (16 * latent**3))} voxels."
     )
 
 
@@ -39,8 +38,7 @@ def _training(history: pd.DataFrame | None) -> list:
         return [Text("No training history was found, so there is no training curve.", "missing")]
     best = history.loc[history["validation_loss"].idxmin()]
     text = (
-        f"Trained for {count(len(history), 'epoch')} ({duration(history['seconds'].sum())}); lowest "
-        "validation loss "
+        f"Trained for {count(len(history), 'epoch')} ({duration(history['seconds'].sum())}); lowest validation loss "
         f"{significant(best['validation_loss'])} at epoch {best['epoch']:g}, where the training loss was "
         f"{significant(best['train_loss'])}."
     )
@@ -49,7 +47,7 @@ def _training(history: pd.DataFrame | None) -> list:
         Figure(
             "training-curve",
             density.training_curve(history),
-            "Loss on the training and the validation part.",
+            "Loss on training and validation part.",
             f"Curves of training and validation loss against the epoch. {text}",
         ),
     ]
@@ -58,7 +56,7 @@ def _training(history: pd.DataFrame | None) -> list:
 def _reconstruction(table: pd.DataFrame | None) -> list:
     test = None if table is None else table[table["part"] == "test"]
     if test is None or test.empty:
-        return [Text("No material was held out as a test of the autoencoder, so no error is given.", "missing")]
+        return [Text("No material was held out to test the autoencoder, so no error is given.", "missing")]
     rows = []
     for method, name in FIELD_METHODS.items():
         part = test[test["method"] == method]
@@ -81,32 +79,31 @@ def _reconstruction(table: pd.DataFrame | None) -> list:
     missing = [name for method, name in METHODS.items() if method not in set(test["method"])]
     blocks = [
         Table(
-            "Errors over the test part, at equal numbers of bytes; relative error = ∫|ρ−ρ̂| / ∫ρ inside the real cell. "
-            "Where only the difference to superposed atoms is compressed, the atoms are taken as known (Δ-SAED).",
+            "Errors on the test part at equal numbers of bytes. NMAE (normalised mean absolute error): ∫|ρ−ρ̂| / ∫ρ "
+            "inside the real cell. Where only the deformation density is compressed, the promolecule is taken as known "
+            "(Δ-SAED, arXiv:2510.00788).",
             (
                 "method",
                 "materials",
                 "bytes, mean",
                 "MSE / e² Å⁻⁶",
                 "MAE / e Å⁻³",
-                "relative, mean / %",
+                "NMAE, mean / %",
                 "median / %",
                 "95 % below / %",
             ),
             tuple(marked),
         ),
         Text(
-            "The paper’s errors are means over zero-padded boxes, which are mostly empty; only the relative "
-            "error inside the "
+            "The paper’s errors are means over zero-padded boxes, which are mostly empty. Only the NMAE inside the "
             "cell can be compared between grids.",
             "note",
         ),
         Figure(
             "reconstruction-errors",
             density.reconstruction_errors(test),
-            "Relative reconstruction error of each test material at equal bytes (box: quartiles and median).",
-            "Box plots of the relative error; mean in percent: "
-            + ", ".join(f"{row.cells[0]} {row.cells[5]}" for _, row in rows),
+            "Reconstruction error (NMAE) of each test material at equal bytes (box: quartiles and median).",
+            "Box plots of the NMAE; mean in percent: " + ", ".join(f"{row.cells[0]} {row.cells[5]}" for _, row in rows),
         ),
     ]
     if missing:
@@ -118,17 +115,16 @@ def _slices(run: Run) -> list:
     if not run.slices:
         return [Text("No density slices were written for this run.", "missing")]
     described = ", ".join(
-        f"{formula_text(plane['formula'])} ({plane['material_id']}, {percentage(plane['nmae'])} relative error)"
+        f"{formula_text(plane['formula'])} ({plane['material_id']}, NMAE {percentage(plane['nmae'])})"
         for plane in run.slices
     )
     return [
         Figure(
             "density-slices",
             density.density_slices(run.slices),
-            f"Slices of test materials: {described}. Original and reconstructed share a scale that goes "
-            "with the square "
-            "root of the density; the difference has its own (Fig. 5 of the paper).",
-            f"Colour maps of original, reconstructed and difference density for {described}.",
+            f"Slices of test materials: {described}. Original and reconstructed density share a colour scale that is "
+            "proportional to the square root of the density; their difference has its own (Fig. 5 of the paper).",
+            f"Colour maps of original and reconstructed density and of their difference for {described}.",
             png=True,
         )
     ]

@@ -10,7 +10,7 @@ from rho2prop.report.sections.models import split_name
 
 
 def errors(run: Run) -> Section:
-    """What the model that predicts is most wrong about, and what is special about it."""
+    """Materials with the largest errors of the selected model, and what is special about each."""
     section = Section("errors", "Largest errors")
     table = run.largest_errors
     if table is None or table.empty:
@@ -20,9 +20,9 @@ def errors(run: Run) -> Section:
     section.blocks += [
         Text(
             f"{model_name(first['model'])} on {blocks_text(first['features'])}, test folds of the split "
-            f"{split_name(run.main_split)}. Remarks are made by rule: bonding by connectivity of the crystal; a label "
-            "is called suspect where at least three good models agree with each other and not with it, or where it "
-            "contradicts the other labels. No material was left out because of them."
+            f"{split_name(run.main_split)}. Remarks follow fixed rules. Bonding: connectivity of the crystal. A label "
+            "is called suspect where at least three good models agree with each other but not with it, or where it "
+            "contradicts the other labels. No material was removed because of a remark."
         ),
         Table(
             "Largest absolute errors for each property.",

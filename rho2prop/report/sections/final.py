@@ -1,4 +1,4 @@
-"""The models that predict, judged beside the fold models: which are offered, which not, and why."""
+"""The final models compared with the fold models: which are offered, which are not, and why."""
 
 import pandas as pd
 
@@ -37,13 +37,13 @@ def final_models(table: pd.DataFrame | None) -> list:
         for row in table.itertuples()
     ]
     return [
-        Heading("The models that predict"),
+        Heading("Final models"),
         Text(
-            "Predictions come from models fitted once more, on all materials but a validation part. Here each is "
-            "judged on that part, beside the fold models on theirs; one that falls behind is not offered."
+            "Predictions come from final models, fitted to all materials except a validation part. Each is evaluated "
+            "on that part and compared with the fold models on theirs. A final model that falls behind is not offered."
         ),
         Table(
-            "Mean absolute errors of validation parts in the unit of the property, and the share of that part inside "
+            "Mean absolute errors on validation parts, in the unit of the property, and the fraction of values inside "
             "the intervals.",
             (
                 "model, features",

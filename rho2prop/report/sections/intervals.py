@@ -1,4 +1,4 @@
-"""Section on prediction intervals: do they hold what they state?"""
+"""Section on prediction intervals: stated and observed coverage."""
 
 import math
 
@@ -11,14 +11,14 @@ from rho2prop.report.figures.models import model_name
 from rho2prop.report.numbers import decimals, significant
 from rho2prop.report.sections.final import final_models
 
-STANDARD_ERRORS = 2  # beyond so many, a coverage is called off its stated value
+STANDARD_ERRORS = 2  # a coverage that deviates by more is listed
 
 
 def intervals(run: Run) -> Section:
-    """Stated against found coverage of the conformal intervals, on folds that they were not calibrated on."""
+    """Stated and observed coverage of the conformal intervals, on folds that they were not calibrated on."""
     section = Section("intervals", "Prediction intervals")
     if run.intervals is None or run.intervals.empty:
-        section.blocks.append(Text("The intervals were not checked in this run.", "missing"))
+        section.blocks.append(Text("The coverage of the intervals was not evaluated in this run.", "missing"))
         section.blocks += final_models(run.final_models)
         return section
     table = run.intervals
@@ -49,20 +49,18 @@ def intervals(run: Run) -> Section:
         )
     section.blocks += [
         Text(
-            "Each prediction comes with an interval that states to hold the true value in "
-            f"{100 * stated:g} % of all cases: split conformal prediction from residuals of test folds, its width "
-            "growing with the value where that scores better. Checked here fold by fold, each fold with intervals "
-            "calibrated on the others. It holds for materials that resemble the training set as much as one chemical "
-            "system resembles another, not for all."
+            f"Each prediction has an interval with a stated coverage of {100 * stated:g} %: split conformal prediction "
+            "from residuals of test folds, with a width that grows with the value where that scores better. The "
+            "coverage is checked fold by fold, with intervals calibrated on the other folds. It applies to materials "
+            "that resemble the training set as much as one chemical system resembles another, not to all materials."
         ),
         Table(
-            f"Share of true values inside the intervals in percent (stated: {100 * stated:g}), the binomial standard "
-            "error that the stated share has on so many materials, the deviation in standard errors, and the mean "
-            "width.",
+            f"Observed coverage in percent (stated: {100 * stated:g}), the binomial standard error of the stated "
+            "coverage for this number of materials, the deviation in standard errors, and the mean width.",
             (
                 "model, features",
                 "property",
-                "found / %",
+                "coverage / %",
                 "standard error / %",
                 "deviation / standard errors",
                 "single folds / %",
@@ -79,14 +77,14 @@ def intervals(run: Run) -> Section:
 
 
 def _verdict(off: list[str], n_rows: int, stated: float, smallest: float) -> str:
-    """How many rows agree with the stated coverage, which do not, and what so few materials cannot tell."""
+    """How many rows agree with the stated coverage, which do not, and what deviation cannot be resolved."""
     within = f"within {STANDARD_ERRORS} standard errors of the stated {100 * stated:g} %"
     if off:
         text = f"{n_rows - len(off)} of {n_rows} rows lie {within}. Outside: {'; '.join(off)}."
     else:
         text = f"All {n_rows} rows lie {within}." if n_rows > 1 else f"The one row lies {within}."
     unseen = 100 * STANDARD_ERRORS * math.sqrt(stated * (1 - stated) / smallest)
-    return f"{text} With {smallest:.0f} materials a deviation of less than {decimals(unseen, 1)} % cannot be seen."
+    return f"{text} With {smallest:.0f} materials a deviation of less than {decimals(unseen, 1)} % cannot be resolved."
 
 
 def _name(model: str) -> str:

@@ -1,4 +1,4 @@
-"""Section on learning curves: what a material more is worth to each model."""
+"""Section on learning curves: error against the number of training materials."""
 
 import pandas as pd
 
@@ -10,12 +10,13 @@ from rho2prop.report.data import Run, is_derived
 from rho2prop.report.figures import models
 from rho2prop.report.figures.models import model_name
 from rho2prop.report.numbers import DASH, plus_minus
+from rho2prop.report.sections.models import split_name
 
-MISSING = "No learning curve was computed: too few materials for any of its sizes."
+MISSING = "No learning curve was computed: there are too few materials for any of its sizes."
 
 
 def learning(run: Run) -> Section:
-    """Mean absolute error against the number of materials to learn from."""
+    """Mean absolute error against the number of training materials."""
     section = Section("learning", "Learning curves")
     table = direct_scores(run)
     if table is None:
@@ -24,17 +25,19 @@ def learning(run: Run) -> Section:
     sizes = [size for size in ordered_sizes(table) if size != ALL]
     section.blocks += [
         Text(
-            f"Each fold of the split {table['split'].iloc[0]} learned again from {', '.join(sizes)} of its materials "
-            "(validation included, drawn at random, smaller sets within larger ones); its test part stayed the same."
+            f"In each fold of the split {split_name(table['split'].iloc[0])}, models were trained again on "
+            f"{', '.join(sizes)} of its materials (validation included, drawn at random, smaller sets contained in "
+            "larger ones). The test part stayed the same."
         ),
         Figure(
             "learning-curves",
             models.learning_curves(table),
-            "Mean absolute error on the test folds (bars: standard deviation) against the number of materials.",
+            "Mean absolute error on the test folds (bars: standard deviation) against the number of training "
+            "materials.",
             "Learning curves; the same numbers are in the table below.",
         ),
         Table(
-            "Mean absolute error, mean ± standard deviation over the folds, by number of materials learned from.",
+            "Mean absolute error, mean ± standard deviation over the folds, by number of training materials.",
             ("property", "model, features", *ordered_sizes(table)),
             tuple(_rows(table)),
             n_text=2,
@@ -44,7 +47,7 @@ def learning(run: Run) -> Section:
 
 
 def direct_scores(run: Run) -> pd.DataFrame | None:
-    """Scores without those derived from K and G; None where there is but the whole training set."""
+    """Scores without those derived from K and G; None where there is only the full training set."""
     table = run.learning_curve
     if table is None or not (table["size"] != ALL).any():
         return None
@@ -52,7 +55,7 @@ def direct_scores(run: Run) -> pd.DataFrame | None:
 
 
 def ordered_sizes(table: pd.DataFrame) -> list[str]:
-    """Sizes from small to large, the whole last."""
+    """Sizes from small to large, the full training set last."""
     return sorted(table["size"].unique(), key=lambda size: (size == ALL, int(size) if size != ALL else 0))
 
 

@@ -71,21 +71,17 @@ def _what_was_run(run: Run, n_materials: int) -> str:
     if outcomes is not None and len(outcomes):
         engines = sorted(set((outcomes["engine"] + " " + outcomes["engine_version"]).str.strip()))
         engine = f" from {', '.join(engines)}"
-    sentences.append(
-        f"Electron densities of {count(n_materials, 'material')}{engine} were turned into features of a crystal"
-    )
+    sentences.append(f"Features were computed from the electron densities of {count(n_materials, 'material')}{engine}")
     if run.history is not None and len(run.history):
         sentences[-1] += f" (with an autoencoder trained for {count(len(run.history), 'epoch')})"
     if run.metrics is None or run.metrics.empty:
         return sentences[0] + ". No property model was evaluated."
     names = [TARGETS[target].name for target in run.targets]
     listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-    sentences[-1] += f", and models were trained on them to predict {listed}."
+    sentences[-1] += f", and models trained on them to predict {listed}."
     folds = run.metrics.groupby("split")["fold"].nunique()
     splits = ", ".join(f"{split_name(name)} ({count(int(folds[name]), 'fold')})" for name in run.split_names)
-    sentences.append(
-        f"Each model was tested on materials that it had not seen; these were drawn in these ways: {splits}."
-    )
+    sentences.append(f"Each model was tested on held-out materials, in these splits: {splits}.")
     return " ".join(sentences)
 
 
@@ -118,9 +114,8 @@ def _best(run: Run) -> list:
     blocks = [
         Table(
             f"Best model for each property, split {split_name(main)}: lowest mean absolute error (MAE), "
-            "mean ± standard deviation over the test folds. “Always the mean” is the error of a model that "
-            "knows "
-            "nothing.",
+            "mean ± standard deviation over the test folds. “Always the mean” is the error of predicting the mean of "
+            "the training labels.",
             ("property", "best model: features", "MAE", "R²", "always the mean", *last),
             tuple(rows),
             n_text=2,
@@ -136,24 +131,22 @@ def _best(run: Run) -> list:
         )
         blocks.append(
             Text(
-                f"What the density adds: split {split_name(run.main_split)}, best feature set with the "
-                "density against the best "
-                f"without, change of the MAE (negative is better): {told}."
+                f"What the density adds, split {split_name(run.main_split)}: change of the MAE from the best feature "
+                f"set without the density to the best with it (negative is better): {told}."
             )
         )
     return blocks
 
 
 def making(run: Run) -> Section:
-    """Versions, configuration, seed, splits, commands, honesty notes, sources."""
-    section = Section("making", "How it was made")
+    """Versions, configuration, seed, splits, commands, caveats, sources."""
+    section = Section("making", "How this run was made")
     section.blocks += [Heading("Splits"), *_splits(run)]
-    section.blocks += [Heading("What to keep in mind"), Items(tuple((note, "") for note in notes(run)))]
+    section.blocks += [Heading("Caveats"), Items(tuple((note, "") for note in notes(run)))]
     section.blocks += [
-        Heading("To repeat it"),
+        Heading("Reproducing this run"),
         Text(
-            "Save the configuration below as my.yaml and run one of these lines; every random choice "
-            "derives from its "
+            "Save the configuration below as my.yaml and run one of these commands. All random choices derive from its "
             f"seed, {run.config.get('seed', DASH)}."
         ),
         Code(
@@ -200,7 +193,7 @@ def _splits(run: Run) -> list:
         name = "all materials (final models)" if split == "all" else split_name(split)
         rows.append(Row((name, f"{len(part)}", *cells)))
     return [
-        Table("Materials per fold; drawn once and kept in results/splits.csv.",
+        Table("Materials per fold, drawn once (results/splits.csv).",
               ("split", "folds", "train", "validation", "test"), tuple(rows))
     ]  # fmt: skip
 
@@ -211,42 +204,39 @@ def notes(run: Run) -> list[str]:
     latent = run.metrics is not None and run.metrics["features"].str.contains("latent").any()
     if latent and config["autoencoder"]["scope"] == "all":
         told.append(
-            "One autoencoder was trained for all folds (autoencoder.scope: all). It sees no label, but it "
-            "has seen densities of "
-            "materials in the test folds: scores of features with “latent” hold for materials whose density "
-            "was at hand when the "
-            "autoencoder was trained. With scope: fold it is trained anew inside each fold."
+            "One autoencoder was trained for all folds (autoencoder.scope: all). It sees no labels, but it has seen "
+            "densities of materials in the test folds. Scores of features with “latent” therefore hold for materials "
+            "whose density was available when the autoencoder was trained. With scope: fold it is trained inside each "
+            "fold."
         )
     elif latent:
-        told.append("The autoencoder was trained anew inside each fold, on its training part only.")
+        told.append("The autoencoder was trained inside each fold, on its training part only.")
     told.append(
-        "Scaler, PCA, imputation, early stopping and hyper-parameters were fitted on the training and "
-        "validation parts of each "
-        "fold; the best model of a table was picked by its test score, so that score is slightly optimistic."
+        "Scaling, PCA, imputation, early stopping and hyper-parameters were fitted on the training and validation "
+        "parts of each fold. The best model of a table was selected by its test score, so that this score is slightly "
+        "optimistic."
     )
     told.append(
-        "± is the standard deviation over folds (n − 1). Folds share training materials: it is no error bar "
-        "of the mean."
+        "± is the sample standard deviation over folds. It is not the standard error of the mean, since folds share "
+        "training materials."
     )
     if run.materials is not None and len(run.materials):
         train = run.materials[run.materials["role"] == "train"]
         if len(train) and train["formula"].is_unique and train["chemical_system"].is_unique:
             told.append(
-                "Each labelled material has a formula and a chemical system of its own, so that the splits "
-                "by formula and by "
-                "chemical system are random splits drawn anew."
+                "Each labelled material has a formula and a chemical system of its own, so that the splits by formula "
+                "and by chemical system are further random splits."
             )
         if 0 < len(train) < 200:
             told.append(
-                f"With {count(len(train), 'labelled material')} the scores say that the chain works, not "
-                "how well the method does."
+                f"With {count(len(train), 'labelled material')} the scores show that the workflow runs, not how well "
+                "the method performs."
             )
     if config.get("dft", {}).get("engine") == "gpaw":
         told.append(
-            "Densities were computed at the geometry given, without relaxation, with "
-            f"{config['dft']['gpaw']['xc']} and a cut-off "
-            f"of {config['dft']['gpaw']['ecut_ev']} eV; the paper relaxed each cell with VASP at 500 eV."
+            f"Densities were computed at the given geometry, without relaxation, with {config['dft']['gpaw']['xc']} "
+            f"and a cut-off of {config['dft']['gpaw']['ecut_ev']} eV; the paper relaxed each cell with VASP at 500 eV."
         )
     if run.metrics is not None and not run.metrics["features"].map(uses_density).any():
-        told.append("No feature set of this run holds the density.")
+        told.append("No feature set of this run contains the density.")
     return told

@@ -1,4 +1,4 @@
-"""Sections on what came out: property models, importance of the features, predictions."""
+"""Section on the property models: scores, baselines, parity plots, Table 1 of the paper, derived properties."""
 
 import pandas as pd
 
@@ -35,13 +35,13 @@ def split_name(split: str) -> str:
 
 
 def percent(change: float, std: float) -> str:
-    """A relative change with its spread in per cent, always signed."""
+    """A relative change and its spread in percent, always signed."""
     sign = "+" if change > 0 else ""
     return f"{sign}{plus_minus(100 * change, 100 * std, 0)} %"
 
 
 def properties(run: Run) -> Section:
-    """Scores of models and feature sets, density against controls, parity, Table 1, derived properties."""
+    """Scores of models and feature sets, density against baselines, parity, Table 1, derived properties."""
     section = Section("properties", "Predicted properties")
     if run.metrics is None or run.metrics.empty:
         section.blocks.append(Text("No property model was evaluated: too few labelled materials.", "missing"))
@@ -50,12 +50,9 @@ def properties(run: Run) -> Section:
     section.blocks += [*_untrained(run), *_left_out(run)]
     section.blocks.append(
         Text(
-            "Scores are means ± sample standard deviations over the test folds. The test parts were never "
-            "trimmed, "
-            "and no label of theirs was used to fit or choose a model. “By formula” and “by chemical "
-            "system” keep all "
-            "materials of a formula or of a set of elements in one fold: they ask about materials unlike "
-            "those seen "
+            "Scores are means ± sample standard deviations over the test folds. Test parts were never trimmed, and "
+            "none of their labels was used to fit or select a model. “By formula” and “by chemical system” keep all "
+            "materials of a formula or of a set of elements in one fold, so that test materials differ from those seen "
             "in training."
         )
     )
@@ -71,7 +68,7 @@ def properties(run: Run) -> Section:
                 "Mean absolute error of each feature set and model over the test folds (bars: standard "
                 "deviation); left "
                 "is better. LGBM: LightGBM, GP: Gaussian process, blend: of both, CNN: attention CNN, FP: fingerprint. "
-                "The control “mean” is in the tables.",
+                "The baseline “mean” is in the tables.",
                 "Dot plots of mean absolute errors; the same numbers are in the tables below.",
             )
         )
@@ -80,9 +77,9 @@ def properties(run: Run) -> Section:
     section.blocks += [Heading("Table 1 of the paper"), _ablation(run, summary)]
     section.blocks.append(
         Text(
-            "The paper’s values are of its own materials, a random split and outliers of the targets removed before "
-            "it: they can be compared with a run on other materials in their order only. A density feature earns its "
-            "place by beating the controls of this run on the same folds.",
+            "The paper’s values are for its own materials, a random split, and targets without outliers. A run on "
+            "other materials can be compared with them only in the order of the models. What density features are "
+            "worth is shown by the baselines of this run on the same folds.",
             "note",
         )
     )
@@ -93,7 +90,7 @@ def properties(run: Run) -> Section:
 
 
 def _left_out(run: Run) -> list[Text]:
-    """Models on feature sets that had too few labels where others had enough."""
+    """Models and feature sets that had too few labels where others had enough."""
     blocks = []
     for (model, features, split), reasons in left_out(run).items():
         reason = next((reasons[target] for target in run.targets if target in reasons), next(iter(reasons.values())))
@@ -143,7 +140,7 @@ def _score_table(summary: pd.DataFrame, targets: list[str], split: str) -> Table
 def _gain(run: Run) -> list:
     gain = density_gain(run)
     if gain.empty:
-        return [Text("No feature set with and one without the density were both evaluated.", "missing")]
+        return [Text("Feature sets with and without the density were not both evaluated.", "missing")]
     rows = []
     for target in run.targets:
         info = TARGETS[target]
@@ -164,11 +161,9 @@ def _gain(run: Run) -> list:
     return [
         Heading("Does the density help?"),
         Table(
-            "Best feature set with the density against the best without it, on the same folds (change of "
-            "the MAE, "
-            "negative is better, ± over folds). Each “best” was picked on these test scores, which favours "
-            "the "
-            "side with more sets.",
+            "Best feature set with the density against the best without it, on the same folds (change of the MAE, "
+            "negative is better, ± over folds). Each “best” was selected by these test scores, which favours the side "
+            "with more feature sets.",
             ("split", "with density", "without", "MAE with", "MAE without", "change", "folds better"),
             tuple(rows),
             n_text=3,
@@ -183,9 +178,9 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
     for model, figure_number in figures.items():
         features = hybrid_features(run, model)
         name = model_name(model)
-        counterpart = "the model that predicts" if figure_number is None else f"{figure_number} of the paper"
+        counterpart = "the selected model" if figure_number is None else f"{figure_number} of the paper"
         if features is None:
-            blocks.append(Text(f"{name}: not evaluated with features of density and composition together.", "missing"))
+            blocks.append(Text(f"{name}: not evaluated on density and composition together.", "missing"))
             continue
         pooled = pooled_predictions(run, model, features, split)
         if pooled is None or pooled.empty:
@@ -201,9 +196,8 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
             Figure(
                 f"parity-{model.replace('_', '-')}",
                 models.parity(pooled, rows, targets, shares),
-                f"{name}, features {blocks_text(features)}, split {split_name(split)}: test parts of all "
-                "folds together; "
-                f"scores are means ± standard deviations over folds ({counterpart}).",
+                f"{name}, features {blocks_text(features)}, split {split_name(split)}: test parts of all folds "
+                f"together; scores are means ± standard deviations over folds ({counterpart}).",
                 f"Scatter plots of predicted against actual values. {described}.",
             )
         )
@@ -241,7 +235,7 @@ def _ablation(run: Run, summary: pd.DataFrame) -> Table:
             ]
             rows.append(Row((f"this run, {split_name(split)}", *cells)))
     return Table(
-        f"R² of this run beside those that the paper publishes for its own materials ({paper.CITATION}, Table 1).",
+        f"R² of this run and those published for the paper’s own materials ({paper.CITATION}, Table 1).",
         ("input and model", *(TARGETS[target].symbol for target in paper.ABLATION_TARGETS)),
         tuple(rows),
     )
@@ -252,8 +246,8 @@ def _derived(run: Run, summary: pd.DataFrame) -> list:
     if derived.empty:
         return [
             Text(
-                "E = 9KG/(3K+G) and Θ from the elastic sound velocities need predictions of both K and G; "
-                "this run has not both.",
+                "E = 9KG/(3K+G), and Θ from the elastic sound velocities, need predictions of both K and G, which this "
+                "run does not have.",
                 "missing",
             )
         ]
@@ -282,13 +276,12 @@ def _derived(run: Run, summary: pd.DataFrame) -> list:
                 rows.append(Row(cells, frozenset(bold)))
     return [
         Text(
-            "E = 9KG/(3K+G), and the elastic Debye temperature follows from K, G, the mass density and the "
-            "number of "
-            "atoms: both can be predicted directly or calculated from the predicted K and G (then the "
-            "properties agree)."
+            "E = 9KG/(3K+G), and the elastic Debye temperature follows from K, G, the mass density and the number of "
+            "atoms. Both can be predicted directly, or calculated from the predicted K and G, which makes the "
+            "properties consistent."
         ),
         Table(
-            "Predicted directly against calculated from predicted K and G (better in bold).",
+            "Direct predictions against values calculated from predicted K and G (better in bold).",
             ("model: features", "R² direct", "R² from K, G", "MAE direct", "MAE from K, G"),
             tuple(rows),
         ),

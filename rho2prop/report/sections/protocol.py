@@ -1,4 +1,4 @@
-"""Parts of the section on DFT: corrections, changes of the protocol, free atoms."""
+"""Parts of the section on DFT: corrections, protocol changes, free atoms."""
 
 import pandas as pd
 
@@ -14,11 +14,11 @@ def corrections(outcomes: pd.DataFrame) -> list:
     """What was changed to make the materials converge, changes of the protocol first and flagged."""
     flagged, corrected = _flags(outcomes)
     if not corrected.any():
-        return [Text("Corrections: none; each run was made by the protocol as it is.")]
+        return [Text("Corrections: none; every run followed the protocol.")]
     blocks = [
         Text(
-            f"{count(int(corrected.sum()), 'run')} of {len(outcomes):,} needed corrections, {int(flagged.sum()):,} of "
-            "them a change of the protocol."
+            f"{count(int(corrected.sum()), 'run')} of {len(outcomes):,} needed corrections; {int(flagged.sum()):,} of "
+            "these changed the protocol."
         )
     ]
     if flagged.any():
@@ -41,7 +41,7 @@ def corrections(outcomes: pd.DataFrame) -> list:
 
 
 def atoms(run: Run) -> list:
-    """Free atoms that formation energies are relative to; nothing where they come from the table."""
+    """Free atoms that formation energies are relative to; nothing where the table has the energies."""
     table = run.atoms
     if table is None or table.empty:
         return []
@@ -49,7 +49,7 @@ def atoms(run: Run) -> list:
     converged = table["status"] == "converged"
     blocks = [
         Text(
-            "Formation energies are relative to free atoms, each computed once by the engine of the materials: "
+            "Formation energies are relative to free atoms, each computed once with the engine of the materials: "
             "spin-polarised, occupied by Hund's rules, in a box with unequal edges. "
             f"{count(len(table), 'atom')}: {int(converged.sum()):,} converged, {int(corrected.sum()):,} with "
             f"corrections; {significant(table['core_hours'].sum())} core hours in all."
@@ -106,6 +106,6 @@ def _bold(row: tuple, column: int) -> frozenset[int]:
 def _warning(flagged: pd.DataFrame, noun: str) -> str:
     names = ", ".join(flagged["material_id"].head(20)) + (" and others" if len(flagged) > 20 else "")
     return (
-        f"⚠ Protocol changed for {count(len(flagged), noun)}: {names}. Their results do not mean quite the same as "
-        "the others'."
+        f"⚠ Protocol changed for {count(len(flagged), noun)}: {names}. Their results are not strictly comparable "
+        "with the others."
     )

@@ -1,4 +1,4 @@
-"""Sections on stored densities and on invariance against the description of a crystal."""
+"""Sections on stored densities and on invariance under the description of a crystal."""
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,16 @@ GROUP = ["model", "features", "grid"]
 
 
 def invariance(table: pd.DataFrame | None) -> Section:
-    """Change of predictions when the same crystal is rotated, moved or described by a supercell.
+    """Change of predictions when the same crystal is rotated, shifted or described by a supercell.
 
     Parameters
     ----------
     table
         ``results/invariance.csv``, or None.
     """
-    section = Section("invariance", "Robustness: one crystal, many descriptions")
+    section = Section("invariance", "Invariance: one crystal, many descriptions")
     if table is None or table.empty:
-        section.blocks.append(Text("The invariance of the predictions was not measured in this run.", "missing"))
+        section.blocks.append(Text("The invariance of the predictions was not evaluated in this run.", "missing"))
         return section
     found = summarise(table)
     labels = {key: _label(*key) for key in found[GROUP].drop_duplicates().itertuples(index=False, name=None)}
@@ -52,9 +52,9 @@ def invariance(table: pd.DataFrame | None) -> Section:
         Figure(
             "invariance",
             trust.invariance(table, {key: _label(*key, blocks_label) for key in labels}),
-            f"Relative change of each prediction against that for the crystal as given (bar: the largest; dashed: "
+            f"Change of each prediction relative to that for the crystal as given (bar: the largest; dashed: "
             f"{BAR_PERCENT:g} %, our limit; dotted: {PAPER_PERCENT:g} %, the paper’s scatter). Changes below "
-            f"{trust.FLOOR_PERCENT:g} %, exact zeros too, are drawn at that value.",
+            f"{trust.FLOOR_PERCENT:g} %, including exact zeros, are drawn at that value.",
             "Relative changes of predictions by model. "
             + " ".join(f"{k}: at most {_percent(v)} %." for k, v in worst.items()),
         ),
@@ -75,9 +75,9 @@ def invariance(table: pd.DataFrame | None) -> Section:
 def _introduction(table: pd.DataFrame, n_descriptions: int) -> str:
     materials = table["material_id"].nunique()
     return (
-        f"No property depends on how a crystal is written down. For {count(materials, 'material')} the final models "
-        f"predicted from {n_descriptions} other descriptions of the same density each: the 23 further rotations of a "
-        "cube (crystal and cell vectors turned together, as a rotated array), moves of the origin by whole grid points "
+        f"No property depends on how a crystal is described. For {count(materials, 'material')} the final models "
+        f"predicted from {n_descriptions} other descriptions of the same density: the 23 other rotations of a cube "
+        "(crystal and cell vectors rotated together, as a rotated array), shifts of the origin by whole grid points "
         "and by fractions of a cell (by Fourier phases), and the supercells 1×1×2 and 2×2×2."
     )
 
@@ -99,18 +99,18 @@ def _notes(table: pd.DataFrame) -> list[Text]:
     if (table["grid"] == "window").any():
         notes.append(
             Text(
-                "A convolutional network sees how the crystal lies in its window and where its origin is. The models "
-                "therefore read, in training as in prediction, the mean latent over the 24 rotations of the window, "
-                "centred in turn on each atom of the rarest element; fingerprints are taken on grids that start at "
-                "these atoms.",
+                "A convolutional network sees the orientation of the crystal in its window and the position of its "
+                "origin. In training and in prediction the models therefore read the mean latent over the 24 rotations "
+                "of the window, centred in turn on each atom of the rarest element. Fingerprints are computed on grids "
+                "that start at these atoms.",
                 "note",
             )
         )
     if table.loc[table["model"] == "lightgbm", "relative_change"].abs().max() > 0:
         notes.append(
             Text(
-                "Trees are step functions: a feature that moves by rounding or resampling noise across a threshold "
-                "moves a prediction by a whole step.",
+                "Trees are step functions: a feature that crosses a threshold by rounding or resampling noise changes "
+                "a prediction by a whole step.",
                 "note",
             )
         )
@@ -125,7 +125,7 @@ def latent_database(table: pd.DataFrame | None) -> Section:
     table
         ``results/latent_database.csv``, or None.
     """
-    section = Section("latent-database", "Stored densities (latent database)")
+    section = Section("latent-database", "Latent database: stored densities")
     if table is None or table.empty:
         section.blocks.append(Text("This run wrote no latent database.", "missing"))
         return section
@@ -133,18 +133,18 @@ def latent_database(table: pd.DataFrame | None) -> Section:
     section.blocks.append(
         Text(
             f"{count(len(table), 'material')} in one file of {decimals(stored / 1e6, 2)} MB "
-            f"({decimals(stored / len(table) / 1e3, 1)} kB each); their densities as CHGCAR files take "
+            f"({decimals(stored / len(table) / 1e3, 1)} kB each). As CHGCAR files the densities take "
             f"{decimals(chgcar / 1e6, 1)} MB, {decimals(chgcar / stored, 1)} times as much (paper: 117 times)."
         )
     )
-    measured = table[table["relative_l1_error"].notna()]
+    measured = table[table["nmae"].notna()]
     refused = table[table["reason"] != ""]
     if measured.empty:
         section.blocks.append(Text("No held-out material could be decoded, so no error is given.", "missing"))
     else:
         section.blocks += _errors(measured)
     if len(refused):
-        reasons = f"{count(len(refused), 'held-out material')} cannot be decoded, the first is "
+        reasons = f"{count(len(refused), 'held-out material')} cannot be decoded; the first is "
         section.blocks.append(
             Text(f"{reasons}{refused['material_id'].iloc[0]}: {refused['reason'].iloc[0]}.", "missing")
         )
@@ -154,30 +154,31 @@ def latent_database(table: pd.DataFrame | None) -> Section:
 def _errors(measured: pd.DataFrame) -> list:
     rows = []
     for column, name in (
-        ("relative_l1_error", "stored latent, decoded to the native grid"),
-        ("relative_l1_window", "sampling grid alone, without the network"),
+        ("nmae", "stored latent, decoded to the native grid"),
+        ("nmae_window", "sampling grid alone, without the network"),
     ):
         percent = 100 * measured[column]
         spread = (percent.mean(), percent.median(), percent.quantile(0.95), percent.max())
         rows.append(Row((name, *(significant(value) for value in spread))))
     change = 100 * (measured["electron_factor"] - 1).abs()
     text = (
-        f"Errors of {count(len(measured), 'material')} that the autoencoder was not trained on. Decoded densities are "
-        "rescaled to their number of electrons; before, it was off by "
+        f"Errors for {count(len(measured), 'material')} that the autoencoder was not trained on. Decoded densities are "
+        "rescaled to their number of electrons; before rescaling it deviated by "
         f"{significant(change.mean())} % on average, {significant(change.max())} % at most."
     )
     return [
         Table(
-            "∫|ρ−ρ̂| / ∫ρ over the native grid in percent.",
-            ("what", "mean", "median", "95 % below", "largest"),
+            "NMAE, ∫|ρ−ρ̂| / ∫ρ over the native grid, in percent.",
+            ("stage", "mean", "median", "95 % below", "largest"),
             tuple(rows),
         ),
         Text(text),
         Figure(
             "stored-errors",
             trust.stored_errors(measured),
-            "Error of decoded densities and of the sampling grid alone, against the saving (held-out materials).",
-            f"Relative error against the ratio of sizes. {text}",
+            "NMAE of decoded densities and of the sampling grid alone, against the compression ratio (held-out "
+            "materials).",
+            f"NMAE against the compression ratio. {text}",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Sections on what the models lean on and on the predictions for new materials."""
+"""Sections on the importance of the features and on the predictions for new materials."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from rho2prop.report.sections.models import shares_of, short_target, split_name
 
 
 def importance(run: Run) -> Section:
-    """Share of the density in the SHAP values."""
+    """Contribution of the density to the SHAP values."""
     section = Section("importance", "Density or composition?")
     table = run.importance
     if table is None or table.empty:
@@ -41,7 +41,8 @@ def importance(run: Run) -> Section:
         ),
         _share_table(table, chosen),
         Text(
-            "A share tells what a fitted model leans on, not what causes a property; correlated features share it.",
+            "A share says what a fitted model relies on, not what causes a property. Correlated features split their "
+            "share.",
             "note",
         ),
     ]
@@ -96,11 +97,9 @@ def predictions(run: Run) -> Section:
     if table is None or table.empty:
         section.blocks.append(
             Text(
-                "No new material was asked for. To have one predicted, add a row to the materials table "
-                "with a material_id "
-                "and the path of its structure (CIF or POSCAR), leave the property columns blank, and run "
-                "the workflow "
-                "again: only the steps for the new material run.",
+                "There are no new materials in this run. To predict one, add a row to the materials table with a "
+                "material_id and the path of its structure (CIF or POSCAR), leave the property columns blank, and run "
+                "the workflow again: only the steps for the new material run.",
                 "missing",
             )
         )
@@ -123,9 +122,8 @@ def predictions(run: Run) -> Section:
     )
     section.blocks.append(
         Table(
-            "Predicted properties; ± is the spread over the models of the cross-validation folds, which "
-            "says how much the "
-            "models disagree and is no full error bar." + cut,
+            "Predicted properties; ± is the spread over the models of the cross-validation folds. It says how much the "
+            "models disagree and is not a full error bar." + cut,
             ("material", "formula", "model and features", *(short_target(target) for target in order)),
             tuple(rows[:MAX_ROWS]),
             n_text=3,

@@ -231,7 +231,7 @@ def test_sizes_and_errors_are_measured(run):
     write_database(run.path, [run.folder / "all.npz"], run.densities, run.folder / "autoencoder")
     table = evaluate_database(run.path, run.densities, run.folder / "autoencoder").set_index("material_id")
     assert table["part"].to_dict() == dict(m0="train", m1="train", m2="validation", m3="test", m4="train")
-    assert table["relative_l1_error"].notna().tolist() == [False, False, False, True, False]  # no part in the network
+    assert table["nmae"].notna().tolist() == [False, False, False, True, False]  # no part in the network
     assert table.loc["m3", "bytes_database"] == pytest.approx(run.path.stat().st_size / 5, abs=0.5)
     density = read_npz(run.densities["m3"])
     write_chgcar(density, run.folder / "CHGCAR")
@@ -239,9 +239,9 @@ def test_sizes_and_errors_are_measured(run):
     decoder = load_decoder(run.folder / "autoencoder")
     with LatentDatabase(run.path) as database:
         decoded, factor = decode_with_factor(decoder, database.get("m3"))
-    assert table.loc["m3", "relative_l1_error"] == pytest.approx(nmae(decoded.values, density.values), rel=1e-5)
+    assert table.loc["m3", "nmae"] == pytest.approx(nmae(decoded.values, density.values), rel=1e-5)
     assert table.loc["m3", "electron_factor"] == pytest.approx(factor)
-    assert 0 < table.loc["m3", "relative_l1_window"] < 0.2 < table.loc["m3", "relative_l1_error"]
+    assert 0 < table.loc["m3", "nmae_window"] < 0.2 < table.loc["m3", "nmae"]
 
 
 def test_a_material_that_cannot_be_decoded_has_its_reason_in_the_table(run):
@@ -253,4 +253,4 @@ def test_a_material_that_cannot_be_decoded_has_its_reason_in_the_table(run):
     connection.close()
     row = evaluate_database(run.path, run.densities, run.folder / "autoencoder").set_index("material_id").loc["m3"]
     assert "the window is a cube of 6.75 Å" in row["reason"]
-    assert np.isnan(row["relative_l1_error"])
+    assert np.isnan(row["nmae"])

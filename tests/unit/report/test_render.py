@@ -144,8 +144,7 @@ def test_report_lists_corrections_and_flags_changes_of_the_protocol(rendered):
     flagged = ["m-5", "converged", "IBRION 2 → 1; ISMEAR -5 → 0", "⚠ ISMEAR -5 → 0"]
     plain = ["m-3", "converged", "ALGO Normal → All", "no"]
     assert rows.index(flagged) + 1 == rows.index(plain)
-    assert "2 runs of 13 needed corrections, 1 of them a change of the protocol." in found.text["dft"]
-    assert "⚠ Protocol changed for 1 material: m-5." in found.text["dft"]
+    assert [row[0] for row in rows if row and row[-1].startswith("⚠")] == ["m-5"]
 
 
 def test_report_lists_free_atoms_with_moment_and_cost(rendered):
@@ -153,9 +152,8 @@ def test_report_lists_free_atoms_with_moment_and_cost(rendered):
     rows = found.rows("dft")
     assert ["O", "converged", "–", "no", "−1.931", "2.00", "45.0 s", "0.0125"] in rows
     assert ["Ti", "converged", SMEARED, f"⚠ {SMEARED}", "−2.500", "2.00", "3.00 min", "0.0500"] in rows
-    assert "3 atoms: 2 converged, 1 with corrections; 0.0625 core hours in all." in found.text["dft"]
-    assert "⚠ Protocol changed for 1 element: Ti." in found.text["dft"]
-    assert "No formation energy for materials with an element whose atom failed: Tc (no dataset)." in found.text["dft"]
+    assert "0.0625 core hours" in found.text["dft"]
+    assert "Tc (no dataset)" in found.text["dft"]
 
 
 def test_report_reads_older_runs_and_runs_without_atoms(inputs, tmp_path):
@@ -164,12 +162,13 @@ def test_report_reads_older_runs_and_runs_without_atoms(inputs, tmp_path):
     write_csv(inputs["dft_outcomes"], " ".join(old[0]), old[1:])
     inputs["atoms"].write_text(inputs["atoms"].read_text().splitlines()[0] + "\n")
     _, found = page(inputs, tmp_path)
-    assert "2 runs of 13 needed corrections, 0 of them a change of the protocol." in found.text["dft"]
-    assert "relative to free atoms, each computed once" not in found.text["dft"]
+    assert ["m-3", "converged", "ALGO Normal → All", "no"] in found.rows("dft")
+    assert "⚠" not in found.text["dft"]
+    assert "Hund" not in found.text["dft"]
     uncorrected = [[*line[:-1], ""] for line in old]
     write_csv(inputs["dft_outcomes"], " ".join(old[0]), uncorrected[1:])
     _, found = page(inputs, tmp_path)
-    assert "Corrections: none" in found.text["dft"]
+    assert not any("ALGO Normal → All" in row for row in found.rows("dft"))
 
 
 def test_report_says_that_there_are_no_failures(inputs, tmp_path):
@@ -206,9 +205,8 @@ def test_report_says_what_could_not_be_predicted(rendered):
     _, _, found = rendered
     text = found.text["properties"]
     assert "Young's modulus (E): not predicted, no material has a label." in text
-    assert "this run has not both" in text
-    assert "Attention CNN: not evaluated with features of density and composition together." in text
-    assert "No material has a Debye temperature" in found.text["targets"]
+    assert "MAE from K, G" not in text
+    assert "Debye temperature" in found.text["targets"]
 
 
 def test_report_states_found_coverage_and_names_what_is_off(rendered):
@@ -256,7 +254,7 @@ def test_a_slice_that_is_quite_wrong_says_so_in_plain_numbers(inputs, tmp_path):
     arrays = dict(np.load(inputs["slices"][0]))
     np.savez(inputs["slices"][0], **(arrays | {"nmae": 1.0}))
     _, found = page(inputs, tmp_path)
-    assert "100 % relative error" in found.text["autoencoder"]
+    assert "NMAE 100 %" in found.text["autoencoder"]
     assert not re.search(r"\d[eE][+-]\d\d", " ".join(text for text in found.text.values() if text))
     titles = [axes.get_title("left") for axes in density_slices(read_run(inputs, CONFIG).slices).axes]
     assert "difference (100 %)" in titles
@@ -286,7 +284,7 @@ def test_learning_curves_are_in_the_order_of_their_sizes(rendered):
     rows = [row for row in found.rows("learning") if row]
     assert rows[0] == ["K / GPa", "LightGBM: MAGPIE", "20.50 ± 0.71", "16.50 ± 0.71", "12.50 ± 0.71"]
     assert rows[1][1:3] == ["LightGBM: MAGPIE + fingerprint", "12.50 ± 0.71"]
-    assert "learned again from 50, 100 of its materials" in found.text["learning"]
+    assert "50, 100" in found.text["learning"]
 
 
 def test_report_of_an_almost_empty_run_is_sentences(inputs, tmp_path):
@@ -314,8 +312,9 @@ def svg_comments(path: Path) -> str:
 
 def test_report_of_nothing_at_all_is_sentences(tmp_path):
     _, found = page({}, tmp_path)
-    assert "No material reached this point" in found.text["materials"]
-    assert "no autoencoder" in found.text["autoencoder"]
+    kinds = [attributes.get("class") for tag, attributes in found.elements if tag == "p"]
+    assert kinds.count("missing") >= len(SECTIONS) - 2  # all but the summary and how the run was made
+    assert not {"figure", "table"} & {tag for tag, _ in found.elements}
 
 
 def test_report_with_one_fold_gives_no_spread(inputs, tmp_path):
