@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pymatgen.core import Structure
@@ -16,7 +17,10 @@ from rho2prop.densities.density import ELECTRON_TOLERANCE, KINDS, Density, check
 from rho2prop.densities.given_density import checked_density
 from rho2prop.densities.same_crystal import check_same_crystal
 
-__all__ = ["FIX_CUT", "OPENERS", "read_density"]
+if TYPE_CHECKING:
+    from pymatgen.io.common import VolumetricData
+
+__all__ = ["FIX_CUT", "OPENERS", "density_from_volumetric", "read_density"]
 
 FIX_FORMAT = "Give a CHGCAR or CHG (plain, .gz, .bz2, .xz), a .cube or a .npz file"
 EXACT_ELECTRONS = 1e-4  # relative; VASP's CHGCAR and CHG are exact to their digits, an all-electron AECCAR is not
@@ -98,12 +102,54 @@ def check_name(path: Path, kind: str) -> None:
             raise InputError(path, problem, fix, code="kind")
 
 
+def density_from_volumetric(data: "VolumetricData", kind: str, source: str) -> Density:
+    """A checked density from an object of pymatgen.
+
+    Parameters
+    ----------
+    data
+        ``Chgcar`` (or VASP's ``VolumetricData``), which holds density times cell volume in electrons, or the general
+        ``VolumetricData``, which holds what a cube file does, e/Bohr³. Only ``data["total"]`` is read.
+    kind
+        What it holds: "valence", "promolecule" or "all_electron".
+    source
+        Name for messages.
+    """
+    from ase.units import Bohr
+    from pymatgen.io.vasp.outputs import Elfcar, Locpot
+    from pymatgen.io.vasp.outputs import VolumetricData as VaspData
+
+    if isinstance(data, Elfcar | Locpot) or "total" not in data.data:
+        problem = f"is a {type(data).__name__} with {', '.join(data.data)}, not a charge density"
+        raise InputError(source, problem, "Give a Chgcar, or VolumetricData with the key total")
+    structure = checked_structure(data.structure, source)
+    cell = structure.lattice.matrix, np.array(structure.atomic_numbers), structure.frac_coords
+    total = np.asarray(data.data["total"], dtype=np.float64)
+    if isinstance(data, VaspData):
+        density = _from_vasp(total, *cell, kind=kind, source=source)
+    else:
+        density = _counted(total / Bohr**3, *cell, kind=kind, engine="cube", path=source)
+        _check_bohr(density, source)
+    return checked_density(density, source)
+
+
 def _read_vasp(path: Path, kind: str) -> Density:
     chgcar = read_chgcar(path)
-    structure = checked_structure(Structure(chgcar.lattice, chgcar.numbers, chgcar.frac_coords), path)
-    values = chgcar.total / structure.volume
-    density = _counted(values, chgcar.lattice, chgcar.numbers, chgcar.frac_coords, kind=kind, engine="vasp", path=path)
-    integral = float(chgcar.total.mean())
+    return _from_vasp(chgcar.total, chgcar.lattice, chgcar.numbers, chgcar.frac_coords, kind=kind, source=path)
+
+
+def _from_vasp(
+    total: np.ndarray,
+    lattice: np.ndarray,
+    numbers: np.ndarray,
+    frac_coords: np.ndarray,
+    kind: str,
+    source: Path | str,
+) -> Density:
+    """From density times volume, which integrates to a whole number of electrons up to VASP's last digit."""
+    structure = checked_structure(Structure(lattice, numbers, frac_coords), source)
+    density = _counted(total / structure.volume, lattice, numbers, frac_coords, kind=kind, engine="vasp", path=source)
+    integral = float(total.mean())
     if abs(integral - density.n_electrons) > EXACT_ELECTRONS * density.n_electrons:
         remark = (
             f"integrates to {integral:.4f} electrons, where VASP's CHGCAR gives {density.n_electrons:g} to its last "
