@@ -2,12 +2,26 @@
 # The chain, in the order of the includes; each rule file is one stage. Defaults: config.yaml.
 from pathlib import Path
 
-from snakemake.utils import min_version
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import min_version, update_config
 
 min_version("9.27")
 
 
-configfile: Path(workflow.basedir) / "config.yaml"
+ROOT = Path(
+    str(workflow.current_basedir)
+)  # not that of a workflow which uses this one as a module
+
+
+configfile: ROOT / "config.yaml"
+
+
+if (
+    not workflow.modifier.is_main_snakefile()
+):  # a module is given only what differs from the defaults
+    DEFAULTS = load_configfile(ROOT / "config.yaml")
+    update_config(DEFAULTS, config)
+    config = DEFAULTS
 
 
 report: "workflow/report/workflow.rst"

@@ -1,4 +1,5 @@
 # Checks of config and materials table, wildcard constraints and the lists that the rules expand over.
+import contextlib
 import hashlib
 import sys
 
@@ -27,11 +28,13 @@ from rho2prop.core.jobs.run_check import check_run
 from rho2prop.core.jobs.slurm import growing, rank_resources, refuse_while_jobs_run
 from rho2prop.core.jobs.table_digest import record_table, table_digest
 
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-ENVIRONMENT = Path(workflow.basedir) / "envs" / "rho2prop.yaml"
+SCRIPTS = ROOT / "workflow" / "scripts"
+ENVIRONMENT = ROOT / "envs" / "rho2prop.yaml"
 MATERIALS_PROJECT = "materials_project"
+# folder of the run: another one only where a workflow uses this one as a module with a prefix
+RUN = Path(workflow.modifier.path_modifier.replace_prefix("results")).parent
 
-validate(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
+validate(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
     raise WorkflowError(
@@ -62,10 +65,15 @@ wildcard_constraints:
     features=r"[a-z_]+(\+[a-z_]+)*",
 
 
+def of_user(path):
+    """A path of the user: never below the prefix of a module, in front of which Snakemake would put it."""
+    return path if RUN == Path() else str(Path(path).absolute())
+
+
 TABLE = {  # that people may edit during a run
     "elements": None,
     MATERIALS_PROJECT: "results/materials_project/materials.csv",
-}.get(config["materials"], config["materials"])
+}.get(config["materials"], of_user(config["materials"]))
 TABLE_DIGEST = ""
 
 
@@ -79,6 +87,7 @@ def refusing(check, *arguments):
 
 def checked_materials(source):
     global TABLE_DIGEST
+    source = source if source == "elements" else of_user(source)
     TABLE_DIGEST = refusing(table_digest, source)
     return refusing(load_materials, source, ELEMENTS, ENGINE)
 
@@ -137,15 +146,18 @@ def table_with_enough_labels(wildcards):
 def look_at_results():
     """Before anything else: no result is damaged; those whose input was replaced by an older file are made anew."""
     if workflow.is_main_process and "--unlock" not in sys.argv:
-        for path in refusing(check_run):
-            logger.info(f"{path} is made anew: an input was replaced by an older file")
+        with contextlib.chdir(RUN if RUN.is_dir() else Path()):
+            for path in refusing(check_run):
+                logger.info(
+                    f"{path} is made anew: an input was replaced by an older file"
+                )
 
 
 def stop_while_jobs_run():
     """Before anything starts: no second run beside the jobs of an earlier one, on Slurm or here."""
     refusing(refuse_while_jobs_run, Path.cwd())
-    refusing(refuse_while_local_jobs_run, Path.cwd())
-    record_table(TABLE, TABLE_DIGEST)
+    refusing(refuse_while_local_jobs_run, Path.cwd() / RUN)
+    record_table(TABLE, TABLE_DIGEST, RUN)
 
 
 def table_as_read(wildcards, resources):
@@ -162,9 +174,7 @@ def preset_digest(preset):
     """Changes when the VASP preset does: one of the package by name, one of the user by path."""
     path = Path(preset)
     if path.suffix not in (".yaml", ".yml"):
-        path = (
-            Path(workflow.basedir) / "rho2prop" / "dft" / "presets" / f"{preset}.yaml"
-        )
+        path = ROOT / "rho2prop" / "dft" / "presets" / f"{preset}.yaml"
     if not path.is_file():
         raise WorkflowError(
             f"dft.vasp.preset: there is no file {path}; name latentmatfusion or the path of a YAML file"

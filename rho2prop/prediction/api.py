@@ -82,7 +82,7 @@ def predict(
         raise InputError("coverage", f"is {coverage}, expected a probability between 0 and 1", "Set it to 0.9, say")
     models = _bundle(bundle)
     if not _is_several(material):
-        return _predict(material, short_name(material), models, coverage, allow_other_engine, work)
+        return _predict(material, models, coverage, allow_other_engine, work)
     from tqdm import tqdm
 
     materials = list(material)
@@ -90,7 +90,7 @@ def predict(
     predictions = []
     for number, single in enumerate(progress):
         try:
-            prediction = _predict(single, short_name(single), models, coverage, allow_other_engine, work)
+            prediction = _predict(single, models, coverage, allow_other_engine, work)
         except InputError as error:
             source = f"material {number} of the list, {error.source}"
             raise InputError(source, error.problem, error.fix, error.code) from error
@@ -136,8 +136,8 @@ def fingerprint(
     from rho2prop.densities.crystal_description import CrystalDescription
     from rho2prop.features.fingerprint import fingerprint_row
 
-    name = short_name(material)
     density = read_object(material, _bundle(bundle), work, _LOGGER.info)
+    name = short_name(material)
     return pd.Series(fingerprint_row(CrystalDescription(density, name), field), name=name, dtype=float)
 
 
@@ -152,11 +152,10 @@ def _is_several(material) -> bool:
 
 def _predict(
     material: "Material",
-    name: str,
     bundle: Bundle,
     coverage: float | None,
     allow_other_engine: bool,
     work: Path | str | None,
 ) -> Prediction:
     density = read_object(material, bundle, work, _LOGGER.info)
-    return bundle.predict(density, name, allow_other_engine, coverage)
+    return bundle.predict(density, short_name(material), allow_other_engine, coverage)

@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 from rho2prop.core.errors import InputError
@@ -68,7 +68,7 @@ def job(snakemake, updated: Iterable[str] = (), later: Iterable[str] = ()) -> It
         Names of inputs of which only some are read: their content is checked when ``provenance.CheckedPaths`` gives
         their paths.
     """
-    with logged(snakemake.log[0]):
+    with _in_folder_of_run(snakemake), logged(snakemake.log[0]):
         unread = [path for name in later for path in snakemake.input.get(name, [])]
         inputs, outside = _patiently(lambda: check_inputs(snakemake.input, snakemake.threads, unread))
         for path in updated:
@@ -76,6 +76,24 @@ def job(snakemake, updated: Iterable[str] = (), later: Iterable[str] = ()) -> It
         unseal(snakemake.output)
         yield
         seal(snakemake.output, snakemake.rule, dict(snakemake.wildcards.items()), inputs, outside)
+
+
+@contextmanager
+def _in_folder_of_run(snakemake) -> Iterator[None]:
+    """Work where ``results`` and ``logs`` lie: not here if the workflow is a module with a prefix of another one.
+
+    Paths of the job are made relative to that folder, so that records and parameters are those of a run of its own.
+    """
+    folder = snakemake.log[0].rpartition("logs/")[0]
+    if not folder:
+        yield
+        return
+    for name in ("input", "output", "log"):
+        paths = getattr(snakemake, name)
+        inside = type(paths)(toclone=paths, custom_map=lambda path: str(path).removeprefix(folder))
+        setattr(snakemake, name, inside)
+    with chdir(folder):
+        yield
 
 
 def _patiently(check: Callable[[], tuple]) -> tuple:
