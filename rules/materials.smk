@@ -22,12 +22,12 @@ if config["materials"] == "elements":
 elif config["materials"] == MATERIALS_PROJECT:
     FETCHING = ("page_size", "pause_s", "timeout_s", "retries", "backoff_s")
 
+    # All elastic tensors of the Materials Project; needs network and MP_API_KEY. Delete the file to fetch anew.
     rule fetch_materials_project:
         output:
             snapshot=protected(config["materials_project"]["snapshot"]),
         log:
             "logs/fetch_materials_project.log",
-        """All elastic tensors of the Materials Project; needs network and MP_API_KEY. Delete the file to fetch anew."""
         localrule: True
         conda:
             ENVIRONMENT

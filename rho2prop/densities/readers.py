@@ -12,7 +12,7 @@ from rho2prop.core.file_content import FIX_CUT, OPENERS
 from rho2prop.crystals.element_tables import COVALENT_RADIUS, of_elements
 from rho2prop.crystals.structures import checked_structure, structure_from_density
 from rho2prop.densities.chgcar_reader import read_chgcar
-from rho2prop.densities.cube_reader import read_cube
+from rho2prop.densities.cube_reader import BOHR_ANG, read_cube
 from rho2prop.densities.density import ELECTRON_TOLERANCE, KINDS, Density, check, read_npz
 from rho2prop.densities.given_density import checked_density
 from rho2prop.densities.same_crystal import check_same_crystal
@@ -115,7 +115,6 @@ def density_from_volumetric(data: "VolumetricData", kind: str, source: str) -> D
     source
         Name for messages.
     """
-    from ase.units import Bohr
     from pymatgen.io.vasp.outputs import Elfcar, Locpot
     from pymatgen.io.vasp.outputs import VolumetricData as VaspData
 
@@ -128,7 +127,7 @@ def density_from_volumetric(data: "VolumetricData", kind: str, source: str) -> D
     if isinstance(data, VaspData):
         density = _from_vasp(total, *cell, kind=kind, source=source)
     else:
-        density = _counted(total / Bohr**3, *cell, kind=kind, engine="cube", path=source)
+        density = _counted(total / BOHR_ANG**3, *cell, kind=kind, engine="cube", path=source)
         _check_bohr(density, source)
     return checked_density(density, source)
 
