@@ -3,7 +3,7 @@
 The names of ``__all__`` are imported from their modules when they are first used: ``import rho2prop`` loads nothing.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Density", "InputError", "__version__", "fingerprint", "predict"]
 
 _MODULES = {

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -49,6 +50,7 @@ def _run(arguments: list[str] | None) -> int:
     try:
         options = _parser().parse_args(arguments)
         if arguments is None:
+            _write_utf8()
             set_library_threads(_threads_each(options))
         code = options.run(options)
     except BrokenPipeError:
@@ -305,6 +307,13 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+def _write_utf8() -> None:
+    """Symbols such as Θ reach a file or pipe on Windows too, where the default is the code page of the country."""
+    for stream in (sys.stdout, sys.stderr):
+        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
 def _silence() -> None:

@@ -39,7 +39,8 @@ def _is_leftover(entry: os.DirEntry) -> bool:
     if not (pid.isascii() and pid.isdigit()) or not entry.is_dir(follow_symlinks=False):
         return False
     about = entry.stat(follow_symlinks=False)
-    return about.st_uid == os.getuid() and not _owns(int(pid), about.st_mtime)
+    is_mine = not hasattr(os, "getuid") or about.st_uid == os.getuid()  # Windows: each user has an own folder
+    return is_mine and not _owns(int(pid), about.st_mtime)
 
 
 def _owns(pid: int, changed_s: float) -> bool:

@@ -53,7 +53,8 @@ def run(
     # files and workers would stay
     signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
     with printable_stderr(), private_folder() as home:
         # NiceGUI looks for its storage when it is imported: by default in the working directory
         os.environ["NICEGUI_STORAGE_PATH"] = str(home / "storage")

@@ -1,10 +1,16 @@
 """How much memory the workers may take, all of them together."""
 
 import os
-import resource
 from pathlib import Path
 
+import psutil
+
 from rho2prop.core.jobs.memory import cgroup_bytes, slurm_bytes
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 MEMORY_SHARE = 0.6  # of the memory that the app may use
 
@@ -17,13 +23,17 @@ def memory_bytes(root: Path = Path("/")) -> int:
     root
         Where ``proc`` and ``sys`` are mounted.
     """
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = (cgroup_bytes(root), slurm_bytes(os.environ))
-    return int(min([machine, *(limit for limit in limits if limit is not None)]))
+    return int(min([psutil.virtual_memory().total, *(limit for limit in limits if limit is not None)]))
 
 
 def limit_memory(n_bytes: int) -> None:
-    """Let requests for more memory than this fail in this process, instead of bringing the machine down."""
+    """Let requests for more memory than this fail in this process, instead of bringing the machine down.
+
+    Windows has no such limit.
+    """
+    if resource is None:
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or n_bytes < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, hard))

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def only_training(work_dir: Path | str) -> Iterator[None]:
             if not _is_file_at(file.fileno(), path):  # a training that has just ended removed it
                 continue
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
             file.flush()
             for cut in path.parent.glob(f".partial-*-{CHECKPOINT}"):  # of a killed training, perhaps of another machine
                 cut.unlink()

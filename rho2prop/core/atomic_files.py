@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from rho2prop.core.errors import InputError
 
 STANDARD_OUTPUT = "/dev/stdout"
@@ -176,18 +178,8 @@ def _remove_leftovers(path: Path) -> None:
     host = socket.gethostname()
     for leftover in path.parent.glob(f".partial-{glob.escape(host)}-*-{glob.escape(path.name)}"):
         pid = leftover.name.removeprefix(f".partial-{host}-").removesuffix(f"-{path.name}")
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+        if pid.isdigit() and int(pid) != os.getpid() and not psutil.pid_exists(int(pid)):
             _remove(leftover)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's process
-        return True
-    return True
 
 
 def _remove(path: Path) -> None:

@@ -5,9 +5,9 @@ them would write the same files.
 """
 
 import errno
-import fcntl
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +15,11 @@ from datetime import datetime
 from pathlib import Path
 
 from rho2prop.core.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: what needs no lock works there too
+    fcntl = None
 
 JOBS = Path(".snakemake/rho2prop/jobs")
 SHOWN_JOBS = 10
@@ -26,6 +31,9 @@ def lock(file, source: Path) -> bool:
 
     The lock belongs to this process alone: a child that outlives it (an idle worker) does not keep it.
     """
+    if fcntl is None:
+        problem = "needs POSIX file locks, by which runs in one folder are kept apart; this system has none"
+        raise InputError(source, problem, "Run the workflow on Linux or macOS, on Windows in WSL")
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # either, says POSIX
@@ -48,7 +56,7 @@ def running_job(name: str, folder: Path | str = ".") -> Iterator[None]:
     folder
         Folder of the run.
     """
-    host, pid = os.uname().nodename, os.getpid()
+    host, pid = platform.node(), os.getpid()
     jobs = Path(folder) / JOBS
     jobs.mkdir(parents=True, exist_ok=True)
     path = jobs / f"{host}-{pid}.json"
@@ -80,7 +88,7 @@ def refuse_while_local_jobs_run(folder: Path | str) -> None:
         f"{job['name']} (process {job['pid']} on {job['host']}, since {job['since']})" for job in jobs[:SHOWN_JOBS]
     )
     more = " ..." if len(jobs) > SHOWN_JOBS else ""
-    here = [str(job["pid"]) for job in jobs if job["host"] == os.uname().nodename]
+    here = [str(job["pid"]) for job in jobs if job["host"] == platform.node()]
     end = f" (kill {' '.join(here)})" if here else ""
     gone = f" (or delete {JOBS} if that machine is down)" if len(here) < len(jobs) else ""
     raise InputError(

@@ -7,6 +7,7 @@ not read back: it is made anew and the corrections on record are applied to it.
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import time
@@ -251,7 +252,7 @@ def corrected(incar: Incar, corrections: list[dict]) -> Incar:
 
 def record_process(folder: Path, session: int) -> None:
     """Note which session of processes runs in this folder."""
-    content = {"session": session, "host": os.uname().nodename}
+    content = {"session": session, "host": platform.node()}
     (folder / PROCESS).write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -266,7 +267,7 @@ def end_orphans(folder: Path) -> None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
     patience = time.monotonic() + END_PATIENCE_S
-    while host == os.uname().nodename and (found := _processes(session, folder)):
+    while host == platform.node() and (found := _processes(session, folder)):
         for process in found:
             try:
                 os.kill(process, signal.SIGKILL)
