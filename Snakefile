@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, update_config
 
 min_version("9.27")
@@ -11,14 +12,21 @@ min_version("9.27")
 ROOT = Path(
     str(workflow.current_basedir)
 )  # not that of a workflow which uses this one as a module
+if not ROOT.is_dir():
+    raise WorkflowError(
+        f"{ROOT}: rho2prop is used from a clone, since its rules run the package beside them"
+    )
 
 
 configfile: ROOT / "config.yaml"
 
 
-if (
-    not workflow.modifier.is_main_snakefile()
-):  # a module is given only what differs from the defaults
+if Path("config/config.yaml").is_file():  # of the run itself, in its folder
+
+    configfile: "config/config.yaml"
+
+
+if not workflow.modifier.is_main_snakefile():  # a module is given what differs
     DEFAULTS = load_configfile(ROOT / "config.yaml")
     update_config(DEFAULTS, config)
     config = DEFAULTS

@@ -169,7 +169,7 @@ def table_run(elements_run, tmp_path_factory) -> Run:
         rows.append(f"{name},data/{name}.vasp,data/{name}.npz,{'' if name == 'Al' else label}")
     rows += [f"bad-{reason},data/{files}" for reason, files in write_bad_files(data).items()]
     (folder / "materials.csv").write_text("\n".join(rows) + "\n")
-    options = ("--configfile", "tests/workflow/small.yaml", "--config", f"materials={folder}/materials.csv")
+    options = ("--configfile", ".test/config/config.yaml", "--config", f"materials={folder}/materials.csv")
     overrides = folder / "files.yaml"
     overrides.write_text(
         "dft: {engine: files, min_converged_fraction: 0.5}\nautoencoder: {scope: fold}\n"

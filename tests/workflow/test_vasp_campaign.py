@@ -129,7 +129,7 @@ def vasp_run(
     config = {"materials": str(folder / "materials.csv"), "dft": {"engine": "vasp", "vasp": section}}
     (folder / "vasp.yaml").write_text(yaml.safe_dump(config))
     (folder / "run").mkdir()
-    return VaspRun(folder / "run", vasp, (ROOT / "tests/workflow/small.yaml", folder / "vasp.yaml"))
+    return VaspRun(folder / "run", vasp, (ROOT / ".test/config/config.yaml", folder / "vasp.yaml"))
 
 
 def undisturbed_densities(folder: Path, run: VaspRun) -> dict[str, Density]:
