@@ -1,4 +1,4 @@
-"""What a job gives back to its page: plain values, so that the server need not load what computed them."""
+"""Results that a job returns to its page: plain values, so that the server need not load the code behind them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from rho2prop.app.view import DensityView
 
 @dataclass(frozen=True)
 class Answer:
-    """What a density file led to.
+    """Result for one density file.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A density out of the latent database."""
+    """A density decoded from the latent database."""
 
     material_id: str
     formula: str

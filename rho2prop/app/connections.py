@@ -1,4 +1,4 @@
-"""Connections that end when the other side does not keep up: nobody holds a place by being slow on purpose."""
+"""Connections with time limits: a client that is slow on purpose cannot occupy one."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(self.head_s, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; while no request is being answered, the time runs."""
+        """Parse received bytes; while no request is being answered, the time runs."""
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -45,22 +45,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(self.head_s, self.transport.abort)
 
     def on_message_begin(self) -> None:
-        """Note that a head begins."""
+        """Start of a request head."""
         super().on_message_begin()
         self._in_head = True
 
     def on_headers_complete(self) -> None:
-        """Note that a head ends."""
+        """End of a request head."""
         super().on_headers_complete()
         self._in_head = False
 
     def pause_writing(self) -> None:
-        """Nothing more of an answer is taken: the time runs."""
+        """The client has stopped reading: the time runs."""
         super().pause_writing()
         self._read_timer = self.loop.call_later(self.read_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The answer is taken again."""
+        """The client reads again."""
         super().resume_writing()
         self._stop_read_timer()
 

@@ -1,4 +1,4 @@
-"""What every page works with."""
+"""State shared by all pages."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The part of a page that shows a density: crystal and isosurface, slices, sliders."""
+"""Part of a page that shows a density: crystal and isosurface, slices, sliders."""
 
 import asyncio
 
@@ -53,12 +53,12 @@ class DensityPanel:
     def _say_level(self) -> float:
         share = self._level.value
         level = self._view.level_enclosing(share / 100)
-        self._level_text.text = f"Isosurface at {level:.3g} e/Å³: {share:.0f} % of the electrons are inside"
+        self._level_text.text = f"Isosurface at {level:.3g} e/Å³, enclosing {share:.0f} % of the electrons"
         return level
 
     def _say_slice(self) -> None:
         axis = AXES[self._axis.value]
-        self._slice_text.text = f"Slice at {self._position.value:.2f} of lattice vector {axis}"
+        self._slice_text.text = f"Slice at {self._position.value:.2f} along lattice vector {axis}"
 
 
 def _describe(view: DensityView) -> str:

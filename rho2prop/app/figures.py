@@ -1,4 +1,4 @@
-"""Drawings of a density as plotly figures: plain dictionaries, arrays as base64."""
+"""Plotly figures of a density: plain dictionaries, arrays as base64."""
 
 import base64
 
@@ -20,7 +20,7 @@ AXES = ("a", "b", "c")
 
 
 def crystal_figure(view: DensityView, level: float) -> dict:
-    """Atoms, edges of the cell and the surface of one level (e/Å³)."""
+    """Figure of the atoms, the cell and the isosurface at one level (e/Å³)."""
     hidden = {"visible": False, "showspikes": False}
     return {
         "data": [_surface(view, level), _cell(view.lattice), *_atoms(view)],
@@ -42,7 +42,7 @@ def crystal_figure(view: DensityView, level: float) -> dict:
 
 
 def slice_figure(view: DensityView, axis: int, position: float) -> dict:
-    """The density on the plane at fraction ``position`` of a lattice vector, in true shape.
+    """Figure of the density on the plane at fraction ``position`` of a lattice vector, undistorted.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _atoms(view: DensityView) -> list[dict]:
 
 
 def _with_images(numbers: np.ndarray, fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms on faces, edges and corners together with their images on the opposite ones."""
+    """Atoms, with periodic images of those on faces, edges and corners."""
     places = np.where(fractions > 1 - EDGE_TOLERANCE, fractions - 1, fractions)
     for axis in range(3):
         on_face = places[:, axis] < EDGE_TOLERANCE
@@ -214,7 +214,7 @@ def _colour(number: int) -> str:
 
 
 def _packed(values: np.ndarray) -> dict:
-    """An array as plotly.js reads it without parsing numbers."""
+    """An array in the binary form that plotly.js reads."""
     kinds = {"float32": "f4", "int32": "i4"}
     text = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
     packed = {"dtype": kinds[values.dtype.name], "bdata": text}

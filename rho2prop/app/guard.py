@@ -1,4 +1,4 @@
-"""What stands before every request: host and origin are checked, bodies bounded, headers for safety added."""
+"""Checks of every request: host and origin, size of the body; adds security headers."""
 
 import asyncio
 import ipaddress
@@ -20,9 +20,9 @@ PAGE_POLICY = (
 )
 PORTS = {"http": 80, "https": 443}
 IDLE_S = 30.0  # that a body may pause
-GRACE_S = 60.0  # after which it must have come, on the average, at a rate of
+GRACE_S = 60.0  # after which its average rate must be at least
 SLOWEST_BYTES_PER_S = 20_000
-MOST_OTHER_BYTES = 1_000_000  # of the body of whatever is no upload
+MOST_OTHER_BYTES = 1_000_000  # of a body that is not an upload
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -57,7 +57,7 @@ class Guard:
         self.app, self.settings, self._idle_s, self._grace_s = app, settings, idle_s, grace_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, pass on or refuse one request."""
+        """Answer, forward or refuse one request."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -129,7 +129,7 @@ class Guard:
 
 
 def _parts(text: str) -> SplitResult | None:
-    """Scheme, host and port of an origin or of a host with two slashes before it; None if there is more or less."""
+    """Scheme, host and port of an origin, or of a host after two slashes; None if anything else is in it."""
     try:
         parts = urlsplit(text)
         _ = parts.port  # a ValueError if it is none
@@ -140,7 +140,7 @@ def _parts(text: str) -> SplitResult | None:
 
 
 def _bounded(receive: Receive, most_bytes: int, idle_s: float, grace_s: float) -> Receive:
-    """The messages of a request; a body that does not keep up or is too large ends as if the browser had gone."""
+    """Messages of a request; a body that is too slow or too large ends as if the browser had disconnected."""
     started, received, is_whole, is_broken = time.monotonic(), 0, False, False
 
     async def receive_in_time() -> Message:
@@ -175,5 +175,5 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    text = "This address is not one that the app answers to. Use http://127.0.0.1, or start it with --allow-host NAME."
+    text = "The app does not answer to this host name. Use http://127.0.0.1, or start the app with --allow-host NAME."
     await PlainTextResponse(text, status_code=421)(scope, receive, send)

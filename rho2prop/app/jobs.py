@@ -1,4 +1,4 @@
-"""The work behind the pages. It runs in worker processes; each job is a function of a bundle and plain values."""
+"""Jobs behind the pages, run in worker processes: functions of a bundle and plain values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ def predict_file(
     finally:
         if unpacked != path:
             unpacked.unlink(missing_ok=True)
-    progress("Preparing the drawing")
+    progress("Preparing the figures")
     view = _view(density, name)
     refusal = "" if allow_other_engine else _refusal(bundle, density, name)
     if refusal:
@@ -72,7 +72,7 @@ def predict_file(
 
 def _view(density: Density, name: str) -> DensityView:
     if density.numbers.size > MOST_ATOMS:
-        problem = f"has {density.numbers.size:,} atoms, the app takes up to {MOST_ATOMS:,}"
+        problem = f"has {density.numbers.size:,} atoms, the app accepts up to {MOST_ATOMS:,}"
         raise InputError(name, problem, "Use `rho2prop predict` or `rho2prop decode` on the command line")
     return make_view(density)
 
@@ -99,9 +99,9 @@ def decode_latent(bundle: Bundle, progress: Progress, database: Path, material_i
     latent_kb = record.latent.nbytes / 1000
     chgcar_mb = chgcar_bytes(record, record.shape) / 1e6
     remark = (
-        f"Reconstructed by the autoencoder from {record.latent.size:,} numbers ({latent_kb:,.1f} kB; its CHGCAR has "
-        f"{chgcar_mb:,.2f} MB): the details of the original are smoothed. To hold {record.n_electrons:g} electrons the "
-        f"values were multiplied by {factor:.4f}."
+        f"Reconstructed by the autoencoder from {record.latent.size:,} numbers ({latent_kb:,.1f} kB; as CHGCAR "
+        f"{chgcar_mb:,.2f} MB), so that details of the original are smoothed. The values were scaled by {factor:.4f} "
+        f"to give {record.n_electrons:g} electrons."
     )
     return Decoded(material_id, record.formula, _view(density, material_id), remark)
 

@@ -35,11 +35,11 @@ class LatentsPage:
     def __init__(self, context: Context):
         self._context = context
         self._session = context.open_session()
-        self._busy_with = ("", "")  # the material that is worked on, and what is done
+        self._busy_with = ("", "")  # material and job in progress
         with frame("/latents"):
-            ui.label("Densities out of the latent database").classes("text-2xl")
+            ui.label("Densities from the latent database").classes("text-2xl")
             with ui.row().classes("w-full items-center no-wrap"):
-                self._text = ui.input("Formula (MgO), elements (Mg O), system (Mg-O) or id")
+                self._text = ui.input("Formula (MgO), elements (Mg O), chemical system (Mg-O) or id")
                 self._text.classes("grow").props("clearable data-testid=search")
                 self._text.on("keydown.enter", self._search, args=[])
                 ui.button("Search", on_click=self._search).props("no-caps data-testid=search-button")
@@ -49,7 +49,7 @@ class LatentsPage:
         ui.timer(0, self._search, once=True)
 
     async def _search(self) -> None:
-        """List what is found; a click on a row decodes it."""
+        """List the matches; a click on a row decodes it."""
         text = self._text.value or ""
         try:
             entries, n_all = await asyncio.to_thread(_look_up, self._context.settings.database, text)
@@ -63,7 +63,7 @@ class LatentsPage:
             n_found = f"{len(entries)}" if len(entries) <= MOST_SHOWN else f"more than {MOST_SHOWN}"
             what = f"{n_found} found for “{escaped(text.strip())}”" if text.strip() else f"{n_all} in the database"
             more = f" (the first {MOST_SHOWN} are listed)" if len(entries) > MOST_SHOWN else ""
-            ui.label(f"{what}{more}. Click on one to see it.").classes("text-sm").props("data-testid=found")
+            ui.label(f"{what}{more}. Click on a row to show the density.").classes("text-sm").props("data-testid=found")
             rows = [
                 {"id": entry.material_id, "formula": entry.formula, "system": entry.chemical_system}
                 for entry in entries[:MOST_SHOWN]
@@ -77,7 +77,7 @@ class LatentsPage:
         self._begin(self._decode, str(row["id"]))
 
     def _begin(self, job: Callable[[Work, str], Awaitable[bool]], material_id: str) -> None:
-        """Do a job instead of what still runs; a second click on the same changes nothing."""
+        """Start a job, stopping a running one; a second click on the same row changes nothing."""
         wanted = (material_id, job.__name__)
         if self._busy_with != wanted:
             self._busy_with = wanted
@@ -92,7 +92,7 @@ class LatentsPage:
         return False
 
     async def _run(self, job: str, material_id: str, **more) -> Any:
-        """What a worker's job gives back; None if it failed, which the page says then."""
+        """Result of a worker's job; None if it failed, with a message on the page."""
         arguments = {"database": self._context.settings.database, "material_id": material_id} | more
         self._progress.show("Starting")
         answer = None
@@ -114,7 +114,7 @@ class LatentsPage:
         DensityPanel(decoded.view)
 
     async def _save(self, work: Work, material_id: str) -> bool:
-        """Write a CHGCAR and have the browser fetch it; the file stays until the page turns to other work."""
+        """Write a CHGCAR and let the browser fetch it; the file is kept until the page starts other work."""
         target = work.folder / f"CHGCAR_{safe_name(material_id)}"
         if await self._run("save_chgcar", material_id, target=target) is None:
             return False
@@ -129,7 +129,7 @@ class LatentsPage:
 
 
 def _look_up(path: Path, text: str) -> tuple[list["LatentEntry"], int]:
-    from rho2prop.autoencoder.latent_database import LatentDatabase  # loads much that the other pages do not need
+    from rho2prop.autoencoder.latent_database import LatentDatabase  # heavy imports that the other pages do not need
 
     with LatentDatabase(path, time_limit_s=LOOK_UP_S) as database:
         return database.search(text, MOST_SHOWN + 1), len(database)

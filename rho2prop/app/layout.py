@@ -1,4 +1,4 @@
-"""What all pages share: head, navigation, messages, the line that shows progress."""
+"""Parts shared by all pages: header, navigation, messages, progress line."""
 
 import sys
 import traceback
@@ -18,7 +18,7 @@ COLOURS = {"error": "bg-red-50 text-red-900", "warning": "bg-amber-50 text-amber
 
 @contextmanager
 def frame(path: str) -> Iterator[None]:
-    """Header with the navigation; what is built inside becomes the page's content."""
+    """Header with navigation; elements created inside become the content of the page."""
     ui.colors(primary="#0072B2")
     with ui.header().classes("items-center gap-6 py-2"):
         ui.label("rho2prop").classes("text-lg font-bold")
@@ -30,16 +30,16 @@ def frame(path: str) -> Iterator[None]:
 
 
 def message(kind: str, text: str) -> None:
-    """A coloured box with one text; ``kind`` is error, warning or note."""
+    """A coloured box with a text; ``kind`` is error, warning or note."""
     with ui.element("div").classes(f"w-full rounded p-3 {COLOURS[kind]}").props(f"data-testid={kind}"):
         ui.label(escaped(text, kept="\n")).classes("whitespace-pre-line break-words")
 
 
 def failure_text(error: Exception, context: Context) -> str:
-    """What a visitor reads when something failed; what nobody foresaw goes to the terminal, not to the page."""
+    """Message for a visitor about a failure; unexpected errors go to the terminal, not to the page."""
     if not isinstance(error, InputError):
         traceback.print_exception(error, file=sys.stderr)
-        return "The app failed here. The details are in the terminal that it runs in."
+        return "Something went wrong in the app. Details are in the terminal in which it runs."
     settings = context.settings
     folders = [settings.bundle, settings.database.parent, settings.report.parent, context.sessions.home, Path.home()]
     return for_page(str(error), *folders)
@@ -59,7 +59,7 @@ class ProgressLine:
         self.hide()
 
     def show(self, text: str) -> None:
-        """Say what is going on; counts the seconds from the first call on."""
+        """Show a text and count the seconds since the first call."""
         if not self._row.visible:
             self._elapsed = 0
             self._seconds.text = ""
@@ -68,7 +68,7 @@ class ProgressLine:
         self._timer.active = True
 
     def hide(self) -> None:
-        """Nothing runs any more."""
+        """Hide the line: nothing is running."""
         self._row.visible = False
         self._timer.active = False
 

@@ -1,4 +1,4 @@
-"""The one temporary folder of an app, and those that killed apps left."""
+"""The temporary folder of an app, and removal of those left by killed apps."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def remove_leftovers() -> None:
-    """Remove the folders of this user's apps that were killed before they could; links are not followed."""
+    """Remove folders left by killed apps of this user; links are not followed."""
     with os.scandir(tempfile.gettempdir()) as entries:
         left = [Path(entry.path) for entry in entries if entry.name.startswith(PREFIX) and _is_leftover(entry)]
     for folder in left:
@@ -44,7 +44,7 @@ def _is_leftover(entry: os.DirEntry) -> bool:
 
 
 def _owns(pid: int, changed_s: float) -> bool:
-    """Whether the process lives that made a folder which was last changed at ``changed_s``."""
+    """Whether the process that made a folder, last changed at ``changed_s``, is alive."""
     try:
         # A process that began later only has the number of the one that made the folder.
         return pid == os.getpid() or psutil.Process(pid).create_time() <= changed_s + 1.0

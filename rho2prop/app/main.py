@@ -32,7 +32,7 @@ def run(
     database, report
         Latent database and report; their pages say so if they are missing.
     host, port
-        Where to listen; port 0 takes a free one. The address is printed when the app is ready.
+        Address to listen on; port 0 selects a free one. It is printed when the app is ready.
     base_path
         Path in front of all pages, for a proxy.
     root
@@ -76,7 +76,7 @@ def _listen(settings: Settings) -> socket.socket:
         )
     except OSError as error:
         place = f"{settings.host}:{settings.port}"
-        raise InputError(place, f"cannot be listened to ({error.strerror})", "Choose another --port") from error
+        raise InputError(place, f"cannot listen ({error.strerror})", "Choose another --port") from error
 
 
 def _shown(host: str) -> str:

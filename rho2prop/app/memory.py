@@ -1,4 +1,4 @@
-"""How much memory the workers may take, all of them together."""
+"""Memory limit of all workers together."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ MEMORY_SHARE = 0.6  # of the memory that the app may use
 
 
 def memory_bytes(root: Path = Path("/")) -> int:
-    """Memory in bytes that the app may use: the machine's, or less where a control group or Slurm's job says so.
+    """Memory in bytes available to the app: that of the machine, or the limit of a control group or Slurm job.
 
     Parameters
     ----------

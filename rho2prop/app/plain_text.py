@@ -1,4 +1,4 @@
-"""Texts that hold what strangers wrote, made safe for a page and for the terminal."""
+"""Untrusted texts, made safe for a page and for the terminal."""
 
 import io
 import re
@@ -34,7 +34,7 @@ def for_page(text: str, *folders: Path) -> str:
 
 
 class _PrintableStream(io.TextIOBase):
-    """A text stream that passes on what it is given, control characters written out."""
+    """A text stream that escapes control characters."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -55,6 +55,6 @@ class _PrintableStream(io.TextIOBase):
 
 @contextmanager
 def printable_stderr() -> Iterator[None]:
-    """While it lasts, tracebacks and logs bring no control character of a file's name or content to the terminal."""
+    """Context in which tracebacks and logs reach the terminal with control characters escaped."""
     with redirect_stderr(_PrintableStream(sys.stderr)):
         yield

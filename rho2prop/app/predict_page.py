@@ -1,4 +1,4 @@
-"""Page 1: a density file → crystal, isosurface, slices, five predictions with intervals, CSV."""
+"""Page 1: a density file → crystal, isosurface, slices, predictions with intervals, CSV."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from rho2prop.core.errors import InputError, escaped
 from rho2prop.core.targets import TARGETS
 from rho2prop.features.description import blocks_text
 
-INSIST = "Predict also for densities of another engine than the training set's (the values may be wrong)"
+INSIST = "Also predict for densities from another engine than the training set's (the values may be wrong)"
 COLUMNS = [
     {"name": "property", "label": "property", "field": "property", "align": "left"},
     {"name": "model", "label": "model", "field": "model", "align": "left"},
@@ -27,7 +27,7 @@ COLUMNS = [
 
 
 class PredictPage:
-    """One visitor's page; everything it keeps is gone when the tab is closed."""
+    """Page of one visitor; its files are removed when the tab is closed."""
 
     def __init__(self, context: Context):
         self._context = context
@@ -35,7 +35,7 @@ class PredictPage:
         self._session.on_start, self._session.on_file = self._start_upload, self._received
         self._session.on_problem = self._complain
         self._busy_with: Path | None = None  # the file that is being predicted
-        self._replaced = ""  # name of a file that was not finished because another took its place
+        self._replaced = ""  # name of a file that another replaced before it was finished
         self._refused: Path | None = None  # kept until the user decides
         with frame("/"):
             self._build_inputs()
@@ -61,13 +61,13 @@ class PredictPage:
             self._uploader, self._complained = uploader, False
             with ui.column().classes("w-full gap-1"):
                 with ui.row().classes("w-full items-center no-wrap"):
-                    self._path = ui.input("or a file on this machine").classes("grow").props("data-testid=path")
+                    self._path = ui.input("or a file on the server").classes("grow").props("data-testid=path")
                     self._path.on("keydown.enter", self._take_path, args=[])
                     ui.button("Read", on_click=self._take_path).props("no-caps data-testid=read")
                 if settings.root is None:
                     self._path.disable()
                 else:
-                    where = f"in the folder “{escaped(settings.root.name or '/')}”, that of --root"
+                    where = f"relative to the folder “{escaped(settings.root.name or '/')}” (--root)"
                     ui.label(where).classes("text-sm text-gray-600").props("data-testid=root")
                 self._insist = ui.checkbox(INSIST, on_change=self._insisted).props("data-testid=insist")
 
@@ -84,7 +84,7 @@ class PredictPage:
     def _failed_upload(self) -> None:
         self._uploader.run_method("reset")
         if not self._complained:
-            self._complain("The upload broke off. Check the connection and drop the file again.")
+            self._complain("The upload was interrupted. Check the connection and drop the file again.")
 
     def _too_large(self) -> None:
         limit = in_mb(self._context.settings.max_upload_bytes)
@@ -126,7 +126,7 @@ class PredictPage:
             message("error", text)
 
     async def _predict(self, work: Work, path: Path) -> bool:
-        """Have a worker predict and show what comes back; true if the file is refused and the user may insist."""
+        """Let a worker predict and show the result; True if the file was refused and the user may insist."""
         arguments = {
             "path": path,
             "folder": work.folder,
@@ -148,11 +148,11 @@ class PredictPage:
 
     def _show(self, answer: Answer) -> None:
         if self._replaced:
-            message("note", f"{self._replaced} was not finished: {answer.name} took its place.")
+            message("note", f"{self._replaced} was not finished: it was replaced by {answer.name}.")
             self._replaced = ""
         ui.label(f"{answer.formula}: {escaped(answer.name)}").classes("text-xl").props("data-testid=title")
         if answer.refusal:
-            message("warning", f"{answer.refusal} Tick “{INSIST}” to see predictions all the same.")
+            message("warning", f"{answer.refusal} Tick “{INSIST}” to see predictions anyway.")
         for warning in answer.warnings:
             message("warning", warning)
         if answer.rows:
@@ -177,7 +177,7 @@ def _table_row(row: dict, key: int) -> dict:
     target = TARGETS[row["target"]]
     model = row["model"]
     if model.endswith("_from_kg"):
-        model = f"{model.removesuffix('_from_kg')}, from its K and G"
+        model = f"{model.removesuffix('_from_kg')}, from K and G"
     return {
         "key": key,
         "property": f"{target.name} {target.symbol}",

@@ -1,4 +1,4 @@
-"""The web server: pages, start and end."""
+"""The web server: pages, start and shutdown."""
 
 import socket
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings, home: Path, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until a signal ends it, with all files below ``home``; no worker is left then."""
+    """Serve until a signal arrives, with all files below ``home``; all workers are ended."""
     pool = WorkerPool(settings.bundle, N_WORKERS, QUEUE_LENGTH, TIME_LIMIT_S)
     context = Context(settings, pool, Sessions(settings, home))
     try:

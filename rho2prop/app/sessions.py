@@ -1,4 +1,4 @@
-"""One visitor's tab: private folders that exist only while they are needed, and the job that runs for it."""
+"""Sessions, one per open tab: private folders that exist only while needed, and the running job."""
 
 import asyncio
 import secrets
@@ -18,7 +18,7 @@ SPARE_BYTES = 200_000_000  # of the disk that an upload leaves free
 
 
 class Work:
-    """One file of a page and what is done with it: a folder of its own and at most one job.
+    """One file of a page and its processing: a private folder and at most one job.
 
     It ends as a whole, so that the next work of the same page meets nothing of it.
     """
@@ -31,20 +31,20 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """Private folder, made when first asked for."""
+        """Private folder, created on first use."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(dir=self._home))
         return self._folder
 
     def file(self, name: str) -> Path | None:
-        """A file of this work by its bare name, if it is there."""
+        """A file of this work by its bare name, or None."""
         if self._folder is None or name != safe_name(name):
             return None
         path = self._folder / name
         return path if path.is_file() else None
 
     def start(self, job: Callable[..., Awaitable[bool]], *arguments) -> None:
-        """Run ``job(work, *arguments)`` in the background; unless it returns true, the files go with its end."""
+        """Run ``job(work, *arguments)`` in the background; the files are removed afterwards unless it returns True."""
         self._task = asyncio.create_task(self._run(job, arguments))
 
     async def _run(self, job: Callable[..., Awaitable[bool]], arguments: tuple) -> None:
@@ -72,7 +72,7 @@ class Work:
 
 
 class Session:
-    """What belongs to one open page.
+    """State of one open page.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Session:
         self.work = Work(home)
 
     def begin(self) -> Work:
-        """New work for this page; what still runs is stopped, its files are removed."""
+        """New work for this page; a running job is stopped and its files are removed."""
         self.work.end()
         self.work = Work(self._home)
         return self.work
@@ -125,7 +125,7 @@ class Sessions:
         return self._open.get(token)
 
     def close(self, session: Session) -> None:
-        """Stop and remove all that belongs to a page that was closed."""
+        """Stop the job and remove the files of a closed page."""
         self._open.pop(session.token, None)
         session.work.end()
 
@@ -150,7 +150,7 @@ class Sessions:
         if not stated.isdigit() or int(stated[:20]) > limit:
             raise _too_large(name, limit)
         if self._n_uploads >= MOST_UPLOADS:
-            raise InputError("app", f"{MOST_UPLOADS} files are being uploaded already", "Try again in a minute")
+            raise InputError("app", f"{MOST_UPLOADS} uploads are already in progress", "Try again in a minute")
         self._n_uploads += 1
         try:
             path = work.folder / name
@@ -162,7 +162,9 @@ class Sessions:
             work.end()
             if session.work is not work:  # its folder went while it came
                 return False
-            raise InputError(name, f"cannot be stored ({error.strerror})", "Try again, or tell who runs it") from error
+            raise InputError(
+                name, f"cannot be stored ({error.strerror})", "Try again, or contact the operator of the app"
+            ) from error
         except BaseException:
             work.end()
             raise
@@ -191,7 +193,7 @@ class Sessions:
 
     def _append(self, file, content: bytes) -> None:
         if shutil.disk_usage(self.home).free < len(content) + SPARE_BYTES:
-            raise InputError("app", "the disk of this machine is nearly full", "Try again when there is room")
+            raise InputError("app", "the disk of this machine is nearly full", "Try again when space has been freed")
         file.write(content)
 
 

@@ -1,4 +1,4 @@
-"""What the app was started with, checked before anything is served."""
+"""Settings of the app, checked before anything is served."""
 
 import re
 import sys
@@ -77,7 +77,7 @@ def check_settings(
         raise InputError("upload limit", f"is {max_upload_mb} MB", "Give a positive number")
     resolved = None if root is None else Path(root).resolve()
     if resolved is not None and not resolved.is_dir():
-        raise InputError(root, "is not a folder", "Give the folder whose files may be named in the app")
+        raise InputError(root, "is not a folder", "Give the folder whose files may be read in the app")
     limit = int(max_upload_mb * MB)
     for name in allowed_hosts:
         if not ALLOWED_HOST.fullmatch(name):
@@ -98,7 +98,7 @@ def check_settings(
 
 
 def safe_name(name: str) -> str:
-    """A file name of harmless characters from whatever a browser sends; never a path, never empty or hidden.
+    """A safe file name from a name that a browser sends; never a path, never empty or hidden.
 
     Letters and digits of every script stay, and so does what follows the first dot: the endings decide the format.
     """
@@ -113,7 +113,7 @@ def safe_name(name: str) -> str:
 
 
 def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
-    """The file that a user named, if it lies below ``root`` after all links are resolved.
+    """The file that a user names, if it is below ``root`` after all links are resolved.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
     if root is None:
         raise InputError("path", "the app was started without a folder to read from", "Start it with --root FOLDER")
     shown = escaped(text.strip())[:LONGEST_SHOWN]
-    hint = "Name a density file in the folder of --root, or drop it on the page"
+    hint = "Give a density file in the folder of --root, or drop it on the page"
     missing = InputError(shown or "path", "is not a file that the app may read", hint)
     if not text.strip():
         raise missing
@@ -144,10 +144,10 @@ def path_below(root: Path | None, text: str, max_bytes: int) -> Path:
     if not path.is_relative_to(root) or not path.is_file():
         raise missing
     if n_bytes > max_bytes:
-        raise InputError(shown, f"has {in_mb(n_bytes)}", f"The app reads up to {in_mb(max_bytes)}")
+        raise InputError(shown, f"is {in_mb(n_bytes)} large", f"The app reads up to {in_mb(max_bytes)}")
     return path
 
 
 def in_mb(n_bytes: int) -> str:
-    """A size for people: ``12.5 MB``."""
+    """A size as text: ``12.5 MB``."""
     return f"{n_bytes / MB:,.1f} MB" if n_bytes < 100 * MB else f"{n_bytes / MB:,.0f} MB"

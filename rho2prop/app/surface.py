@@ -9,7 +9,7 @@ CORNERS = np.array([[k >> 2 & 1, k >> 1 & 1, k & 1] for k in range(8)])
 
 
 def _triangle_table() -> list[list[tuple[tuple[int, int], ...]]]:
-    """For each set of corners above the level (as bits): triangles, each of three edges (inside corner, outside)."""
+    """Triangles for each set of corners above the level (as bits), each of three edges (inside, outside corner)."""
     table = []
     for bits in range(16):
         inside = [corner for corner in range(4) if bits >> corner & 1]
@@ -26,7 +26,7 @@ TRIANGLES = _triangle_table()
 
 
 def isosurface(values: np.ndarray, lattice: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """The surface on which a periodic field has one value, in the cell from the origin.
+    """Isosurface of a periodic field in the cell at the origin.
 
     Parameters
     ----------
@@ -80,6 +80,6 @@ def isosurface(values: np.ndarray, lattice: np.ndarray, level: float) -> tuple[n
 
 
 def _turns_towards(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which triangles, shape (T, 3, 3), have their normal on the side of their point, shape (T, 3)."""
+    """Whether the normal of each triangle, shape (T, 3, 3), points to the side of its point, shape (T, 3)."""
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return np.einsum("ti,ti->t", normals, points - corners[:, 0]) > 0

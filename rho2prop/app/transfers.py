@@ -1,4 +1,4 @@
-"""What goes in and out beside the pages: uploads, downloads, the report."""
+"""Routes beside the pages: uploads, downloads, the report."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ REPORT_POLICY = (
 
 
 def add_transfers(app: FastAPI, sessions: Sessions, report: Path, base: str) -> None:
-    """Add the addresses that are no pages.
+    """Add the routes that are not pages.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def add_transfers(app: FastAPI, sessions: Sessions, report: Path, base: str) -> 
     async def upload(token: str, request: Request) -> Response:
         session = sessions.get(token)
         if session is None:
-            return PlainTextResponse("This page is closed: load it again.", status_code=404)
+            return PlainTextResponse("This page is closed. Reload it.", status_code=404)
         try:
             arrived = await sessions.receive(session, request)
         except InputError as error:
@@ -43,7 +43,7 @@ def add_transfers(app: FastAPI, sessions: Sessions, report: Path, base: str) -> 
             session.on_problem(text)
             return PlainTextResponse(text, status_code=413)
         if not arrived:
-            text = "The upload broke off, came too slowly, or the page turned to something else."
+            text = "The upload was interrupted, was too slow, or was replaced by other work."
             return PlainTextResponse(text, status_code=408, headers={"Connection": "close"})
         return Response(status_code=204)
 
@@ -59,7 +59,7 @@ def add_transfers(app: FastAPI, sessions: Sessions, report: Path, base: str) -> 
         session = sessions.get(token)
         path = session.work.file(name) if session is not None else None
         if path is None:
-            return PlainTextResponse("This file is gone: save it again.", status_code=404)
+            return PlainTextResponse("This file no longer exists. Save it again.", status_code=404)
         return FileResponse(path, filename=name, media_type="application/octet-stream")
 
     @app.get(f"{base}/report.html")

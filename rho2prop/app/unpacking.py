@@ -1,4 +1,4 @@
-"""Files of strangers made safe to read: decompressed to disk and measured, never more than allowed."""
+"""Decompression of untrusted files to disk, within a limit."""
 
 import zipfile
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def unpack(path: Path, folder: Path, max_bytes: int, progress: Callable[[str], N
         If the file is empty, damaged or too large.
     """
     if path.stat().st_size == 0:
-        raise InputError(path.name, "is empty", "Give the whole density file")
+        raise InputError(path.name, "is empty", "Give the complete density file")
     opener = OPENERS.get(path.suffix.lower())
     if opener is not None:
         target = folder / f"unpacked-{safe_name(path.stem)}"
@@ -69,5 +69,5 @@ def _copy(opener: Callable, path: Path, target: Path, max_bytes: int, progress: 
 
 
 def _too_large(name: str, max_bytes: int) -> InputError:
-    problem = f"holds more than {in_mb(max_bytes)} when decompressed, the limit of this app"
+    problem = f"is larger than {in_mb(max_bytes)} when decompressed, the limit of this app"
     return InputError(name, problem, "Use `rho2prop predict` on the command line, or raise --max-upload-mb")

@@ -1,4 +1,4 @@
-"""What a page keeps of a density to draw it: atoms and a small copy of the grid."""
+"""The part of a density that a page keeps to draw it: atoms and a coarse copy of the grid."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FEWEST_ALONG = 8  # points along an edge
 
 @dataclass(frozen=True)
 class DensityView:
-    """A density as it is shown.
+    """A density for display.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class DensityView:
     engine: str
 
     def level_enclosing(self, share: float) -> float:
-        """The level in e/Å³ above which ``share`` of the electrons (0 to 1) lie."""
+        """Level in e/Å³ of the isosurface that encloses a fraction ``share`` of the electrons."""
         ordered = np.sort(self.values.ravel())[::-1].astype(np.float64)
         electrons = np.cumsum(np.maximum(ordered, 0.0))
         index = int(np.searchsorted(electrons, share * electrons[-1]))
@@ -48,7 +48,7 @@ class DensityView:
 
 
 def make_view(density: Density) -> DensityView:
-    """Reduce a density to what is drawn."""
+    """Reduce a density to its view."""
     native = density.values.shape
     shrink = min(1.0, (MOST_POINTS / np.prod(native)) ** (1 / 3))
     shape = [min(n, max(FEWEST_ALONG, int(n * shrink))) for n in native]

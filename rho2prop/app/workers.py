@@ -1,4 +1,4 @@
-"""Worker processes: pages stay responsive, a job can be stopped at any moment, a crash takes one job with it."""
+"""Worker processes: pages stay responsive, a job can be stopped at any time, a crash ends one job only."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ SPAWN = get_context("spawn")  # a fork would copy the server's threads and socke
 
 
 class Worker:
-    """One process that does one job after the other; once stopped it never starts again, another takes its place.
+    """A process that runs one job after another; once stopped it is replaced, not restarted.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class Worker:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can do another job."""
+        """Whether it can run another job."""
         return not self._is_stopped and self.process.is_alive()
 
     def work(self, job: str, arguments: dict, progress: Callable[[str], None]) -> Any:
-        """Do one job of ``rho2prop.app.jobs`` and wait for it.
+        """Run one job of ``rho2prop.app.jobs`` and return its result.
 
         Raises
         ------
@@ -67,11 +67,13 @@ class Worker:
                     return content
         except (EOFError, OSError) as error:
             self.stop()
-            problem = "the process that worked on it ended, probably for lack of memory"
-            raise InputError("app", problem, "Try a smaller file, or again when the machine is less busy") from error
+            problem = "the worker process died, probably for lack of memory"
+            raise InputError(
+                "app", problem, "Try a smaller file, or try again when the machine is less busy"
+            ) from error
 
     def stop(self) -> None:
-        """End the process and whatever it does, at once."""
+        """Kill the process at once."""
         self._is_stopped = True
         with self._stopping:  # the page and the thread in work() may both notice
             self.process.kill()
@@ -105,7 +107,7 @@ class WorkerPool:
         self._n_waiting = 0
 
     def start(self) -> None:
-        """Start one worker now, so that the first job finds its models loaded."""
+        """Start one worker now, so that models are loaded before the first job."""
         self._worker(0)
 
     def stop(self) -> None:
@@ -115,7 +117,7 @@ class WorkerPool:
                 worker.stop()
 
     async def run(self, job: str, arguments: dict, progress: Callable[[str], None]) -> Any:
-        """Do one job of ``rho2prop.app.jobs``; if the caller is cancelled, the job is stopped.
+        """Run one job of ``rho2prop.app.jobs``; if the caller is cancelled, the job is stopped.
 
         Parameters
         ----------
@@ -162,7 +164,7 @@ class WorkerPool:
     async def _take(self, progress: Callable[[str], None]) -> int:
         if self._idle.empty():
             if self._n_waiting >= self._queue_length:
-                problem = f"{self._n_waiting} jobs are waiting already"
+                problem = f"{self._n_waiting} jobs are already waiting"
                 raise InputError("app", problem, "Try again in a minute")
             progress("Waiting for other jobs to finish")
         self._n_waiting += 1
@@ -173,7 +175,7 @@ class WorkerPool:
 
 
 async def _stopped(worker: Worker) -> None:
-    """Stop a worker and wait for its end, even if the waiting is cancelled: its place is free only then."""
+    """Stop a worker and wait for its end, even if the waiting is cancelled: only then is its slot free."""
     stopping = asyncio.ensure_future(asyncio.to_thread(worker.stop))
     while not stopping.done():
         with contextlib.suppress(asyncio.CancelledError):
@@ -181,7 +183,7 @@ async def _stopped(worker: Worker) -> None:
 
 
 def _serve(connection: Connection, bundle_folder: Path, threads: int, most_bytes: int) -> None:
-    """What a worker process does until its server is gone."""
+    """Main loop of a worker process, until its server ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends the workers
     threading.Thread(target=_end_with_server, daemon=True).start()
     limit_memory(most_bytes)
@@ -190,7 +192,7 @@ def _serve(connection: Connection, bundle_folder: Path, threads: int, most_bytes
 
 
 def _end_with_server() -> None:
-    """End this process, in the middle of whatever it does, when its server ends, be it killed."""
+    """End this process when its server ends or is killed, even in the middle of a job."""
     pipes.wait([parent_process().sentinel])
     os._exit(1)
 
@@ -220,7 +222,7 @@ def _do_jobs(connection: Connection, bundle_folder: Path, threads: int) -> None:
 
 
 def _message(error: Exception) -> tuple[str, str, str]:
-    """Source, problem and fix for people; places on this machine are shortened to the file's name."""
+    """Source, problem and fix of an error, with paths of this machine reduced to file names."""
     if isinstance(error, InputError):
         name = Path(error.source).name.removeprefix("unpacked-") if "/" in error.source else error.source
         folders = [Path(error.source).parent] if "/" in error.source else []
@@ -231,5 +233,5 @@ def _message(error: Exception) -> tuple[str, str, str]:
     return (
         "file",
         for_page(f"cannot be used ({type(error).__name__}: {error})"),
-        "Check that it is a whole density file",
+        "Check that it is a complete density file",
     )

@@ -65,7 +65,7 @@ def shared_page(app, browser):
         ("other.npz", "lacks density, lattice"),
         ("CHGCAR_cut", "CHGCAR_cut, line "),
         ("CHGCAR_cut.gz", "CHGCAR_cut.gz: cannot be decompressed"),
-        ("CHGCAR_bomb.gz", "CHGCAR_bomb.gz: holds more than 8.0 MB when decompressed"),
+        ("CHGCAR_bomb.gz", "CHGCAR_bomb.gz: is larger than 8.0 MB when decompressed"),
         ("CHGCAR_atoms", "names 999999999 atoms"),
         ("CHGCAR_grid", "should hold 8000000000000 numbers"),
         ("empty_CHGCAR", "empty_CHGCAR: is empty"),

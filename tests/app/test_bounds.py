@@ -74,7 +74,7 @@ def test_a_bomb_is_refused_and_leaves_nothing(tmp_path, suffix, compress):
     bomb = tmp_path / f"CHGCAR.{suffix}"
     bomb.write_bytes(compress(bytes(50 * LIMIT_BYTES)))
     assert bomb.stat().st_size < LIMIT_BYTES / 10
-    with pytest.raises(InputError, match=r"more than 0\.1 MB when decompressed"):
+    with pytest.raises(InputError, match=r"0\.1 MB when decompressed"):
         unpack(bomb, tmp_path, LIMIT_BYTES, print)
     assert list(tmp_path.iterdir()) == [bomb]
 

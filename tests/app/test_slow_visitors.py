@@ -115,7 +115,7 @@ def test_stalled_uploads_end_and_free_their_places(served):
     stalled = [served.upload(served.open(), stated=1000) for _ in range(MOST_UPLOADS)]
     until(lambda: len(served.stored()) == MOST_UPLOADS)
     assert status(served.upload(served.open())) == 413  # all places are taken, which is said
-    assert "files are being uploaded already" in served.problems[-1]
+    assert "uploads are already in progress" in served.problems[-1]
     assert [status(connection) for connection in stalled] == [408] * MOST_UPLOADS
     assert served.stored() == []
     assert status(served.upload(served.open(), sent=b"density")) == 204

@@ -75,7 +75,7 @@ def test_one_job_too_many_is_refused_and_the_waiting_one_comes_to_its_turn(bundl
         tasks = [asyncio.create_task(pool.run("predict_file", job(place), said.append)) for _ in range(2)]
         while "Waiting for other jobs to finish" not in said:
             await asyncio.sleep(0)
-        with pytest.raises(InputError, match="jobs are waiting already"):
+        with pytest.raises(InputError, match="jobs are already waiting"):
             await pool.run("predict_file", job(place), lambda text: None)
         os.kill(frozen, signal.SIGCONT)
         return await asyncio.gather(*tasks)
