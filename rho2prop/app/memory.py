@@ -28,7 +28,7 @@ def memory_bytes(root: Path = Path("/")) -> int:
 
 
 def limit_memory(n_bytes: int) -> None:
-    """Let requests for more memory than this fail in this process, instead of bringing the machine down.
+    """Make allocations beyond this limit fail in this process, instead of exhausting the machine.
 
     Windows has no such limit.
     """
