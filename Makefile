@@ -1,11 +1,12 @@
-# make demo | test | check | setup | clean. All software goes to .venv; nothing else on the machine changes,
-# except Debian packages that are missing (installed only as root, named otherwise).
+# make demo | test | check | format | pretrained | setup | clean. All software goes to .venv; nothing else on the
+# machine changes, except Debian packages that are missing (installed only as root, named otherwise).
 PYTHON ?= python3.11
 CORES ?= 2
+RUN ?= runs/bench
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/local --cores $(CORES)
 
-.PHONY: demo test check format setup clean
+.PHONY: demo test check format pretrained setup clean
 
 demo: setup  ## the whole chain, live, on elemental crystals; report in demo/results
 	@$(SNAKEMAKE) --directory demo
@@ -25,6 +26,9 @@ format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
+
+pretrained: setup  ## the models of a finished run (RUN=runs/bench), checked, in place of the shipped ones
+	@$(BIN)/python -m rho2prop.prediction.pretrained "$(RUN)"
 
 setup: .venv/.ready
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rho2prop import __version__
 from rho2prop.core.atomic_files import STANDARD_OUTPUT, atomic, check_output
 from rho2prop.core.errors import InputError, printable
+from rho2prop.core.packages import require
 from rho2prop.core.processes import available_cores, ends_on_signals, set_library_threads
 from rho2prop.prediction.pretrained import VARIABLE, find_bundle
 
@@ -240,6 +241,7 @@ def _predict_files(bundle: "Bundle", options: argparse.Namespace) -> "list[Predi
 
 
 def _encode(options: argparse.Namespace) -> int:
+    require("torch", "train", "rho2prop encode")
     bundle = _open_bundle(options.bundle)
     check_output(options.output, (options.file,))
     from rho2prop.autoencoder.latent_file import write_latent
@@ -254,6 +256,7 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    require("torch", "train", "rho2prop decode")
     bundle = _open_bundle(options.bundle)
     check_output(options.output, (options.latent,))
     from rho2prop.autoencoder.decoding import decode_record
@@ -275,6 +278,7 @@ def _decode(options: argparse.Namespace) -> int:
 
 
 def _app(options: argparse.Namespace) -> int:
+    require("nicegui", "app", "rho2prop app")
     from rho2prop.app.main import run
 
     run(
