@@ -157,10 +157,15 @@ def test_each_room_says_in_two_lines_what_it_is_for(room):
     assert len([line for line in docstring.splitlines() if line.strip()]) == 2, docstring
 
 
-def test_the_tree_in_the_documentation_names_all_rooms_in_their_order():
-    tree = (ROOT / "docs" / "architecture.md").read_text()
-    named = re.findall(r"^│   ├── (\w+)/|^    [├└]── (\w+)/", tree, re.MULTILINE)
-    rooms = [room for pair in named for room in pair if room in ROOMS]
+def test_the_tree_in_the_documentation_is_that_of_the_repository():
+    lines = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    above, paths = [], []
+    for line in lines:
+        if match := re.match(r"((?:│   |    )*)[├└]── (\S+)", line):
+            above[len(match[1]) // 4 :] = [match[2].rstrip("/")]
+            paths.append("/".join(above))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    rooms = [path.removeprefix("rho2prop/") for path in paths if path.removeprefix("rho2prop/") in ROOMS]
     assert rooms == list(ROOMS)
 
 
