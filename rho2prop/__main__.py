@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rho2prop.prediction.result import Prediction
 
 FORMATS = ("table", "json", "csv")
-BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell has it
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as in the shell
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,13 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Command and options. None: this process is the program; it takes its own arguments, and ends on signals.
+        Command and options. None: take those of this process, and end it on signals.
 
     Returns
     -------
     int
-        0: all went well; 1: something could not be done, one line on stderr says what and what to do; 2: wrong usage;
-        130, 143: ended by Ctrl-C, SIGTERM; 141: nobody reads the output any more.
+        0: success; 1: something failed, one line on stderr says what and how to fix it; 2: wrong usage; 130, 143:
+        ended by Ctrl-C, SIGTERM; 141: the reader of the output has closed it.
     """
     with ends_on_signals() if arguments is None else contextlib.nullcontext():
         try:
@@ -77,34 +77,34 @@ def _run(arguments: list[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rho2prop",
-        description="Material properties from charge densities.",
-        epilog="A file whose name begins with a dash is given as ./-NAME.",
+        description="Material properties from DFT charge densities.",
+        epilog="Write a file name that begins with a dash as ./-NAME.",
     )
     parser.add_argument("--version", action="version", version=f"rho2prop {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    predict = commands.add_parser("predict", help="properties with intervals, from densities or structures")
+    predict = commands.add_parser("predict", help="predict properties, with intervals, from densities or structures")
     predict.add_argument(
         "files",
         nargs="+",
         metavar="FILE",
-        help="CHGCAR (also .gz, .bz2, .xz), .cube, .npz; or CIF, POSCAR, JSON: the density is then computed first",
+        help="density: CHGCAR (also .gz, .bz2, .xz), .cube, .npz; or structure (CIF, POSCAR, JSON): computed first",
     )
-    predict.add_argument("--format", choices=FORMATS, help="default: by the ending of OUTPUT, else a table")
-    predict.add_argument("-o", "--output", type=_output, help="file to write; default: print")
+    predict.add_argument("--format", choices=FORMATS, help="default: by the suffix of OUTPUT, otherwise a table")
+    predict.add_argument("-o", "--output", type=_output, help="file to write; default: standard output")
     predict.add_argument(
-        "--coverage", type=_coverage, help="of the intervals, between 0 and 1; default: that of the bundle"
+        "--coverage", type=_coverage, help="coverage of the intervals, between 0 and 1; default: that of the bundle"
     )
-    predict.add_argument("--work", metavar="DIR", help="keep DFT calculations here and use them again")
+    predict.add_argument("--work", metavar="DIR", help="keep DFT calculations in this folder and reuse them")
     predict.set_defaults(run=_predict)
 
-    encode = commands.add_parser("encode", help="a density (or structure) to a latent")
+    encode = commands.add_parser("encode", help="encode a density (or structure) to a latent")
     encode.add_argument("file", metavar="FILE")
-    encode.add_argument("-o", "--output", type=_output, required=True, metavar="LATENT.npz", help="-: print")
-    encode.add_argument("--work", metavar="DIR", help="keep the DFT calculation here and use it again")
+    encode.add_argument("-o", "--output", type=_output, required=True, metavar="LATENT.npz", help="-: standard output")
+    encode.add_argument("--work", metavar="DIR", help="keep the DFT calculation in this folder and reuse it")
     encode.set_defaults(run=_encode)
 
-    decode = commands.add_parser("decode", help="a latent back to a density")
+    decode = commands.add_parser("decode", help="decode a latent to a density")
     decode.add_argument("latent", metavar="LATENT", help="file of `rho2prop encode`, or a latent database with --id")
     decode.add_argument("--id", help="material in the latent database")
     decode.add_argument(
@@ -112,39 +112,41 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         type=_output,
         required=True,
-        help="CHGCAR (.gz, .bz2, .xz compress it) or a name in .npz; -: print a CHGCAR",
+        help="CHGCAR (compressed if it ends in .gz, .bz2, .xz) or .npz; -: a CHGCAR to standard output",
     )
     decode.set_defaults(run=_decode)
 
-    app = commands.add_parser("app", help="the web app, on this machine only unless --host says otherwise")
+    app = commands.add_parser("app", help="start the web app; only reachable from this machine unless --host is given")
     app.add_argument("--database", default="results/latents.sqlite", help="latent database")
     app.add_argument("--report", default="results/report.html", help="report of a run")
     app.add_argument("--host", default="127.0.0.1")
     app.add_argument("--port", type=_port, default=8080)
-    app.add_argument("--base-path", default="", help="path in front of all pages, behind a proxy")
-    app.add_argument("--root", default=".", help="folder whose files may be named in the app")
+    app.add_argument("--base-path", default="", help="path prefix of all pages, behind a proxy")
+    app.add_argument("--root", default=".", help="folder whose files may be read in the app")
     app.add_argument("--max-upload-mb", type=_megabytes, default=500)
     app.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="host name of a proxy in front of it"
+        "--allow-host", action="append", default=[], metavar="NAME", help="host name of a proxy in front of the app"
     )
     app.set_defaults(run=_app)
 
     for command in (predict, encode, decode, app):
-        where = f"{VARIABLE}, results/models, or the shipped one"
+        where = f"${VARIABLE}, results/models, or the shipped bundle"
         command.add_argument("--bundle", help=f"folder of the model bundle; default: {where}")
     for command in (predict, encode):
         command.add_argument(
             "--threads",
             type=_threads,
             default=available_cores(),
-            help="cores for densities and networks, a DFT calculation takes one; default: all",
+            help="cores for densities and networks (a DFT calculation uses one); default: all",
         )
-        command.add_argument("--allow-other-engine", action="store_true", help="predict with a warning instead")
+        command.add_argument(
+            "--allow-other-engine", action="store_true", help="accept densities from another engine, with a warning"
+        )
     return parser
 
 
 def _threads(text: str) -> int:
-    return _number(text, int, lambda n: n >= 1, "a whole number from 1 on")
+    return _number(text, int, lambda n: n >= 1, "an integer of at least 1")
 
 
 def _port(text: str) -> int:
@@ -171,7 +173,7 @@ def _number(text: str, kind: Callable[[str], float], is_allowed: Callable[[float
 
 def _output(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("expected the name of a file, found an empty text")
+        raise argparse.ArgumentTypeError("expected a file name, found an empty string")
     return STANDARD_OUTPUT if text == "-" else text
 
 
@@ -181,7 +183,7 @@ def _refuse_folder(path: str) -> None:
 
 
 def _threads_each(options: argparse.Namespace) -> int:
-    """Threads of the networks: the cores, shared among the densities that are read beside each other."""
+    """Threads of the networks: the cores, shared among densities that are read in parallel."""
     threads = getattr(options, "threads", available_cores())
     return max(1, threads // len(getattr(options, "files", [None])))
 
@@ -190,7 +192,9 @@ def _predict(options: argparse.Namespace) -> int:
     bundle = _open_bundle(options.bundle)
     if options.output:
         check_output(options.output, tuple(options.files))
-    loading = threading.Thread(target=_load, args=[bundle])  # beside reading and fingerprint of the first file
+    loading = threading.Thread(
+        target=_load, args=[bundle]
+    )  # in parallel with reading and fingerprint of the first file
     loading.start()
     from rho2prop.prediction.outputs import WRITERS
 
@@ -206,12 +210,12 @@ def _predict(options: argparse.Namespace) -> int:
             temporary.write_text(text, encoding="utf-8")
     n_failed = len(results) - len(predictions)
     if n_failed and len(results) > 1:
-        _complain(f"{n_failed} of {len(results)} files could not be used, see above")
+        _complain(f"{n_failed} of {len(results)} files failed, see above")
     return 1 if n_failed else 0
 
 
 def _predict_files(bundle: "Bundle", options: argparse.Namespace) -> "list[Prediction | None]":
-    """Predictions in the order of the files, None where one could not be used (said on stderr)."""
+    """Predictions in the order of the files, None where a file failed (reported on stderr)."""
     from concurrent.futures import ThreadPoolExecutor
 
     from tqdm import tqdm
@@ -233,7 +237,7 @@ def _predict_files(bundle: "Bundle", options: argparse.Namespace) -> "list[Predi
         return None
 
     total = len(options.files)
-    # Densities are read and described beside each other. Calculations, which write files, stay in the main thread.
+    # Densities are read and described in parallel. Calculations, which write files, stay in the main thread.
     at_once = 1 if any(map(is_structure, map(Path, options.files))) else min(options.threads, total)
     with ThreadPoolExecutor(at_once) as pool:
         predictions = (map if at_once == 1 else pool.map)(predict, options.files)
@@ -302,26 +306,26 @@ def _open_bundle(given: str | None) -> "Bundle":
 
 
 def _load(bundle: "Bundle") -> None:
-    with contextlib.suppress(Exception):  # what is wrong with the bundle is said where it is used
+    with contextlib.suppress(Exception):  # errors of the bundle are reported where it is used
         bundle.load()
 
 
 def _message(error: Exception) -> str:
-    """An error in one line; of the operating system's the file and the reason."""
+    """An error in one line; for errors of the operating system, file and reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
 def _write_utf8() -> None:
-    """Symbols such as Θ reach a file or pipe on Windows too, where the default is the code page of the country."""
+    """Write UTF-8 on Windows, whose default code page lacks symbols such as Θ."""
     for stream in (sys.stdout, sys.stderr):
         if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")
 
 
 def _silence() -> None:
-    """Nobody reads the output: what is still buffered must not raise when the interpreter ends."""
+    """Discard buffered output that nobody reads, which would raise when the interpreter ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

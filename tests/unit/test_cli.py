@@ -109,7 +109,7 @@ def test_one_bad_file_does_not_stop_the_others(capsys, files, tmp_path):
     assert len(errors) == 3
     assert sum("CHGCAR_empty" in line for line in errors) == 1
     assert sum("missing.npz" in line for line in errors) == 1
-    assert errors[-1] == "rho2prop: 2 of 4 files could not be used, see above"
+    assert "2 of 4 files" in errors[-1]
 
 
 def write_bad_files(place: Path, files: Path) -> None:
