@@ -12,7 +12,7 @@ def resample(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     values
         Field, shape (nx, ny, nz), periodic, real.
     shape
-        Number of points wanted along each axis.
+        Number of points along each axis of the result.
 
     Returns
     -------
@@ -20,31 +20,13 @@ def resample(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         Field, shape ``shape``, float64. Frequencies above either grid's limit are dropped; the Nyquist
         term of an even axis is shared between +n/2 and -n/2 so that the result stays real.
     """
-    spectrum = fft.fftn(np.asarray(values, dtype=np.float64))
-    for axis, n_new in enumerate(shape):
-        spectrum = _resize_axis(spectrum, axis, n_new)
-    scale = np.prod(shape) / values.size
-    return fft.ifftn(spectrum).real * scale
+    from scipy import signal  # slow to import, seldom needed
 
-
-def _resize_axis(spectrum: np.ndarray, axis: int, n_new: int) -> np.ndarray:
-    n_old = spectrum.shape[axis]
-    if n_new == n_old:
-        return spectrum
-    n_kept = min(n_old, n_new)
-    half = (n_kept + 1) // 2  # non-negative frequencies below Nyquist
-    source = np.moveaxis(spectrum, axis, 0)
-    target = np.zeros((n_new, *source.shape[1:]), dtype=source.dtype)
-    target[:half] = source[:half]
-    if half > 1:
-        target[-(half - 1) :] = source[-(half - 1) :]
-    if n_kept % 2 == 0:
-        nyquist = n_kept // 2
-        if n_new > n_old:
-            target[nyquist] = target[-nyquist] = source[nyquist] / 2
-        else:
-            target[nyquist] = source[nyquist] + source[-nyquist]
-    return np.moveaxis(target, 0, axis)
+    resampled = np.asarray(values, dtype=np.float64)
+    for axis, n_points in enumerate(shape):
+        if n_points != values.shape[axis]:
+            resampled = signal.resample(resampled, n_points, axis=axis)
+    return resampled
 
 
 def wave_vectors(lattice: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
