@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from pymatgen.core import DummySpecies, Structure
+from pymatgen.core import DummySpecies, Element, Structure
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.file_content import bare_name, read_content
@@ -15,6 +15,7 @@ from rho2prop.crystals.limits import LARGEST_FRACTIONAL, SHORTEST_DISTANCE_ANG
 from rho2prop.crystals.poscar import check_end, parse_poscar
 
 SMALLEST_VOLUME_PER_ATOM_ANG3 = 1.0
+ROWS = 256  # of the matrix of distances that are searched at a time
 FIX_FILE = "Give a CIF, POSCAR (.vasp) or pymatgen JSON file of one ordered crystal"
 
 
@@ -170,14 +171,46 @@ def checked_structure(structure: Structure, path: Path) -> Structure:
     if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:
         problem = f"has {len(structure)} atoms in {lattice.volume:.3g} Å³ (edges {np.round(lattice.abc, 3)} Å)"
         raise InputError(path, problem, "Check the lattice vectors: they must be in Å")
-    origins, neighbours, _, distances = structure.get_neighbor_list(SHORTEST_DISTANCE_ANG)
-    if len(distances):
-        i = int(np.argmin(distances))
-        atoms = f"{structure[origins[i]].specie}{origins[i] + 1} and "
-        atoms += f"{structure[neighbours[i]].specie}{neighbours[i] + 1}"
-        problem = f"has overlapping atoms ({atoms} are {distances[i]:.3f} Å apart, at least 0.5 Å expected)"
-        raise InputError(path, problem, "Remove the duplicate or correct the coordinates", code="overlap")
+    check_overlap(lattice.matrix, np.array(structure.atomic_numbers), structure.frac_coords, path)
     return structure
+
+
+def check_overlap(lattice: np.ndarray, numbers: np.ndarray, coords: np.ndarray, path: Path | str) -> None:
+    """Raise InputError for a cell or two atoms that are closer than ``SHORTEST_DISTANCE_ANG`` to their neighbours.
+
+    Searched in blocks of rows, in memory that does not grow with the cell: pymatgen's list of neighbours allocates
+    27 GB for a cell of 1000 Å.
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors in Å as rows, shape (3, 3).
+    numbers, coords
+        Atomic numbers, shape (n,), and fractional coordinates, shape (n, 3).
+    path
+        For the message.
+    """
+    heights_ang = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)  # of the cell above each of its faces
+    if heights_ang.min() < SHORTEST_DISTANCE_ANG:
+        problem = f"has a cell that is {heights_ang.min():.3g} Å thin, at least {SHORTEST_DISTANCE_ANG} Å expected"
+        raise InputError(path, problem, "Give lattice vectors in Å, of a reduced cell")
+    # closer than 0.5 Å means closer than 0.5 Å / height along each axis: no other image can be
+    ranges = [np.arange(-1, 2) if height < 2 * SHORTEST_DISTANCE_ANG else np.zeros(1) for height in heights_ang]
+    images = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    for start in range(0, len(coords), ROWS):
+        difference = coords[start : start + ROWS, None] - coords[None]
+        difference -= np.round(difference)
+        for image in images:
+            squares = np.sum(((difference + image) @ lattice) ** 2, axis=-1)
+            if not image.any():
+                squares[np.arange(len(squares)), start + np.arange(len(squares))] = np.inf  # an atom and itself
+            row, second = (int(i) for i in np.unravel_index(np.argmin(squares), squares.shape))
+            if squares[row, second] < SHORTEST_DISTANCE_ANG**2:
+                sites = sorted((start + row, second))
+                atoms = " and ".join(f"{Element.from_Z(int(numbers[i])).symbol}{i + 1}" for i in sites)
+                found = f"{atoms} are {squares[row, second] ** 0.5:.3f} Å apart, at least {SHORTEST_DISTANCE_ANG} Å"
+                problem = f"has overlapping atoms ({found} expected)"
+                raise InputError(path, problem, "Remove the duplicate or correct the coordinates", "overlap")
 
 
 def structure_from_density(density: "Crystal") -> Structure:

@@ -56,7 +56,7 @@ def read_density(path: Path | str, kind: str = "valence", structure: Structure |
     """
     density = checked_density(parse_density(path, kind), path)
     if structure is not None:
-        check_same_crystal(density, structure, path)
+        check_same_crystal(structure_from_density(density), structure, path)
     return density
 
 

@@ -12,7 +12,6 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import numpy as np
-from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 from pymatgen.io.vasp import Chgcar
 
@@ -20,6 +19,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.crystals.structures import checked_structure
 from rho2prop.densities.density import Density
 from rho2prop.densities.electrons import possible_electrons
+from rho2prop.densities.same_crystal import check_same_material
 from rho2prop.dft.base import Calculation, Task
 from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.dft.materials_project.client import Patience, ServiceError, connect, with_retries
@@ -113,18 +113,9 @@ def checked_density(chgcar: Chgcar, structure: Structure, material_id: str, max_
     source = f"stored density of {material_id}"
     try:
         found = checked_structure(chgcar.structure, source)
+        check_same_material(found, structure, max_volume_difference, source)
     except InputError as error:
-        raise EngineError(str(error)) from error
-    if found.composition.reduced_formula != structure.composition.reduced_formula:
-        raise EngineError(f"{source} is one of {found.formula}, expected {structure.composition.reduced_formula}")
-    volumes = [crystal.volume / len(crystal) for crystal in (found, structure)]
-    if abs(volumes[0] / volumes[1] - 1) > max_volume_difference:
-        raise EngineError(
-            f"{source} has {volumes[0]:.2f} Å³ per atom, expected {volumes[1]:.2f} within {max_volume_difference:.0%}"
-        )
-    # as pymatgen compares crystals: any cell, scaled to one volume
-    if not StructureMatcher().fit(found, structure):
-        raise EngineError(f"{source} is one of another crystal of {structure.composition.reduced_formula}")
+        raise EngineError(f"{error.source} {error.problem}") from error
     values = np.asarray(chgcar.data["total"], dtype=np.float64) / found.volume
     integral = float(values.mean() * found.volume)
     if not np.isfinite(integral) or abs(integral - round(integral)) > ELECTRON_TOLERANCE or round(integral) < 1:

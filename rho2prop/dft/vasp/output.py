@@ -12,7 +12,7 @@ from pymatgen.io.vasp.inputs import Incar
 from pymatgen.io.vasp.outputs import Vasprun
 
 from rho2prop.core.errors import InputError
-from rho2prop.crystals.structures import checked_structure
+from rho2prop.crystals.structures import checked_structure, structure_from_density
 from rho2prop.densities.chgcar_reader import read_chgcar
 from rho2prop.densities.density import ELECTRON_TOLERANCE, Density
 from rho2prop.densities.readers import parse_density
@@ -190,7 +190,7 @@ def read_static_density(folder: Path, result: StepResult, promolecule: bool) -> 
     if not was_written(folder / "CHGCAR"):
         raise InputError(folder / "CHGCAR", "was not written by the run", "Compute it again")
     density = parse_density(folder / "CHGCAR")
-    check_same_crystal(density, result.structure, folder / "CHGCAR")
+    check_same_crystal(structure_from_density(density), result.structure, folder / "CHGCAR")
     if abs(density.n_electrons - result.n_electrons) > ELECTRON_TOLERANCE * max(result.n_electrons, 1.0):
         expected = f"expected {result.n_electrons:.3f} (Σ ZVAL)"
         raise EngineError(f"static: CHGCAR integrates to {density.n_electrons:.3f} electrons, {expected}")

@@ -65,6 +65,22 @@ def test_malformed_poscar_is_named(tmp_path, old, new, code, data):
     check(path, *data, code=code)
 
 
+def test_a_wide_cell_is_searched_for_overlaps_in_little_memory(tmp_path):
+    """A list of neighbours of pymatgen would take 700 GB here."""
+    path = tmp_path / "POSCAR"
+    wide = POSCAR.replace("2.715", "1500").replace("0.25 0.25 0.25", "0.0003 0.0 0.0")
+    path.write_text(wide)
+    assert read_structure(path).volume == pytest.approx(2 * 1500**3)
+    path.write_text(wide.replace("0.0003", "0.0001"))
+    check(path, "Si1", "Si2", "0.212", code="overlap")
+
+
+def test_a_cell_thinner_than_atoms_is_refused(tmp_path):
+    path = tmp_path / "POSCAR"
+    path.write_text(POSCAR.replace("2.715 2.715 0.0", "2.975 2.975 5.17"))
+    check(path, "0.446", "0.5")
+
+
 CELL = "".join(f"_cell_length_{x} 4.2\n" for x in "abc") + "".join(
     f"_cell_angle_{x} 90\n" for x in ("alpha", "beta", "gamma")
 )
