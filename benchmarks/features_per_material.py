@@ -1,4 +1,4 @@
-"""Seconds per material for all features of a density: ``python benchmarks/features_per_material.py [repeats]``.
+"""CPU seconds per material for all features of a density: ``python benchmarks/features_per_material.py [repeats]``.
 
 Four fingerprints, the descriptors and the averaged latent (64³ window, untrained network of the shipped size) of three
 made densities, from one shared ``CrystalDescription`` and from one for each feature. One thread, best of the repeats.
@@ -17,12 +17,13 @@ from rho2prop.autoencoder.encoding import encode_averaged
 from rho2prop.autoencoder.network import AutoencoderConfig, build_autoencoder
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
+from rho2prop.densities.grids import Grid
 from rho2prop.features.description import describe
 
 DESCRIPTORS = ("magpie", "composition", "cohesive_energy", "elemental_solids", "structure", "spring_network")
 FINGERPRINTS = ("fingerprint", "promolecule_fingerprint", "deformation_fingerprint", "atom_position_fingerprint")
 BLOCKS = {*DESCRIPTORS, *FINGERPRINTS}
-GRID = {"kind": "window", "size": 64, "voxel_ang": 0.15}
+GRID = Grid(kind="window", size=64, voxel_ang=0.15)
 REPEATS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 
 
@@ -35,7 +36,7 @@ def made_density(lattice, shape, numbers, coords) -> Density:
         offset = points - position
         distance = (offset - np.round(offset)) @ lattice
         promolecule += 0.5 * np.exp(-np.sum(distance**2, axis=-1) / (2 * 0.6**2))
-    wave = 1 + 0.05 * np.cos(2 * np.pi * points @ np.array([1, 2, 1]))
+    wave = 1 + 0.05 * np.cos(2 * np.pi * points @ np.array([1, 2, 1]) + 0.3)
     volume, n_electrons = abs(np.linalg.det(lattice)), 4.0 * len(numbers)
     promolecule *= n_electrons / (promolecule.mean() * volume)
     values = promolecule * wave
@@ -44,12 +45,12 @@ def made_density(lattice, shape, numbers, coords) -> Density:
 
 
 def best_seconds(action) -> float:
-    """Least wall time of a few calls, in seconds."""
+    """Least processor time of a few calls, in seconds."""
     seconds = []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started = time.process_time()
         action()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return min(seconds)
 
 
@@ -77,15 +78,27 @@ def latent(crystal: CrystalDescription) -> np.ndarray:
     return encode_averaged(model, crystal, GRID)
 
 
-print(f"seconds per material, {REPEATS} repeats, numpy {np.__version__}, torch {torch.__version__}")
-for name, density in DENSITIES.items():
+def report(name: str, density: Density) -> None:
+    """Print the seconds of the parts with a description of their own, and of all with one for all."""
+
+    def described_alone(blocks):
+        return lambda: [describe(CrystalDescription(density), name, {block}) for block in blocks]
+
+    def described_together():
+        crystal = CrystalDescription(density)
+        return describe(crystal, name, BLOCKS), latent(crystal)
+
     seconds = {
-        "descriptors": best_seconds(lambda: [describe(CrystalDescription(density), name, {x}) for x in DESCRIPTORS]),
-        "fingerprints": best_seconds(lambda: [describe(CrystalDescription(density), name, {x}) for x in FINGERPRINTS]),
+        "descriptors": best_seconds(described_alone(DESCRIPTORS)),
+        "fingerprints": best_seconds(described_alone(FINGERPRINTS)),
         "latent": best_seconds(lambda: latent(CrystalDescription(density))),
     }
-    separate = sum(seconds.values())
-    shared = best_seconds(lambda: (describe(crystal := CrystalDescription(density), name, BLOCKS), latent(crystal)))
     parts = ", ".join(f"{part} {value:.3f}" for part, value in seconds.items())
     n_origins = len(CrystalDescription(density).origins)
+    shared, separate = best_seconds(described_together), sum(seconds.values())
     print(f"{name}, {n_origins} origins: shared {shared:.3f}, separate {separate:.3f} ({parts})")
+
+
+print(f"CPU seconds per material, best of {REPEATS}, numpy {np.__version__}, torch {torch.__version__}")
+for material, made in DENSITIES.items():
+    report(material, made)

@@ -60,11 +60,17 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
 
 
 def _atom_positions(density: Density) -> np.ndarray:
-    """Σ over atoms and lattice of a normalised Gaussian, summed in Fourier space."""
+    """Σ over atoms and lattice of a normalised Gaussian in atoms/Å³, summed in Fourier space."""
     shape = density.values.shape
+    frequencies = [fft.fftfreq(n_points, 1 / n_points) for n_points in shape[:2]] + [
+        fft.rfftfreq(shape[2], 1 / shape[2])
+    ]
+    # exp(−i G·r) is a product over the axes: matrix products instead of an exponential for each atom and wave
+    first, second, third = (
+        np.exp(-2j * np.pi * np.outer(coords, waves))
+        for coords, waves in zip(density.frac_coords.T, frequencies, strict=True)
+    )
+    spectrum = np.stack([(phases[:, None] * second).T @ third for phases in first.T])
     wave = wave_vectors(density.lattice, shape)
-    spectrum = np.zeros(wave.shape[1:], dtype=np.complex128)
-    for position in density.frac_coords @ density.lattice:
-        spectrum += np.exp(-1j * np.einsum("i,ixyz->xyz", position, wave))
     spectrum *= np.exp(-0.5 * BLUR_ANG**2 * np.einsum("ixyz,ixyz->xyz", wave, wave))
     return fft.irfftn(spectrum, shape) * (np.prod(shape) / density.volume_ang3)

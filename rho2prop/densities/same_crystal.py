@@ -26,7 +26,7 @@ def check_same_crystal(crystal: Structure, expected: Structure, path: Path | str
         File of the density.
     """
     if len(crystal) != len(expected):
-        raise InputError(path, f"is the density of {crystal.formula}, expected {expected.formula}", FIX, code="crystal")
+        raise InputError(path, f"belongs to {crystal.formula}, expected {expected.formula}", FIX, code="crystal")
     _check_formula(crystal, expected, path)
     if not _same_lattice(crystal.lattice, expected.lattice):
         cells = [np.round(lattice.parameters, 3).tolist() for lattice in (crystal.lattice, expected.lattice)]
@@ -65,11 +65,11 @@ def check_same_material(
 
 def _check_formula(crystal: Structure, expected: Structure, path: Path | str) -> None:
     if crystal.composition.reduced_formula != expected.composition.reduced_formula:
-        raise InputError(path, f"is the density of {crystal.formula}, expected {expected.formula}", FIX, code="crystal")
+        raise InputError(path, f"belongs to {crystal.formula}, expected {expected.formula}", FIX, code="crystal")
 
 
 def _another(crystal: Structure) -> str:
-    return f"is the density of another crystal of {crystal.composition.reduced_formula}"
+    return f"belongs to another crystal of {crystal.composition.reduced_formula}"
 
 
 def _same_lattice(crystal: Lattice, expected: Lattice) -> bool:

@@ -62,9 +62,10 @@ def deformation_statistics(crystal: CrystalDescription, origin: np.ndarray) -> d
     }
     features |= quantiles("delta", np.arcsinh(values / DIFFERENCE_UNIT), atoms)
     features |= quantiles("relative", np.clip(values / atoms, *RELATIVE_BOUNDS), atoms)
+    density_shares = shares(np.log10(atoms), LOG_DENSITY_BINS)
     for name, field in (("gain", values), ("abs", size)):
         inside = np.zeros(len(LOG_DENSITY_BINS))
-        for bins, share in shares(np.log10(atoms), LOG_DENSITY_BINS):
+        for bins, share in density_shares:
             inside += np.bincount(bins, share * field, minlength=inside.size)
         inside *= volume / values.size / n_atoms
         features |= {f"{name}_rho{edge:+.1f}": value for edge, value in zip(LOG_DENSITY_BINS, inside, strict=True)}

@@ -178,8 +178,9 @@ def _histogram(log_rho: np.ndarray, log_s: np.ndarray) -> dict:
     """Share of the volume by density and reduced gradient."""
     shape = len(LOG_DENSITY_BINS), len(LOG_GRADIENT_BINS)
     counts = np.zeros(shape[0] * shape[1])
+    gradient_shares = shares(log_s, LOG_GRADIENT_BINS)
     for i, share_i in shares(log_rho, LOG_DENSITY_BINS):
-        for j, share_j in shares(log_s, LOG_GRADIENT_BINS):
+        for j, share_j in gradient_shares:
             counts += np.bincount(i * shape[1] + j, share_i * share_j, minlength=counts.size)
     counts = (counts / log_rho.size).reshape(shape)
     return {
@@ -190,8 +191,9 @@ def _histogram(log_rho: np.ndarray, log_s: np.ndarray) -> dict:
 def _anisotropies(gradient: np.ndarray, rho: np.ndarray) -> dict:
     """Sorted eigenvalues of ⟨w ∇ρ ∇ρᵀ⟩ / ⟨w |∇ρ|²⟩ for weights that stress cores, bonds and interstices."""
     features = {}
-    for name, power in (("core", 0.0), ("bond", -1.0), ("interstice", -2.0)):
-        tensor = (gradient * rho**power) @ gradient.T
+    inverse = 1 / rho
+    for name, weights in (("core", 1.0), ("bond", inverse), ("interstice", inverse * inverse)):
+        tensor = (gradient * weights) @ gradient.T
         eigenvalues = np.linalg.eigvalsh(tensor / np.trace(tensor))
         features |= {f"anisotropy_{name}_{i}": value for i, value in enumerate(eigenvalues)}
     return features

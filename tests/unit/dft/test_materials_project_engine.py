@@ -94,7 +94,7 @@ def test_the_density_of_another_material_is_refused(server, run, tmp_path):
     server.densities["mp-22862"] = chgcar("mp-23193")
     outcome = run("mp-22862")
     assert outcome.status == "failed"
-    assert "stored density of mp-22862 is the density of K1 Cl1, expected Na1 Cl1" in outcome.reason
+    assert "stored density of mp-22862 belongs to K1 Cl1, expected Na1 Cl1" in outcome.reason
     assert not (tmp_path / "mp-22862" / "density.npz").exists()
 
 
@@ -113,7 +113,7 @@ def test_another_crystal_of_the_same_formula_is_refused():
     caesium_chloride = crystal("mp-22862")
     cubic = type(caesium_chloride.lattice).cubic(caesium_chloride.volume ** (1 / 3))
     other = type(caesium_chloride)(cubic, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    refused(chgcar("mp-22862", structure=other), "mp-22862", "is the density of another crystal of NaCl")
+    refused(chgcar("mp-22862", structure=other), "mp-22862", "belongs to another crystal of NaCl")
 
 
 @pytest.mark.parametrize(
