@@ -1,6 +1,6 @@
-# The 3D autoencoder: training, latents, and how well it gives densities back.
+# The 3D autoencoder: training, latents, reconstruction errors.
 rule train_autoencoder:
-    """Scope "all": one unsupervised autoencoder; "<split>-<fold>": on the training part of that fold alone."""
+    """Autoencoder of scope "all" (unsupervised) or "<split>-<fold>" (trained on the training part of that fold)."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
@@ -13,7 +13,7 @@ rule train_autoencoder:
         "logs/train_autoencoder/{scope}.log",
     benchmark:
         "results/benchmarks/train_autoencoder/{scope}.tsv"
-    priority: 20  # all cores of a small machine: before the many small jobs, or it waits for the last of them
+    priority: 20  # uses all cores of a small machine: must start before the many small jobs, or it waits for the last of them
     conda:
         ENVIRONMENT
     threads: config["autoencoder"]["threads"]
@@ -21,10 +21,10 @@ rule train_autoencoder:
         **rank_resources(
             config["autoencoder"]["devices"], config["autoencoder"]["nodes"]
         ),
-        mem_mb=training_memory,  # of a node; each rank holds the grids
+        mem_mb=training_memory,  # per node; each rank holds the grids
         runtime=growing(1440),
     params:
-        # with its own threads, not those of the rule, which --cores caps: the last digits depend on them
+        # own threads, not those of the rule, which --cores limits: the last digits depend on them
         autoencoder={
             key: value
             for key, value in config["autoencoder"].items()
@@ -66,7 +66,7 @@ rule encode_latents:
 
 
 rule evaluate_reconstruction:
-    """Errors of the autoencoder and of its rivals at equal bytes."""
+    """Reconstruction errors of the autoencoder, Fourier truncation and zfp at equal bytes."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
@@ -91,7 +91,7 @@ rule evaluate_reconstruction:
 
 
 rule write_slices:
-    """Original, reconstructed and difference density of two test materials, for the report."""
+    """Original and reconstructed density of two test materials and their difference, for the report."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",

@@ -1,6 +1,6 @@
-# One self-consistent density per material, then the list of what converged.
-# What config says of the machine (dft.<engine>.machine) is no reason to compute anything again: params that are
-# functions of `resources` do not count as changes.
+# One self-consistent density per material, then the table of converged materials.
+# Settings of the machine (dft.<engine>.machine) must not trigger reruns: params that are functions of `resources` do
+# not count as changes.
 SETTINGS = {
     key: value for key, value in config["dft"][ENGINE].items() if key != "machine"
 }
@@ -12,7 +12,7 @@ PRESET = preset_digest(SETTINGS["preset"]) if ENGINE == "vasp" else None
 
 
 rule run_dft:
-    """One material: density.npz (where converged) and outcome.json, always both checked."""
+    """Density (where converged) and outcome of one material, both checked."""
     input:
         structure=lambda wildcards: materials()[wildcards.material].structure,
         density=lambda wildcards: (
@@ -30,7 +30,7 @@ rule run_dft:
     resources:
         mem_mb=growing(2000),
         runtime=growing(60),
-        mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile says how many at once
+        mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile limits concurrent requests
     params:
         engine=ENGINE,
         settings=SETTINGS,
@@ -42,7 +42,7 @@ rule run_dft:
 
 
 rule write_vasp_inputs:
-    """INCAR, POSCAR, POTCAR.spec of all materials, for a look or another machine; needs no VASP and no POTCARs."""
+    """INCAR, POSCAR and POTCAR.spec of all materials, for inspection or another machine; needs neither VASP nor POTCARs."""
     input:
         structures=lambda wildcards: [
             material.structure for material in materials().values()
@@ -91,7 +91,7 @@ checkpoint list_elements:
 
 
 rule run_atom:
-    """One free atom per element: the zero of the formation energies (dft.formation_energy: computed)."""
+    """Free atom of one element: the zero of formation energies (dft.formation_energy: computed)."""
     output:
         folder=directory("results/atoms/{element}"),
     log:
@@ -115,7 +115,7 @@ rule run_atom:
 
 
 rule collect_materials:
-    """Outcomes of all training materials; those that failed are set aside here."""
+    """Outcomes of all training materials, and the table of those that converged."""
     input:
         dft=dft_folders("train"),
         atoms=atom_folders("train"),

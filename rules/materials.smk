@@ -1,4 +1,4 @@
-# Where structures and labels come from, unless a materials table names them.
+# Structures and labels, unless a materials table provides them.
 if config["materials"] == "elements":
 
     rule write_elements:
@@ -22,7 +22,7 @@ if config["materials"] == "elements":
 elif config["materials"] == MATERIALS_PROJECT:
     FETCHING = ("page_size", "pause_s", "timeout_s", "retries", "backoff_s")
 
-    # All elastic tensors of the Materials Project; needs network and MP_API_KEY. Delete the file to fetch anew.
+    # All elastic tensors of the Materials Project; needs network and MP_API_KEY. Delete the file to fetch it again.
     rule fetch_materials_project:
         output:
             snapshot=protected(config["materials_project"]["snapshot"]),
@@ -35,7 +35,7 @@ elif config["materials"] == MATERIALS_PROJECT:
             mem_mb=growing(2000),
             runtime=growing(240),
         params:
-            # how it is fetched is no reason to fetch it again
+            # changed download settings must not trigger another download
             settings=lambda wildcards, resources: {
                 key: config["materials_project"][key] for key in FETCHING
             },
@@ -43,7 +43,7 @@ elif config["materials"] == MATERIALS_PROJECT:
             SCRIPTS / "fetch_materials_project.py"
 
     checkpoint write_materials_project:
-        """The materials table: what of the snapshot passes the filters, and why the rest does not."""
+        """Materials table of what passes the filters, and the reasons for the rest."""
         input:
             snapshot=config["materials_project"]["snapshot"],
         output:

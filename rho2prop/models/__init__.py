@@ -1,4 +1,4 @@
-"""Families of models: how each is fitted, saved and loaded.
+"""Regression models: how each is fitted, saved and loaded.
 
-registry.py names them all and imports nothing slow.
+registry.py lists them and imports nothing slow.
 """

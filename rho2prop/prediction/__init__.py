@@ -1,4 +1,4 @@
-"""Predictions of new materials, and how far they can be trusted.
+"""Predictions for new materials, the model bundle, and the applicability domain.
 
 Imports evaluation and below.
 """

@@ -1,4 +1,4 @@
-"""The Python interface: properties and density fingerprint of whatever a user has at hand.
+"""Python interface: properties and density fingerprints of files and objects.
 
 ``rho2prop.predict`` and ``rho2prop.fingerprint`` come from here; see docs/python.md.
 """

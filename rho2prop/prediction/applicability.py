@@ -1,4 +1,4 @@
-"""How far a material lies from the training set: neighbours in the space of composition and density fingerprint."""
+"""Applicability domain: distance of a material from the training set by composition and density fingerprint."""
 
 from dataclasses import dataclass, fields
 
@@ -16,7 +16,7 @@ SAME_DISTANCE = 1e-4  # in standard deviations: nearer than this it is a trainin
 
 @dataclass(frozen=True)
 class Applicability:
-    """Where a material stands.
+    """Position of a material relative to the training set.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Applicability:
 
 @dataclass(frozen=True)
 class TrainingSpace:
-    """The training set in its principal components.
+    """Training set in its principal components.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class TrainingSpace:
     elements: np.ndarray
 
     def judge(self, features: pd.Series, symbols: set[str]) -> Applicability:
-        """Compare one material with the training set.
+        """Applicability of one material.
 
         Parameters
         ----------
@@ -89,12 +89,12 @@ class TrainingSpace:
         return Applicability(percentile, is_far, nearest, _text(percentile, unseen, nearest))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """All fields as arrays without objects."""
+        """Fields as plain arrays."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def fit_training_space(features: pd.DataFrame, formulas: list[str], symbols: set[str]) -> TrainingSpace:
-    """Put the training set into its principal components.
+    """Fit the principal components of the training set.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def fit_training_space(features: pd.DataFrame, formulas: list[str], symbols: set
     from scipy.spatial import KDTree
 
     if len(features) < 2:
-        raise InputError("training set", f"{len(features)} material(s)", "Distances need at least two")
+        raise InputError("training set", f"{len(features)} material(s)", "At least two are needed for distances")
     values = features.to_numpy(dtype=float)
     known = ~np.isnan(values)
     mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
@@ -142,7 +142,7 @@ def _text(percentile: float, unseen: list[str], nearest: list[tuple[str, str, fl
     if unseen:
         return f"no training material contains {', '.join(unseen)}: do not rely on the values; {beside}"
     if distance < SAME_DISTANCE:
-        return f"{formula} ({name}) of the training set itself: values are fitted, not predicted"
+        return f"{formula} ({name}) is in the training set: values are fitted, not predicted"
     if percentile > VERY_FAR_PERCENTILE:
         level = "very far from the training set, the values are extrapolated"
     elif percentile > FAR_PERCENTILE:

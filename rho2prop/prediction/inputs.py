@@ -1,4 +1,4 @@
-"""Files that a user gives for prediction: densities are read, structures are computed first."""
+"""Input files for predictions: densities are read; for structures, the density is computed first."""
 
 import gzip
 import hashlib
@@ -35,7 +35,7 @@ def read_input(
     work: Path | str | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Density:
-    """The density that a file holds, or that its structure has.
+    """Density in a file, or computed for its structure.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def read_input(
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such file", "Check the path")
+        raise InputError(path, "does not exist", "Check the path")
     if is_structure(path):
         return _compute(path, bundle, work, say)
     if path.suffix.lower() == ".npz":
@@ -68,7 +68,7 @@ def read_input(
 
 
 def is_structure(path: Path) -> bool:
-    """Whether a file holds a structure and no density, by its name and, for VASP's formats, by its content."""
+    """Whether a file holds a structure without a density, judged by its name and, for VASP's formats, its content."""
     name = bare_name(path).lower()
     if name.endswith(STRUCTURE_SUFFIXES):
         return True
@@ -114,7 +114,7 @@ def _compute(path: Path, bundle: "Bundle", work: Path | str | None, say: Callabl
 
 
 def _digest(structure: "Structure", engine: str, version: str, section: dict) -> str:
-    """Changes with whatever a calculation depends on."""
+    """Digest of everything that a calculation depends on."""
     recipe = json.dumps([engine, version, section, __version__], sort_keys=True)
     lattice, coordinates = structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes()
     atoms = json.dumps(list(structure.atomic_numbers))
@@ -122,7 +122,7 @@ def _digest(structure: "Structure", engine: str, version: str, section: dict) ->
 
 
 def _kept(folder: Path, structure: "Structure", say: Callable[[str], None]) -> Density | None:
-    """The density of an earlier calculation in this folder, or None: it has to be computed (anew)."""
+    """Density of an earlier calculation in this folder; None if it has to be computed."""
     from rho2prop.dft.outcome import read_outcome
 
     check_folder(folder)
@@ -133,11 +133,11 @@ def _kept(folder: Path, structure: "Structure", say: Callable[[str], None]) -> D
     try:
         outcome = read_outcome(folder)
         if outcome.status != "converged":
-            say(f"the calculation kept in {folder} failed ({outcome.reason}), it is computed anew")
+            say(f"the calculation kept in {folder} failed ({outcome.reason}); it is repeated")
             return None
         density = read_npz(folder / "density.npz")
     except InputError as error:
-        say(f"the calculation kept in {folder} cannot be used ({error}), it is computed anew")
+        say(f"the calculation kept in {folder} cannot be used ({error}); it is repeated")
         return None
     atoms_agree = (
         density.numbers.tolist() == list(structure.atomic_numbers)
@@ -145,7 +145,7 @@ def _kept(folder: Path, structure: "Structure", say: Callable[[str], None]) -> D
         and abs(density.frac_coords - structure.frac_coords).max() < SAME_ANG
     )
     if not atoms_agree:
-        say(f"the calculation kept in {folder} is of another structure, it is computed anew")
+        say(f"the calculation kept in {folder} is of another structure; it is repeated")
         return None
-    say(f"the calculation kept in {folder} is of the same structure and settings and is used again")
+    say(f"the calculation kept in {folder} has the same structure and settings and is reused")
     return density

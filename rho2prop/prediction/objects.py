@@ -56,7 +56,7 @@ def read_object(
 
 
 def short_name(material) -> str:
-    """What a material is called in results: its path, or its reduced formula."""
+    """Name of a material in results: its path, or its reduced formula."""
     if isinstance(material, str | os.PathLike):
         return os.fspath(material)
     return _structure(material).reduced_formula
@@ -86,7 +86,7 @@ def _structure(material) -> IStructure:
 def _compute(
     structure: IStructure, source: str, bundle: "Bundle", work: Path | str | None, say: Callable[[str], None]
 ) -> Density:
-    """As for a structure in a file: it is written to one."""
+    """Density computed for a structure, which is written to a file first."""
     with temporary_folder() as folder:
         path = folder / f"{structure.reduced_formula}.json"
         structure.to(str(path), fmt="json")

@@ -1,4 +1,4 @@
-"""Predictions as text: a table for people, JSON and CSV for programs."""
+"""Predictions as text: table, JSON or CSV."""
 
 import json
 from collections.abc import Callable

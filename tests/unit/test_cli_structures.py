@@ -73,7 +73,7 @@ def test_a_kept_calculation_is_used_only_for_the_same_structure_and_settings(cap
     (message,) = predict(first)[2]
     (density,) = work.glob("*/density.npz")
     assert str(density.parent) in message
-    assert "used again" in message
+    assert "reused" in message
     # another cut-off, a failed or damaged calculation, one of other atoms: computed anew
     finer = quick_bundle(quick, tmp_path / "finer", ecut_ev=160)
     assert predict(first, finer)[::2] == (True, [])
@@ -83,7 +83,7 @@ def test_a_kept_calculation_is_used_only_for_the_same_structure_and_settings(cap
         density.write_bytes(damaged)
         was_computed, found, errors = predict(first)
         assert (was_computed, found) == (True, values)
-        assert "computed anew" in errors[0]
+        assert "repeated" in errors[0]
         assert density.read_bytes() == whole
     failed = outcome.replace('"converged"', '"failed"').replace('"reason": ""', '"reason": "stopped early"')
     (density.parent / "outcome.json").write_text(failed)

@@ -1,4 +1,4 @@
-"""Tables of the report that several rules contribute to: outcomes of all materials, importance, reconstruction."""
+"""Join tables that several jobs write: outcomes, importance, reconstruction."""
 
 from rho2prop.autoencoder.reconstruction import COLUMNS as RECONSTRUCTION_COLUMNS
 from rho2prop.core.jobs.log import job

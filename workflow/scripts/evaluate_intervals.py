@@ -1,4 +1,4 @@
-"""Do the prediction intervals hold the stated share of held-out materials?"""
+"""Coverage of the prediction intervals on held-out materials."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.tables import write_table

@@ -1,4 +1,4 @@
-"""Predictions of final models for rotated, shifted and repeated descriptions of a few crystals."""
+"""Predictions of final models for rotated, shifted and supercell descriptions of a few crystals."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.jobs.provenance import CheckedPaths

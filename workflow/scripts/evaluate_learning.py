@@ -1,4 +1,4 @@
-"""Scores against the number of materials to learn from."""
+"""Scores against the number of training materials."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.tables import write_table

@@ -1,4 +1,4 @@
-"""How well densities come back, beside rivals at equal bytes."""
+"""Reconstruction errors of the autoencoder and of other compressors at equal bytes."""
 
 from rho2prop.autoencoder.reconstruction import evaluate
 from rho2prop.core.jobs.log import job

@@ -1,4 +1,4 @@
-"""Are the models that predict as good as those that were tested?"""
+"""Compare final models with fold models."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.tables import write_table

@@ -1,4 +1,4 @@
-"""The largest errors of the first of the models that predict, with remarks."""
+"""Largest errors of the first trained model under predict, with remarks."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.tables import write_table

@@ -1,4 +1,4 @@
-"""Energy of one free atom, by the engine and settings of the materials."""
+"""Energy of one free atom with the engine and settings of the materials."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The model bundle: all that predicts new materials, in one folder that travels."""
+"""Model bundle: everything needed for predictions in one portable folder."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.prediction.bundle.writer import FinishedRun, write_bundle

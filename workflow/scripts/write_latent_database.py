@@ -1,4 +1,4 @@
-"""One file of all latents, training and new materials, and its size and errors."""
+"""Latent database of training and new materials, its size and reconstruction errors."""
 
 from pathlib import Path
 

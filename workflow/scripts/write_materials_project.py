@@ -1,4 +1,4 @@
-"""Materials table, structures and what was left out, from a snapshot of the Materials Project."""
+"""Materials table, structures and rejected entries from a snapshot of the Materials Project."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.settings import read_section

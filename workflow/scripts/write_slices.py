@@ -1,4 +1,4 @@
-"""Slices of two test densities: original, reconstructed, difference."""
+"""Slices of two test densities: original, reconstructed, and their difference."""
 
 from rho2prop.autoencoder.reconstruction import write_test_slices
 from rho2prop.core.jobs.log import job

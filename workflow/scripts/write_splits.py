@@ -1,4 +1,4 @@
-"""All folds, drawn once."""
+"""Splits of the labelled materials into folds, drawn once."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.tables import write_table

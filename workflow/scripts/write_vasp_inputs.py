@@ -1,4 +1,4 @@
-"""VASP's inputs of all materials, without POTCARs."""
+"""VASP inputs of all materials, without POTCARs."""
 
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.jobs.log import job

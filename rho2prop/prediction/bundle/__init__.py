@@ -1,4 +1,4 @@
-"""The model bundle: one folder that holds all that predicts; written, checked, read.
+"""The model bundle: one portable folder with everything needed for predictions.
 
 Nothing of it is run before its checksums and formats are checked.
 """

@@ -48,7 +48,7 @@ _PARAMETER = re.compile(r"\[[a-z0-9_]{1,60}: [-+.,A-Za-z0-9_ ]{0,1000}\]")
 
 
 class _Wrong(Exception):
-    """What is wrong with the text."""
+    """Error in the text."""
 
 
 def check_tree_text(path: Path, n_features: int) -> None:
@@ -104,7 +104,7 @@ def _check_head(head: str, n_features: int) -> np.ndarray:
 
 
 def _split(rest: str, sizes: np.ndarray) -> list[str]:
-    """Texts of the trees; what follows them is checked."""
+    """Texts of the trees; the sections after them are checked."""
     ends = np.cumsum(sizes)
     if ends[-1] > len(rest):
         raise _Wrong(f"its tree_sizes add up to {ends[-1]} bytes, {len(rest)} follow")
@@ -131,7 +131,7 @@ def _tree_fields(text: str, number: int) -> dict[str, str | None]:
 
 
 def _check_trees(trees: list[dict], n_features: int) -> None:
-    """All trees at once: there are thousands, and each array costs less than a call."""
+    """Check all trees at once, which is faster than one by one."""
     for key in ("num_cat", "is_linear"):
         if any(tree[key] != "0" for tree in trees):
             raise _Wrong(f"a {key} is not 0: categorical splits and linear leaves are not written here")

@@ -1,4 +1,4 @@
-"""Trained models that come with the package, one version of each, and the choice of the bundle that a command reads.
+"""Trained models shipped with the package, one version of each, and the choice of the bundle to use.
 
 `make pretrained` replaces them by those of a finished run.
 """
@@ -12,7 +12,7 @@ SHIPPED = Path(str(files(__name__))) / "bench"
 
 
 def find_bundle(given: str | os.PathLike | None = None) -> Path:
-    """Folder of the model bundle: as given, from ``RHO2PROP_BUNDLE``, of a run in this folder, or the shipped one."""
+    """Folder of the bundle: the given one, ``RHO2PROP_BUNDLE``, that of a run in this folder, or the shipped one."""
     if given or os.environ.get(VARIABLE):
         return Path(given or os.environ[VARIABLE])
     of_this_run = Path("results/models")
