@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
@@ -66,7 +68,7 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def training_digest(paths: list[tuple[str, Path]], *parts) -> str:
+def training_digest(paths: list[tuple[str, Path]], *parts: Any) -> str:
     """Digest of all that a training comes from.
 
     Parameters
@@ -91,7 +93,7 @@ def _file_digest(path: Path | str) -> bytes:
         raise InputError(path, f"cannot be read ({error.strerror})", "Compute this material again") from error
 
 
-def save_checkpoint(path: Path, digest: str, model, optimizer, state: dict) -> None:
+def save_checkpoint(path: Path, digest: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict) -> None:
     """Write weights, best weights, moments of Adam and the rest of the state, whole or not at all."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state["best"].items()}
@@ -104,7 +106,7 @@ def save_checkpoint(path: Path, digest: str, model, optimizer, state: dict) -> N
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 
 
-def resume(path: Path, digest: str, model, optimizer) -> dict:
+def resume(path: Path, digest: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """Load the checkpoint into model and optimiser; a fresh state where there is none for this training."""
     fresh = {"history": [], "best_loss": float("inf"), "stale_epochs": 0, "best": {}, "hardware": []}
     if not path.is_file():
@@ -119,12 +121,12 @@ def resume(path: Path, digest: str, model, optimizer) -> dict:
     if not tensors:
         print(f"{path}: belongs to other settings, data or code; training starts anew", file=sys.stderr)
         return fresh
-    groups = {"model": {}, "best": {}, "adam": {}}
+    groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "adam": {}}
     for name, tensor in tensors.items():
         group, rest = name.split(".", 1)
         groups[group][rest] = tensor
     model.load_state_dict(groups["model"])
-    moments = {}
+    moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in groups["adam"].items():
         index, key = name.split(".", 1)
         moments.setdefault(int(index), {})[key] = tensor

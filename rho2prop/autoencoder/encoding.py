@@ -50,13 +50,13 @@ def encode_averaged(model: Autoencoder, crystal: CrystalDescription, grid: Grid,
     for origin in crystal.origins:
         window = to_grid(crystal.shifted_field(field, origin)[0], grid)
         latents.append(_encoded(model, [turned(window, rotation) for rotation in ROTATIONS]))
-    return np.mean(latents, axis=0, dtype=np.float32)
+    return np.stack(latents).mean(axis=0, dtype=np.float32)
 
 
 def turned(window: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """The window of the rotated crystal: the origin lies in the middle of the array."""
     order = np.abs(rotation).argmax(axis=1)
-    flipped = tuple(np.flatnonzero(rotation[range(3), order] < 0))
+    flipped = tuple(np.flatnonzero(rotation[range(3), order] < 0).tolist())
     return np.ascontiguousarray(np.flip(window.transpose(order), flipped))
 
 
@@ -65,7 +65,7 @@ def _encoded(model: Autoencoder, windows: list[np.ndarray]) -> np.ndarray:
     """Mean of the latents of some windows, shape (16, s, s, s)."""
     device = next(model.parameters()).device
     at_once = max(1, BATCH_VOXELS // windows[0].size)
-    total = 0.0
+    total = torch.zeros(())
     for start in range(0, len(windows), at_once):
         batch = torch.from_numpy(np.stack(windows[start : start + at_once]))[:, None].to(device)
         total = total + model.encoder(batch).sum(dim=0).cpu()

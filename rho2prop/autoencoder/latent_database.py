@@ -30,7 +30,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -118,7 +118,8 @@ class LatentDatabase:
 
     def __init__(self, path: Path | str, writable: bool = False, time_limit_s: float = TIME_LIMIT_S):
         self.path = Path(path)
-        self._time_limit_s, self._deadline_s = time_limit_s, None
+        self._time_limit_s = time_limit_s
+        self._deadline_s: float | None = None
         fresh = not self.path.is_file() or self.path.stat().st_size == 0
         if fresh and not writable:
             raise InputError(self.path, "there is no such latent database", "Run the rule write_latent_database")
@@ -142,7 +143,7 @@ class LatentDatabase:
     def __enter__(self) -> "LatentDatabase":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -217,7 +218,7 @@ class LatentDatabase:
         text = text.strip()
         if len(text) > LONGEST_SEARCH:
             raise InputError("search", f"{len(text)} characters", f"Search for at most {LONGEST_SEARCH} characters")
-        found = {}
+        found: dict[str, LatentEntry] = {}
         for condition, values in _meanings(text):
             if len(found) >= limit:
                 break
@@ -279,7 +280,7 @@ class LatentDatabase:
             raise InputError(self.path, problem, "Give results/latents.sqlite of a run")
 
     @contextmanager
-    def _readable_errors(self):
+    def _readable_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

@@ -45,6 +45,7 @@ def read_latent(path: Path | str) -> LatentRecord:
                 fix = "Give a file that `rho2prop encode` wrote, or a database with --id"
                 raise InputError(path, f"is not a latent (it lacks {', '.join(missing)})", fix)
             arrays = {name: archive[name] for name in names}
+        nx, ny, nz = (int(n) for n in arrays["shape"])
         record = LatentRecord(
             material_id=str(arrays["material_id"]),
             formula=str(arrays["formula"]),
@@ -53,7 +54,7 @@ def read_latent(path: Path | str) -> LatentRecord:
             numbers=arrays["numbers"].astype(int),
             frac_coords=arrays["frac_coords"].astype(float),
             n_electrons=float(arrays["n_electrons"]),
-            shape=tuple(int(n) for n in arrays["shape"]),
+            shape=(nx, ny, nz),
             kind=str(arrays["kind"]),
             engine=str(arrays["engine"]),
             grid=Grid(**json.loads(str(arrays["grid"]))),

@@ -98,7 +98,7 @@ def make_record(
         numbers=np.asarray(density.numbers, dtype=np.int64),
         frac_coords=np.asarray(density.frac_coords, dtype=np.float64),
         n_electrons=float(density.n_electrons),
-        shape=tuple(int(n) for n in density.values.shape),
+        shape=density.values.shape,
         kind=density.kind,
         engine=density.engine,
         grid=grid,

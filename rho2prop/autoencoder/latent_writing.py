@@ -47,7 +47,7 @@ def write_database(
         Folder of the autoencoder.
     """
     decoder = load_decoder(autoencoder)
-    given = {}
+    given: dict[str, np.ndarray] = {}
     for file in latents:
         arrays = read_latents(file)
         given |= dict(zip(arrays["material_ids"].tolist(), arrays["latents"], strict=True))

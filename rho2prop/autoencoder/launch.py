@@ -62,7 +62,7 @@ def train_ranks(command: list[str], request: TrainingRequest) -> None:
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
     ) as ranks:
-        while text := ranks.stdout.read(4096):
+        while ranks.stdout is not None and (text := ranks.stdout.read(4096)):
             sys.stderr.write(text.decode("utf-8", errors="replace"))
     if ranks.returncode == 0:
         path.unlink()

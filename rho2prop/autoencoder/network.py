@@ -33,7 +33,7 @@ class AutoencoderConfig:
     latent_size: int
     dropout: float = 0.05
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         factor = self.grid_size / self.latent_size
         if factor < 2 or not math.log2(factor).is_integer():
             raise InputError(

@@ -10,6 +10,7 @@ import zfpy
 from scipy import fft
 from tqdm import tqdm
 
+from rho2prop.autoencoder.network import Autoencoder
 from rho2prop.autoencoder.training import load_autoencoder, read_parts
 from rho2prop.core.atomic_files import atomic
 from rho2prop.densities.density import Density, read_npz
@@ -87,7 +88,7 @@ def errors(
 
 
 @torch.no_grad()
-def reconstruct(model, original: np.ndarray) -> np.ndarray:
+def reconstruct(model: Autoencoder, original: np.ndarray) -> np.ndarray:
     """A grid through the autoencoder, its latent rounded to float16 as it is stored."""
     latent = model.encoder(torch.from_numpy(original)[None, None]).half().float()
     return model.decoder(latent)[0, 0].numpy()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,11 +33,11 @@ from rho2prop.densities.grids import ORIENTATIONS, Grid, rotate, to_grid
 from rho2prop.materials.splits import read_splits
 
 PROCESS_BYTES = 1e9  # of a training process beside its grids: libraries, weights, a batch and its activations
-FABRIC_PRECISION = {"bf16": "bf16-mixed", "fp32": "32-true"}
+FABRIC_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "fp32": "32-true"}
 TORCH_TYPE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) -> dict[str, str]:
+def scope_split(scope: str, ids: list[str], splits_path: Path | str | None, seed: int) -> dict[str, str]:
     """Part of each material for the autoencoder of a scope.
 
     Scope ``all``: 80 % train, 10 % validation, 10 % test at random. ``<split>-<fold>``: the parts of that fold. A
@@ -46,6 +47,8 @@ def scope_split(scope: str, ids: list[str], splits_path: str | None, seed: int) 
     if scope == "all":
         return split_80_10_10(ids, seed)
     split, fold = scope.split("-")
+    if splits_path is None:
+        raise ValueError(f"scope {scope} needs the table of splits")
     splits = read_splits(splits_path, ids)
     rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
     return dict(zip(rows["material_id"], rows["part"], strict=True))
@@ -101,7 +104,8 @@ def train(request: TrainingRequest) -> None:
         grids = {part: load_grids(pairs, grid, request.field, settings.grid_precision) for part, pairs in parts.items()}
 
         torch.manual_seed(seed)
-        model = build_autoencoder(config).to(memory_format=torch.channels_last_3d)
+        model: Any = build_autoencoder(config)
+        model.to(memory_format=torch.channels_last_3d)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         model, optimizer = fabric.setup(model, optimizer)
         state = resume(checkpoint, digest, model, optimizer)
@@ -246,7 +250,9 @@ def _plan(
     return np.array_split(pairs, n_batches)
 
 
-def _train_epoch(fabric: Fabric, model, optimizer, grids: torch.Tensor, batches: list[np.ndarray]) -> float:
+def _train_epoch(
+    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, grids: torch.Tensor, batches: list[np.ndarray]
+) -> float:
     model.train()
     total, count = 0.0, 0
     for pairs in tqdm(batches, desc="training", unit="step", leave=False, disable=not fabric.is_global_zero):
@@ -261,7 +267,7 @@ def _train_epoch(fabric: Fabric, model, optimizer, grids: torch.Tensor, batches:
 
 
 @torch.no_grad()
-def _validate(fabric: Fabric, model, grids: torch.Tensor, batch_size: int) -> float:
+def _validate(fabric: Fabric, model: Any, grids: torch.Tensor, batch_size: int) -> float:
     model.eval()
     network = model.module  # without the wrapper that waits for all ranks: they may have unequal numbers of batches
     if fabric.world_size > 1:

@@ -3,7 +3,7 @@
 import math
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def check_archive(path: Path | str, most_bytes: int) -> None:
         raise InputError(path, f"cannot be read as .npz ({error})", "Write the file again") from error
 
 
-def array_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type that the header of an array (``.npy``) claims; the file then stands at its data."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -52,7 +52,7 @@ class InputError(ValueError):
         self.source, self.problem, self.fix, self.code = str(source), printable(problem), printable(fix), code
         super().__init__(printable(f"{source}: {problem}. {fix}."))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str, str]]:
         # a process pool sends exceptions by pickle, which would call the class with the message alone
         return type(self), (self.source, self.problem, self.fix, self.code)
 

@@ -71,7 +71,7 @@ class Scanner:
         """Go to the start of the next line that is not blank."""
         while self.n_left:
             before = self.position
-            if self.line().strip():
+            if (self.line() or "").strip():
                 self.position = before
                 return
 

@@ -1,7 +1,9 @@
 """Whether a CIF says more than the parser takes from it: all its crystals, sites and atoms, and its symmetry."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pymatgen.core import Composition, Structure
 
@@ -39,7 +41,7 @@ def check_sites(blocks: dict[str, dict], path: Path) -> None:
                 raise InputError(path, problem, "Write 1 for a whole atom, or delete the site", code="occupancy")
 
 
-def check_symmetry(parser, path: Path) -> None:
+def check_symmetry(parser: Any, path: Path) -> None:
     """Raise InputError if a space group is named that pymatgen's ``CifParser`` took for P 1 after all."""
     if not any("Defaulting to P1" in warning for warning in parser.warnings):
         return
@@ -111,19 +113,19 @@ def _formula(items: dict) -> dict[str, float]:
         return {}
 
 
-def _united(pairs) -> dict[str, float]:
-    amounts = {}
+def _united(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    amounts: dict[str, float] = {}
     for symbol, amount in pairs:
         amounts[symbol] = amounts.get(symbol, 0.0) + amount
     return {symbol: amount for symbol, amount in amounts.items() if amount > 0}
 
 
-def _symbol(element) -> str:
+def _symbol(element: Any) -> str:
     symbol = element.symbol
     return "H" if symbol in ("D", "T") else symbol
 
 
-def _number(value) -> float | None:
+def _number(value: object) -> float | None:
     try:
         return float(str(value).split("(")[0])
     except ValueError:

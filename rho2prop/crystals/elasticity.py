@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import constants
 
 from rho2prop.crystals.element_tables import MASS, of_elements
@@ -18,7 +19,7 @@ CUBIC_METRE_PER_ANG3 = 1e-30
 ATOMIC_MASS_KG = constants.physical_constants["atomic mass constant"][0]
 
 
-def youngs_modulus_gpa(k_gpa, g_gpa):
+def youngs_modulus_gpa(k_gpa: ArrayLike, g_gpa: ArrayLike) -> np.ndarray:
     """Young's modulus E = 9KG/(3K+G) of an isotropic solid, in GPa; 0 where K or G is not positive.
 
     Parameters
@@ -32,13 +33,15 @@ def youngs_modulus_gpa(k_gpa, g_gpa):
     return 9 * k * g / np.where(denominator > 0, denominator, 1.0)
 
 
-def poisson_ratio(k_gpa, g_gpa):
+def poisson_ratio(k_gpa: ArrayLike, g_gpa: ArrayLike) -> np.ndarray:
     """Poisson's ratio ν = (3K−2G)/(6K+2G), without unit; K and G in GPa, positive."""
     k, g = np.asarray(k_gpa, dtype=float), np.asarray(g_gpa, dtype=float)
     return (3 * k - 2 * g) / (6 * k + 2 * g)
 
 
-def debye_temperature_k(k_gpa, g_gpa, volume_per_atom_ang3, mean_atomic_mass_u):
+def debye_temperature_k(
+    k_gpa: ArrayLike, g_gpa: ArrayLike, volume_per_atom_ang3: ArrayLike, mean_atomic_mass_u: ArrayLike
+) -> np.ndarray:
     """Elastic Debye temperature in K from the mean velocity of sound.
 
     Θ = (h/k_B) (3n/4π)^⅓ v_m with n atoms per volume, v_m = [(2/v_t³ + 1/v_l³)/3]^−⅓, v_t = √(G/ρ) and
@@ -93,5 +96,5 @@ def derive_from_kg(predicted: pd.DataFrame, materials: pd.DataFrame) -> pd.DataF
     return pd.DataFrame(derived, index=predicted.index)
 
 
-def _stable(k_gpa, g_gpa) -> tuple[np.ndarray, np.ndarray]:
+def _stable(k_gpa: ArrayLike, g_gpa: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(np.asarray(k_gpa, dtype=float), 0.0), np.maximum(np.asarray(g_gpa, dtype=float), 0.0)

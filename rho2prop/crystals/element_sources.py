@@ -48,7 +48,7 @@ def installed_tables() -> dict:
     }
 
 
-def _number(value) -> float | None:
+def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 

@@ -10,10 +10,15 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rho2prop.core.errors import InputError
+
+if TYPE_CHECKING:
+    pass
 
 PATH = Path(__file__).parent / "element_tables.json"
 N_ELEMENTS = 118
@@ -22,12 +27,12 @@ ELECTRONEGATIVITY, MASS = "electronegativity", "atomic_mass_u"
 COVALENT_RADIUS, COHESIVE_ENERGY = "covalent_radius_ang", "cohesive_energy_ev_per_atom"
 
 
-def of_elements(name: str, numbers) -> np.ndarray:
+def of_elements(name: str, numbers: ArrayLike) -> np.ndarray:
     """Values of a table for atomic numbers, in the unit that its name says, same shape; NaN where unknown."""
     return _table(name)[checked(numbers) - 1]
 
 
-def covalent_radii_ang(numbers, source: str) -> np.ndarray:
+def covalent_radii_ang(numbers: ArrayLike, source: str) -> np.ndarray:
     """Covalent radii in Å for atomic numbers, same shape; InputError that names ``source`` where one is unknown."""
     radii = of_elements(COVALENT_RADIUS, numbers)
     unknown = np.isnan(radii)
@@ -63,7 +68,7 @@ def source_versions() -> dict[str, str]:
     return _content()["versions"]
 
 
-def checked(numbers) -> np.ndarray:
+def checked(numbers: ArrayLike) -> np.ndarray:
     """Atomic numbers as an array, or an InputError that says which are none."""
     numbers = np.asarray(numbers)
     if numbers.size and (numbers.min() < 1 or numbers.max() > N_ELEMENTS):

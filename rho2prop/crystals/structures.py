@@ -1,11 +1,12 @@
 """Reading crystal structures and checking that they can be computed."""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from pymatgen.core import DummySpecies, Element, Structure
+from pymatgen.core import DummySpecies, Element, IStructure, Structure
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.file_content import bare_name, read_content
@@ -66,7 +67,7 @@ def read_structure(path: Path | str) -> Structure:
     return checked_structure(structure, path)
 
 
-def _reader(path: Path):
+def _reader(path: Path) -> Callable[[bytes, Path], Structure]:
     name = bare_name(path).lower()
     if name.endswith(".cif"):
         return _parse_cif
@@ -89,7 +90,7 @@ def _parse_poscar(data: bytes, path: Path) -> Structure:
     scanner = Scanner(data, path)
     lattice, numbers, frac_coords = parse_poscar(scanner)
     check_end(scanner)
-    return Structure(lattice, numbers, frac_coords)
+    return make_structure(lattice, numbers, frac_coords)
 
 
 def _parse_cif(data: bytes, path: Path) -> Structure:
@@ -101,7 +102,7 @@ def _parse_cif(data: bytes, path: Path) -> Structure:
         raise InputError(
             path, f"holds {n_crystals} structures, expected one", "Give one structure per file", code="several"
         )
-    parser = CifParser.from_str(text)
+    parser: Any = CifParser.from_str(text)  # type checkers do not see its attribute `warnings`
     check_sites(parser.as_dict(), path)
     try:
         structure = parser.parse_structures(primitive=False, on_error="ignore")[0]
@@ -149,7 +150,7 @@ def _holds_density(content: dict) -> bool:
     return any("poscar" in record or "data_aug" in record or "total" in record for record in records)
 
 
-def checked_structure(structure: Structure, path: Path) -> Structure:
+def checked_structure(structure: IStructure, path: Path | str) -> Structure:
     """An ordered crystal of neutral atoms that do not overlap, or an InputError that names ``path``."""
     if len(structure) == 0:
         raise InputError(path, "holds no atoms", FIX_FILE)
@@ -166,7 +167,7 @@ def checked_structure(structure: Structure, path: Path) -> Structure:
     no_elements = sorted({str(site.specie) for site in structure if isinstance(site.specie, DummySpecies)})
     if no_elements:
         raise InputError(path, f"holds {', '.join(no_elements)}, which is not an element", FIX_FILE, code="element")
-    structure = Structure(structure.lattice, structure.atomic_numbers, structure.frac_coords)
+    structure = make_structure(structure.lattice.matrix, structure.atomic_numbers, structure.frac_coords)
     lattice = structure.lattice
     if lattice.volume < SMALLEST_VOLUME_PER_ATOM_ANG3 * len(structure) or min(lattice.abc) < 0.5:
         problem = f"has {len(structure)} atoms in {lattice.volume:.3g} Å³ (edges {np.round(lattice.abc, 3)} Å)"
@@ -213,6 +214,19 @@ def check_overlap(lattice: np.ndarray, numbers: np.ndarray, coords: np.ndarray, 
                 raise InputError(path, problem, "Remove the duplicate or correct the coordinates", "overlap")
 
 
+def make_structure(lattice: np.ndarray, numbers: Iterable[int], frac_coords: np.ndarray) -> Structure:
+    """A crystal of neutral atoms.
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors in Å as rows, shape (3, 3).
+    numbers, frac_coords
+        Atomic numbers, shape (n,), and fractional coordinates, shape (n, 3).
+    """
+    return Structure(lattice, [Element.from_Z(int(number)) for number in numbers], frac_coords)
+
+
 def structure_from_density(density: "Crystal") -> Structure:
     """The crystal structure that a density, or whatever else knows its cell and atoms, belongs to."""
-    return Structure(density.lattice, [int(number) for number in density.numbers], density.frac_coords)
+    return make_structure(density.lattice, density.numbers, density.frac_coords)

@@ -59,13 +59,14 @@ def read_chgcar(path: Path) -> Chgcar:
     if not match or min(map(int, match.groups())) < 1:
         problem = f"holds {line.strip()[:SHOWN]!r}, expected the three sizes of the grid"
         raise scanner.error(problem, "Give a whole CHGCAR; numbers of atoms and positions must agree", back=1)
-    shape = tuple(int(n) for n in match.groups())
-    total, integrals = None, []
+    nx, ny, nz = (int(n) for n in match.groups())
+    shape = (nx, ny, nz)
+    total, integrals = np.empty(0), list[float]()
     while not integrals or _next_grid(scanner, shape, len(numbers)):
         if len(integrals) == 4:
             raise scanner.error("holds more than four grids", FIX_WHICH, back=1, code="several")
         values = scanner.values(shape[0] * shape[1] * shape[2], f"grid {len(integrals) + 1}")
-        total = values if total is None else total  # the others are read to be sure of where they end
+        total = total if integrals else values  # the others are read to be sure of where they end
         integrals.append(float(values.mean()))
         _skip_augmentation(scanner, len(numbers))
     _check_spin(path, integrals)
@@ -97,7 +98,7 @@ def _next_grid(scanner: Scanner, shape: tuple[int, int, int], n_atoms: int) -> b
     """Go behind the line of another grid's size; False at the end of the file."""
     scanner.skip_blank()
     start = scanner.position
-    moments = []
+    moments: list[str] = []
     while (line := scanner.line()) is not None:
         words = line.split()
         match = GRID_LINE.fullmatch(line)

@@ -103,7 +103,8 @@ def _grid(scanner: Scanner) -> tuple[tuple[int, int, int], np.ndarray]:
         raise scanner.error(problem, fix, back=1, code="bohr")
     if 0 in counts:
         raise scanner.error("has a grid without points", "Give a Gaussian cube", back=1)
-    return tuple(counts), np.array(steps)
+    nx, ny, nz = counts
+    return (nx, ny, nz), np.array(steps)
 
 
 def _n_labels(scanner: Scanner) -> int:

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -209,7 +210,7 @@ def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
 def write_npz(density: Density, path: Path | str) -> None:
     """Check ``density`` and write it, whole or not at all, in the format that ``read_npz`` reads."""
     check(density, path)
-    arrays = {
+    arrays: dict[str, Any] = {
         "density": density.values,
         "lattice": np.asarray(density.lattice, dtype=np.float64),
         "numbers": density.numbers,

@@ -5,6 +5,7 @@ tests/unit/densities/test_electrons.py makes the first two again from the instal
 """
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def parse_table(text: str) -> dict[str, tuple[int, ...]]:
 @cache
 def valences() -> dict[str, tuple[int, ...]]:
     """Numbers of valence electrons that potentials give an element, by symbol, all tables together."""
-    united = {}
+    united: dict[str, set[int]] = {}
     for table in (VASP_PBE, GPAW_PBE, NORM_CONSERVING):
         for symbol, numbers in parse_table(table).items():
             united[symbol] = united.get(symbol, set()) | set(numbers)
@@ -74,7 +75,7 @@ def possible_electrons(counts: dict[str, int]) -> set[int]:
     return totals
 
 
-def check_electrons(density: Density, source) -> tuple[str, ...]:
+def check_electrons(density: Density, source: Path | str) -> tuple[str, ...]:
     """What the number of electrons of a given density says: remarks for the user, or a refusal.
 
     Parameters
@@ -116,7 +117,7 @@ def check_electrons(density: Density, source) -> tuple[str, ...]:
     raise _impossible(density, source, formula, neutral, is_all)
 
 
-def _impossible(density: Density, source, formula: str, neutral: set[int], is_all: bool) -> InputError:
+def _impossible(density: Density, source: Path | str, formula: str, neutral: set[int], is_all: bool) -> InputError:
     n_electrons = density.n_electrons
     if density.kind == "all_electron":
         problem = f"integrates to {n_electrons:g} electrons, expected {min(neutral)}, all electrons of {formula}"

@@ -73,7 +73,8 @@ def padded_shape(shape: tuple[int, int, int], size: int) -> tuple[int, int, int]
     """Points of the native array that the padded cube holds: all, or shrunk by one factor for all axes."""
     if max(shape) <= size:
         return shape
-    return tuple(max(1, round(n * size / max(shape))) for n in shape)
+    nx, ny, nz = (max(1, round(n * size / max(shape))) for n in shape)
+    return nx, ny, nz
 
 
 def window_fractions(lattice: np.ndarray, grid: Grid) -> np.ndarray:

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 from rho2prop.core.errors import InputError
 from rho2prop.core.file_content import FIX_CUT, OPENERS
 from rho2prop.crystals.element_tables import COVALENT_RADIUS, of_elements
-from rho2prop.crystals.structures import checked_structure, structure_from_density
+from rho2prop.crystals.structures import checked_structure, make_structure, structure_from_density
 from rho2prop.densities.chgcar_reader import read_chgcar
 from rho2prop.densities.cube_reader import BOHR_ANG, read_cube
 from rho2prop.densities.density import ELECTRON_TOLERANCE, KINDS, Density, check, read_npz
@@ -146,7 +146,7 @@ def _from_vasp(
     source: Path | str,
 ) -> Density:
     """From density times volume, which integrates to a whole number of electrons up to VASP's last digit."""
-    structure = checked_structure(Structure(lattice, numbers, frac_coords), source)
+    structure = checked_structure(make_structure(lattice, numbers, frac_coords), source)
     density = _counted(total / structure.volume, lattice, numbers, frac_coords, kind=kind, engine="vasp", path=source)
     integral = float(total.mean())
     if abs(integral - density.n_electrons) > EXACT_ELECTRONS * density.n_electrons:
@@ -158,7 +158,7 @@ def _from_vasp(
     return density
 
 
-def _check_bohr(density: Density, path: Path) -> None:
+def _check_bohr(density: Density, path: Path | str) -> None:
     """Raise InputError if atoms are as close as in a crystal whose lengths in Å were taken for Bohr."""
     crystal = checked_structure(structure_from_density(density), path)
     radii = np.nan_to_num(of_elements(COVALENT_RADIUS, density.numbers), nan=UNKNOWN_RADIUS_ANG)
@@ -180,7 +180,7 @@ def _counted(
     frac_coords: np.ndarray,
     kind: str,
     engine: str,
-    path: Path,
+    path: Path | str,
 ) -> Density:
     """A checked Density whose number of electrons is the whole number nearest to its integral."""
     integral = float(values.mean(dtype=np.float64) * abs(np.linalg.det(lattice)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -51,7 +52,7 @@ def rotated(density: Density, rotation: np.ndarray) -> Density:
     )
 
 
-def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray | None]:
+def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
     """Density and superposition of atoms after the same change."""
     atoms = density.promolecule
     return {"values": change(density.values), "promolecule": None if atoms is None else change(atoms)}
@@ -59,7 +60,7 @@ def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> di
 
 def _turned(values: np.ndarray, order: np.ndarray, signs: np.ndarray) -> np.ndarray:
     values = values.transpose(order)
-    for axis in np.flatnonzero(signs < 0):
+    for axis in np.flatnonzero(signs < 0).tolist():
         values = np.roll(np.flip(values, axis), 1, axis)  # point j goes to −j: 0 stays
     return np.ascontiguousarray(values)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 from threadpoolctl import threadpool_limits
 
@@ -155,7 +156,9 @@ def engine_settings(name: str, section: Mapping[str, Any], machine: Mapping[str,
 
 def atom_in_box(symbol: str, box_ang: float) -> Structure:
     """One atom in the middle of an orthorhombic box whose shortest edge is ``box_ang``, in Å."""
-    return Structure(Lattice.orthorhombic(*(box_ang * s for s in BOX_STRETCH)), [Element(symbol)], [[0.5, 0.5, 0.5]])
+    return Structure(
+        Lattice(np.diag([box_ang * stretch for stretch in BOX_STRETCH])), [Element(symbol)], [[0.5, 0.5, 0.5]]
+    )
 
 
 def run_material(

@@ -37,7 +37,7 @@ def require_one_engine(engines: Mapping[str, str], what: str, fix: str) -> None:
     InputError
         Naming the first id that differs.
     """
-    first = next(iter(engines), None)
+    first = next(iter(engines), "")
     for name, engine in engines.items():
         if program_and_release(engine) != program_and_release(engines[first]):
             problem = f"is of the engine {engine!r}, that of {first} of {engines[first]!r}"

@@ -114,8 +114,9 @@ def _system_failure(error: OSError, detail: str, name: str) -> Unfinished:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, then what it was raised from."""
-    seen = []
-    while error is not None and error not in seen:
-        seen.append(error)
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in seen:
+        seen.append(link)
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)

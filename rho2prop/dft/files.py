@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rho2prop import __version__
 from rho2prop.densities.readers import read_density
 from rho2prop.dft.base import Calculation, Task, load_engine
-from rho2prop.dft.failures import EngineError
+from rho2prop.dft.failures import EngineError, SetupError
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,11 @@ def compute(task: Task, settings: FilesSettings, work_dir: Path) -> Calculation:
         raise EngineError(f"{task.material_id} has no density: fill in the column density of the materials table")
     density = read_density(task.density_path, settings.kind, task.structure)
     if settings.promolecule == "gpaw" and density.promolecule is None:
-        gpaw = load_engine("gpaw")  # only where it is asked for
+        if settings.xc is None or settings.ecut_ev is None:
+            raise SetupError(
+                "dft.files.promolecule", "is gpaw, but xc or ecut_ev is not given", "Take those of dft.gpaw"
+            )
+        gpaw: Any = load_engine("gpaw")  # only where it is asked for
         density = gpaw.with_promolecule(density, settings.ecut_ev, settings.xc)
     # a charged cell is not what the protocol asks for: the record and the report say so
     return Calculation(density, corrections=[*density.remarks], protocol_changes=[*density.remarks])

@@ -1,7 +1,7 @@
 """The record that each DFT run leaves, and the table of many records."""
 
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +109,7 @@ def read_outcome(folder: Path | str, needs_density: bool = True) -> Outcome:
     return outcome
 
 
-def collect(outcomes: dict[str, str | os.PathLike], needs_density: bool = True) -> "pd.DataFrame":
+def collect(outcomes: Mapping[str, Path | str], needs_density: bool = True) -> "pd.DataFrame":
     """Gather outcomes into one table.
 
     Parameters

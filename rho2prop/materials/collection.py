@@ -1,5 +1,6 @@
 """From many DFT folders to the tables that the rest of the workflow reads."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ TEXT_COLUMNS = (
 )  # fmt: skip
 
 
-def material_row(material_id: str, density: Density, structure_path: str, labels: dict[str, float]) -> dict:
+def material_row(material_id: str, density: Density, structure_path: str, labels: Mapping[str, float | None]) -> dict:
     """One line of results/materials.csv; labels that are unknown stay blank."""
     structure = structure_from_density(density)
     composition, group = structure.composition, symmetry(structure)
@@ -79,7 +80,7 @@ def collect_materials(
     for name in tqdm(converged, desc="densities", unit="material"):
         density = load(name, dft_folder)
         _require_own_density(name, density, grids[name], n_electrons[name])
-        known = dict(labels[name])
+        known: dict[str, float | None] = dict(labels[name])
         if atoms is not None:
             structure = structure_from_density(density)
             formation[name] = formation_energy_ev_per_atom(energies_ev[name], structure, atoms_ev)

@@ -5,9 +5,11 @@ The Snakefile imports this module each time it is parsed, also inside every clus
 
 import csv
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import yaml
@@ -100,9 +102,13 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
     if not rows:
         raise InputError(path, "the table has no rows", "Add one row per material")
 
-    materials, lines, errors = {}, {}, []
+    materials: dict[str, Material] = {}
+    lines: dict[str, int] = {}
+    errors: list[str] = []
     for line, cells in rows:
-        record = {column: _number_if_one(column, cell) for column, cell in cells.items() if cell not in ("", None)}
+        record: dict[str, Any] = {
+            column: _number_if_one(column, cell) for column, cell in cells.items() if cell not in ("", None)
+        }
         row_errors = list(_row_errors(line, record, validator, path.parent, needs_density))
         material_id = str(record.get("material_id", ""))
         if not row_errors and material_id in materials:
@@ -130,7 +136,7 @@ class TableError(ValueError):
     """Several rows of a table are bad; the message has one line for each."""
 
 
-def _check_header(path: Path, header: list[str] | None, schema: dict) -> None:
+def _check_header(path: Path, header: Sequence[str] | None, schema: dict) -> None:
     known = list(schema["properties"])
     header = header or []
     for column in header:
@@ -143,7 +149,7 @@ def _check_header(path: Path, header: list[str] | None, schema: dict) -> None:
             raise InputError(f"{path}: line 1", f"column {column!r} is missing", "Add it; every material needs it")
 
 
-def _number_if_one(column: str, cell: str):
+def _number_if_one(column: str, cell: str) -> str | float:
     if column not in TARGETS:
         return cell
     try:
@@ -153,7 +159,7 @@ def _number_if_one(column: str, cell: str):
     return number if math.isfinite(number) else cell
 
 
-def _row_errors(line: int, record: dict, validator, folder: Path, needs_density: bool):
+def _row_errors(line: int, record: dict, validator: Any, folder: Path, needs_density: bool) -> Iterator[str]:
     for error in validator.iter_errors(record):
         column = error.path[0] if error.path else None
         if column is None:
@@ -185,7 +191,7 @@ def element_materials(chosen: ElementalCrystals) -> dict[str, Material]:
         if symbol not in atomic_numbers:
             raise InputError("elements.exclude", f"unknown element {symbol!r}", suggestion(symbol, dcdft.names))
     materials = {}
-    for symbol in sorted(dcdft.names, key=atomic_numbers.get):
+    for symbol in sorted(dcdft.names, key=atomic_numbers.__getitem__):
         atoms = dcdft[symbol]
         if len(atoms) > chosen.max_atoms or atomic_numbers[symbol] > chosen.max_atomic_number:
             continue

@@ -57,7 +57,7 @@ def _data_beside(folder: Path) -> tuple[Path, ...]:
 
 
 def _imported(path: Path) -> list[Path]:
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.ImportFrom) and not node.level:
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
@@ -85,13 +85,10 @@ def _tree(path: Path) -> ast.Module:
     """Syntax of a file without its docstrings."""
     tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and isinstance(body[0] if body else None, ast.Expr)
-            and isinstance(getattr(body[0].value, "value", None), str)
-        ):
-            node.body = body[1:]
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
     return tree
 
 

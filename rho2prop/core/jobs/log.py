@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.provenance import check_inputs, keep, seal, unseal
@@ -18,7 +19,7 @@ PATIENCE_S, PAUSE_S = 60, 5  # a file system of many nodes may show the others a
 class _Tee:
     """Write to the log and, if a person looks on, to the terminal (progress bars)."""
 
-    def __init__(self, *streams):
+    def __init__(self, *streams: TextIO):
         self.streams = streams
 
     def write(self, text: str) -> int:
@@ -55,7 +56,7 @@ def logged(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def job(snakemake, updated: Iterable[str] = (), later: Iterable[str] = ()) -> Iterator[None]:
+def job(snakemake: Any, updated: Iterable[str] = (), later: Iterable[str] = ()) -> Iterator[None]:
     """Run the body of a workflow script: logged, on inputs that are what was written, with records of its outputs.
 
     Parameters
@@ -79,7 +80,7 @@ def job(snakemake, updated: Iterable[str] = (), later: Iterable[str] = ()) -> It
 
 
 @contextmanager
-def _in_folder_of_run(snakemake) -> Iterator[None]:
+def _in_folder_of_run(snakemake: Any) -> Iterator[None]:
     """Work where ``results`` and ``logs`` lie: not here if the workflow is a module with a prefix of another one.
 
     Paths of the job are made relative to that folder, so that records and parameters are those of a run of its own.

@@ -42,7 +42,7 @@ def allowed_bytes(mem_mb: int | None = None) -> tuple[float, str]:
     in_group = cgroup_bytes()
     if in_group is not None:
         limits["memory limit of the control group"] = in_group
-    reason = min(limits, key=limits.get)
+    reason = min(limits, key=lambda name: limits[name])
     return limits[reason], reason
 
 

@@ -182,10 +182,10 @@ def check_input(path: Path | str, content: bool = True) -> str:
     return record.files[inner][2] if inner else record.sha256
 
 
-class CheckedPaths(dict):
+class CheckedPaths(dict[str, Path]):
     """Paths by id, each checked when it is looked up: for jobs that read only some of their inputs."""
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Path:
         path = super().__getitem__(key)
         check_input(path)
         return path

@@ -146,12 +146,12 @@ def _refusal(problems: list[InputError]) -> InputError:
 class _Known:
     """Whether a file is the one of its record: by size and time, or because it was read once since it was touched."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         try:
             self.before = json.loads(KNOWN.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.before = {}
-        self.now = {}
+        self.now: dict[str, list] = {}
 
     def __call__(self, path: Path, found: tuple[int, int], written: list) -> bool:
         if found[1] == written[1]:

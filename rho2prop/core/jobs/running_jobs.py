@@ -13,20 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from rho2prop.core.errors import InputError
 
 try:
     import fcntl
 except ImportError:  # Windows: what needs no lock works there too
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 JOBS = Path(".snakemake/rho2prop/jobs")
 SHOWN_JOBS = 10
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system may answer
 
 
-def lock(file, source: Path) -> bool:
+def lock(file: IO[str], source: Path) -> bool:
     """Lock a file that is open for writing; False if another process holds it. Where there are no locks all are free.
 
     The lock belongs to this process alone: a child that outlives it (an idle worker) does not keep it.

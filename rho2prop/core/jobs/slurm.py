@@ -26,7 +26,7 @@ def rank_resources(devices: int, nodes: int) -> dict[str, int | str]:
     if n_ranks == 1:
         return {"gpu": 1}
     per_node = {"tasks": nodes} if devices == 1 else {"tasks_per_node": devices}
-    return {"mpi": "srun", "nodes": nodes, "gres": f"gpu:{devices}", "tasks_per_gpu": 0} | per_node
+    return {"mpi": "srun", "nodes": nodes, "gres": f"gpu:{devices}", "tasks_per_gpu": 0, **per_node}
 
 
 def refuse_while_jobs_run(folder: Path | str) -> None:

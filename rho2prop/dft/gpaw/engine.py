@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gpaw
 import numpy as np
@@ -27,8 +28,8 @@ LARGEST_MOMENT_MUB = {True: 5.0, False: 0.6}  # magnetic element or not, as the 
 _create_plan = fftw.create_plan
 
 
-def _estimated_plan(in_r: np.ndarray, out_r: np.ndarray, sign: int, flags: int = fftw.ESTIMATE) -> fftw.FFTPlan:
-    return _create_plan(in_r, out_r, sign, fftw.ESTIMATE)
+def _estimated_plan(in_R: np.ndarray, out_R: np.ndarray, sign: int, flags: int = fftw.ESTIMATE) -> fftw.FFTPlan:
+    return _create_plan(in_R, out_R, sign, fftw.ESTIMATE)
 
 
 # GPAW lets FFTW time several algorithms and take the fastest, a new choice in each process, and has no setting for
@@ -127,7 +128,8 @@ def k_mesh(lattice: np.ndarray, spacing_per_ang: float) -> tuple[int, int, int]:
     lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(lattice), axis=0)
     # equal lengths that differ by rounding must get equal numbers, or the mesh loses the crystal's symmetry
     counts = np.ceil(lengths / spacing_per_ang - 1e-6)
-    return tuple(int(n) for n in np.maximum(counts, 1))
+    nx, ny, nz = np.maximum(counts, 1).astype(int).tolist()
+    return nx, ny, nz
 
 
 def is_polarised(structure: Structure, spin: str) -> bool:
@@ -159,7 +161,7 @@ def valence_density(calculator: LegacyGPAW) -> np.ndarray:
     np.ndarray
         e/Å³ on GPAW's fine grid, shape (nx, ny, nz), periodic; integrates to the number of valence electrons.
     """
-    density = calculator.density
+    density: Any = calculator.density  # None only before the calculation
     pseudo_valence = density.nt_sG.sum(axis=0) - density.nspins * density.nct_G
     values = density.pd2.interpolate(pseudo_valence, density.pd3)[0].copy()
     multipoles = density.Q.calculate(density.D_asp)
@@ -216,7 +218,8 @@ def superposed_density(calculator: LegacyGPAW) -> np.ndarray:
     np.ndarray
         e/Å³ on the same grid as ``valence_density`` gives.
     """
-    wave_functions, density = calculator.wfs, calculator.density
+    wave_functions: Any = calculator.wfs
+    density: Any = calculator.density
     basis = BasisFunctions(
         wave_functions.gd,
         [setup.basis_functions_J for setup in calculator.setups],

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from json import JSONDecodeError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -80,7 +80,7 @@ def endpoint() -> str:
     return (os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT).rstrip("/") + "/"
 
 
-def connect(patience: Patience):
+def connect(patience: Patience) -> tuple[Any, str]:
     """Open mp-api's client in its dictionary mode.
 
     Returns
@@ -100,7 +100,7 @@ def connect(patience: Patience):
     from mp_api.client import MPRester
     from mp_api.client.core.client import _Rester
 
-    def open_client():
+    def open_client() -> Any:
         # the client keeps the heartbeat of an address for the life of the process, a database may change in between
         _Rester._get_heartbeat_info.cache_clear()
         MPRester.get_emmet_version.cache_clear()
@@ -226,10 +226,11 @@ def _trouble(error: Exception) -> _Trouble | None:
 
 def _chain(error: BaseException) -> list[BaseException]:
     """The error and what it was raised from: mp-api keeps only the text of what `requests` says."""
-    links = []
-    while error is not None and error not in links:
-        links.append(error)
-        error = error.__cause__ or error.__context__
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
     return links
 
 

@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Structure
@@ -137,7 +138,7 @@ def checked_density(chgcar: Chgcar, structure: Structure, material_id: str, max_
     )
 
 
-def _download(client, material_id: str, patience: Patience) -> Chgcar:
+def _download(client: Any, material_id: str, patience: Patience) -> Chgcar:
     from mp_api.client import MPRestError
 
     def ask() -> Chgcar | None:
@@ -165,7 +166,7 @@ def _download(client, material_id: str, patience: Patience) -> Chgcar:
     return chgcar
 
 
-def _require_missing(client, message: str, patience: Patience) -> None:
+def _require_missing(client: Any, message: str, patience: Patience) -> None:
     """Make sure that an object is missing: mp-api says so on any refusal of the store, also on "slow down"."""
     from botocore.exceptions import ClientError
 

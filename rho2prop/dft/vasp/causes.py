@@ -27,6 +27,7 @@ ADVICE = {
 class Crashed(Exception):
     """VASP ended without a whole result and no handler knows why; the text says how, in one line."""
 
+    problem = "VASP ended without a whole result"
     again = True  # whether to try once more in the same job
     fix = "Start again; if it stays, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
 

@@ -37,6 +37,7 @@ from typing import TypeVar
 from pymatgen.core import Structure
 
 from rho2prop.core.errors import InputError
+from rho2prop.densities.density import Density
 from rho2prop.dft.base import Calculation, Task
 from rho2prop.dft.failures import EngineError, SetupError, Unfinished, job_failure
 from rho2prop.dft.vasp.causes import Crashed
@@ -94,7 +95,7 @@ def compute(task: Task, settings: VaspSettings, work_dir: Path) -> Calculation:
             require_plausible(structure, relaxed)
             structure, charge = relaxed, run.scratch / "relax" / "CHGCAR"
 
-        def read(folder: Path, result: StepResult):
+        def read(folder: Path, result: StepResult) -> tuple[StepResult, Density, list[str]]:
             return result, *read_static_density(folder, result, settings.promolecule)
 
         result, density, notes = run.step("static", structure, read, charge)

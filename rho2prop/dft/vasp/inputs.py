@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pymatgen.core import SETTINGS, Structure
@@ -134,7 +135,7 @@ def write_inputs(
     incar = _incar(inputs)
     incar.write_file(folder / "INCAR")
     # all digits, or a relaxed cell would be rounded
-    Poscar(inputs.structure).write_file(folder / "POSCAR", significant_figures=16)
+    Poscar(inputs.poscar.structure).write_file(folder / "POSCAR", significant_figures=16)
     if inputs.kpoints is not None:
         inputs.kpoints.write_file(folder / "KPOINTS")
     return incar
@@ -193,7 +194,7 @@ class _ProtocolSet(sets.VaspInputSet):
 def _input_set(structure: Structure, preset: Preset, step: str, settings: VaspSettings) -> _ProtocolSet:
     tags = {**preset.incar, **preset.steps[step], **settings.machine.parallel}
     magmom = _magmom_table(preset.magmom_table)
-    kpoints = {}
+    kpoints: Any = {}  # what pymatgen takes for "none"
     if step == "atom":
         symbol = structure[0].specie.symbol
         if symbol not in preset.unpaired_electrons:

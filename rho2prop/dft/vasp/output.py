@@ -3,8 +3,10 @@
 import re
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Structure
@@ -252,7 +254,7 @@ def corrections_of(folder: Path, step: str, incar: Incar) -> list[str]:
     return lines
 
 
-def protocol_changes_of(folder: Path, step: str, incar: Incar, tags: dict, protocol_tags: list[str]) -> list[str]:
+def protocol_changes_of(folder: Path, step: str, incar: Incar, tags: Mapping, protocol_tags: list[str]) -> list[str]:
     """Deviations from the preset that change what the result means, by custodian or by VASP itself.
 
     Parameters
@@ -283,7 +285,7 @@ def protocol_changes_of(folder: Path, step: str, incar: Incar, tags: dict, proto
     return changes
 
 
-def _last_set(folder: Path, tag: str):
+def _last_set(folder: Path, tag: str) -> object:
     values = [
         action["action"]["_set"][tag]
         for correction in recorded(folder)
@@ -293,7 +295,7 @@ def _last_set(folder: Path, tag: str):
     return values[-1] if values else None
 
 
-def _same(old, new) -> bool:
+def _same(old: Any, new: Any) -> bool:
     if isinstance(old, str) or isinstance(new, str):
         return str(old).strip().lower()[:4] == str(new).strip().lower()[:4]  # VASP writes "accura"
     if old is None or isinstance(old, list) or isinstance(new, list):
@@ -301,7 +303,7 @@ def _same(old, new) -> bool:
     return bool(np.isclose(float(old), float(new), rtol=1e-6, atol=0))
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "unset"
     return f"{value:g}" if isinstance(value, float) else str(value)

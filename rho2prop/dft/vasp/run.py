@@ -54,7 +54,7 @@ class DeadlineHandler(standard.WalltimeHandler):
         self.electronic_step_stop = electronic_step_stop
 
     @property
-    def is_terminating(self) -> bool:
+    def is_terminating(self) -> bool:  # type: ignore[override]  # custodian reads its class attribute only
         """Whether it is too late to wait for VASP."""
         return time.time() > self.deadline_s - self.margin_s / 3
 
@@ -93,6 +93,7 @@ class VaspProcess(VaspJob):
         parent = os.getpid()
 
         def die_with_parent() -> None:
+            assert LIBC is not None  # or it is not called
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)

@@ -123,7 +123,8 @@ def write_materials_project(
     cohesive_ev = cohesive_energies_ev() if filters.formation_energy == "free_atoms" else None
     sample = _sample(snapshot, filters, cohesive_ev)
     structures_folder, materials_path = Path(structures_folder), Path(materials_path)
-    rows, properties, rejected, kinds = [], [], [], Counter()
+    rows, properties, rejected = list[dict](), list[dict](), list[dict]()
+    kinds: Counter[str] = Counter()
     with atomic(structures_folder) as folder:
         folder.mkdir()
         for record in tqdm(read_records(snapshot), desc="materials", total=header["n_materials"], unit="material"):
@@ -186,16 +187,14 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
         raise Rejected("no elasticity document, or a shear modulus below 0 or above 1000 GPa")
     _check_material(summary, filters)
     _check_tensor(elasticity, filters)
-    found = {
-        BULK: _modulus(elasticity, "bulk_modulus", filters.bulk_modulus_gpa),
-        SHEAR: _modulus(elasticity, "shear_modulus", filters.shear_modulus_gpa),
-    }
-    if None not in found.values():
-        found[YOUNG] = float(youngs_modulus_gpa(found[BULK], found[SHEAR]))
+    bulk = _modulus(elasticity, "bulk_modulus", filters.bulk_modulus_gpa)
+    shear = _modulus(elasticity, "shear_modulus", filters.shear_modulus_gpa)
+    found = {column: value for column, value in ((BULK, bulk), (SHEAR, shear)) if value is not None}
+    if bulk is not None and shear is not None:
+        found[YOUNG] = float(youngs_modulus_gpa(bulk, shear))
     debye_k = _number(elasticity.get("debye_temperature"))
     if debye_k is not None and 0 < debye_k <= LARGEST_DEBYE_K:
         found[DEBYE] = debye_k
-    found = {column: value for column, value in found.items() if value is not None}
     missing = [column for column in (BULK, SHEAR, YOUNG, DEBYE) if column not in found]
     if filters.require_labels == "all" and missing:
         raise Rejected("a label is missing or not plausible", ", ".join(missing))
@@ -253,7 +252,7 @@ def _check_tensor(elasticity: dict, filters: Filters) -> None:
         for name in ("bulk_modulus", "shear_modulus"):
             average = _averages(elasticity, name)
             reuss, voigt = _number(average.get("reuss")), _number(average.get("voigt"))
-            if None not in (reuss, voigt) and reuss > voigt + REUSS_TOLERANCE * max(1.0, abs(voigt)):
+            if reuss is not None and voigt is not None and reuss > voigt + REUSS_TOLERANCE * max(1.0, abs(voigt)):
                 raise Rejected("Reuss above Voigt", f"{name} {reuss:g} > {voigt:g} GPa")
 
 

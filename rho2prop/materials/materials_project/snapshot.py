@@ -187,7 +187,8 @@ def read_records(path: Path | str) -> Iterator[dict]:
     """
     lines = _lines(Path(path))
     n_expected = _header(next(lines), Path(path))["n_materials"]
-    n_found, first_lines = 0, {}
+    n_found = 0
+    first_lines: dict[str, int] = {}
     for number, line in enumerate(lines, start=2):
         if not line.strip():
             continue
@@ -300,7 +301,7 @@ def _fetch_pages(client: Any, query: Query, parts: Path, settings: Download) -> 
     return n_documents, n_documents - n_nameless - len(ids)
 
 
-def _id(document: object) -> str | None:
+def _id(document: Any) -> str | None:
     try:
         return material_id(document["material_id"])
     except (TypeError, KeyError, ValueError):
@@ -346,7 +347,7 @@ def _changed(parts: Path) -> ServiceError:
 
 def _write_snapshot(path: Path, header: dict, parts: Path) -> int:
     """Join both answers on the id; a material that only one of them has is kept, with null for the other."""
-    elasticity = {}
+    elasticity: dict[str, dict] = {}
     for name, document in _documents(parts, "elasticity"):
         elasticity.setdefault(name, document)
     body = parts / "body.jsonl"  # the materials, before the first line can count them
@@ -373,6 +374,7 @@ def _record_line(name: str, elasticity: dict | None, summary: dict | None) -> st
 def _documents(parts: Path, route: str) -> Iterator[tuple[str, dict]]:
     """Ids and documents of all pages; those without a readable id are left out."""
     for path in sorted(parts.glob(f"{route}-*.json.gz")):
-        for document in _read_part(path)["documents"]:
+        answer = _read_part(path)
+        for document in [] if answer is None else answer["documents"]:
             if (name := _id(document)) is not None:
                 yield name, document
