@@ -20,13 +20,14 @@ import yaml
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
-from rho2prop.evaluation.cross_validation import FROM_KG, predict_fold, run
+from rho2prop.evaluation.cross_validation import Regression, RegressionData, predict_fold, run
 from rho2prop.evaluation.final_models import judge_final_models
 from rho2prop.evaluation.intervals import calibrations
+from rho2prop.evaluation.plan import Plan
 from rho2prop.features.block_files import block_data
 from rho2prop.materials.collection import read_materials
 from rho2prop.materials.splits import FINAL_FOLD, FINAL_SPLIT, derived_seed, draw_splits
-from rho2prop.models.registry import MODELS
+from rho2prop.models.registry import FROM_KG, MODELS
 
 KEPT_BACK, SPLIT = 0.2, "chemical_system"
 ROOT = Path(__file__).parents[1]
@@ -46,8 +47,10 @@ def one_repeat(results: Path, config: dict, choice: dict, number: int) -> pd.Dat
     with tempfile.TemporaryDirectory() as folder:
         final, folds = Path(folder) / FINAL_SPLIT, Path(folder) / SPLIT
         for out in (final, folds):
-            settings, components = config.get(MODELS[model].section, {}), config["features"]["latent_pca_components"]
-            run(model, features, out.name, known, splits, blocks, settings, components, out, number, threads=1)
+            settings = MODELS[model].settings_of(config.get(MODELS[model].section, {}))
+            components, names = config["features"]["latent_pca_components"], tuple(Plan(config).blocks(features))
+            regression = Regression(model, features, names, out.name, settings, components, number)
+            run(regression, RegressionData(known, splits, blocks), out)
         judged = judge_final_models([final], [folds], coverage)
         offered = set(judged.loc[judged["is_offered"], ["model", "target"]].itertuples(index=False, name=None))
         predicted = predict_fold(final / "folds" / FINAL_FOLD, blocks, unseen["material_id"].tolist())

@@ -1,6 +1,8 @@
 """Errors inside the training parts of the folds of a finished run: what models and features are chosen by.
 
-``python benchmarks/held_out_scores.py RUN/results blend magpie magpie+structure --size 100``
+``python benchmarks/held_out_scores.py RUN/results blend no_density magpie,structure --size 100``
+
+A feature set is named as in config.yaml or config/study.yaml, or written as its blocks with commas between.
 
 Of each fold of the split chemical_system the test part is laid aside; from the rest chemical systems are held out anew,
 the model is fitted as in the workflow to what remains (with one LightGBM trial) and scored on those held out.
@@ -14,16 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 from tqdm import tqdm
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
-from rho2prop.features.design_matrix import block_names, fit_design, read_blocks
+from rho2prop.features.design_matrix import fit_design, read_blocks
+from rho2prop.features.feature_sets import resolve
 from rho2prop.materials.collection import read_materials
 from rho2prop.materials.splits import derived_seed, read_splits
-from rho2prop.models import families
+from rho2prop.models import estimator
+from rho2prop.models.registry import MODELS
 
 SPLIT, HELD_OUT, VALIDATION = "chemical_system", 0.15, 0.15  # shares of what a fold may learn from
+ROOT = Path(__file__).parents[1]
 BOOSTING = {"n_trials": 1, "max_rounds": 1200, "patience": 60, "learning_rate": [0.05, 0.1], "max_bin": 31}
 
 
@@ -42,22 +48,33 @@ def parts(materials: pd.DataFrame, splits: pd.DataFrame, fold: str, repeat: int,
     return [train, validation, held]
 
 
+def blocks_of(features: str) -> list[str]:
+    """Blocks of a feature set."""
+    sets = {}
+    for name in ("config.yaml", "config/study.yaml"):
+        sets |= yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))["feature_sets"]
+    return list(resolve(sets).get(features, features.split(",")))
+
+
 def errors(results: Path, model: str, features: str, repeats: int, size: int | None) -> pd.Series:
     """Mean absolute error of each target over all that was held out."""
+    names = blocks_of(features)
     materials, splits = read_materials(results / "materials.csv"), read_splits(results / "splits.csv")
-    blocks = read_blocks({block: results / "features" / f"{block}.csv" for block in block_names(features)}, {})
+    blocks = read_blocks({block: results / "features" / f"{block}.csv" for block in names}, {})
     labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
-    targets = [target for target in TARGETS if target not in families.following_targets(model, list(TARGETS))]
+    derived, settings = MODELS[model].targets_not_learned(list(TARGETS)), MODELS[model].settings_of(BOOSTING)
+    targets = [target for target in TARGETS if target not in derived]
     folds = sorted(splits.loc[splits["split"] == SPLIT, "fold"].unique())
     found = []
     for fold, repeat in tqdm(list(product(folds, range(repeats))), desc=features, unit="fit"):
         train, validation, held = parts(materials, splits, fold, repeat, size)
-        design = fit_design(features, blocks, SPLIT, fold, train, 0, 0)
+        design = fit_design(names, blocks, SPLIT, fold, train, 0, 0)
         seen, validating, unseen = (design.apply(blocks, SPLIT, fold, ids) for ids in (train, validation, held))
-        data = families.FoldData(seen, labels.loc[train, targets], validating, labels.loc[validation, targets])
+        data = estimator.FoldData(seen, labels.loc[train, targets], validating, labels.loc[validation, targets])
         with tempfile.TemporaryDirectory() as folder:
-            families.fit(model, data, BOOSTING, partial(derived_seed, repeat), 1, Path(folder), lambda n: None)
-            predictor = families.load(Path(folder), {"model": model, "targets": targets})
+            fitting = estimator.Fitting(settings, partial(derived_seed, repeat), 1)
+            estimator.fit(model, data, fitting, Path(folder))
+            predictor = estimator.load(Path(folder), model, targets)
             predicted = pd.DataFrame(predictor(unseen), index=pd.Index(held, name="material_id"))
         following = derive_from_kg(predicted, materials).drop(columns=targets, errors="ignore")
         predicted = predicted.join(following)

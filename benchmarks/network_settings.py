@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rho2prop.evaluation.cross_validation import read_predictions, run
+from rho2prop.evaluation.cross_validation import Regression, RegressionData, run
+from rho2prop.evaluation.fold_results import read_predictions
 from rho2prop.features.design_matrix import read_blocks
 from rho2prop.materials.collection import read_materials
 from rho2prop.materials.splits import read_splits
+from rho2prop.models.registry import MODELS
 
-FEATURES = "magpie+latent"
+MODEL, FEATURES, BLOCKS = "attention_cnn", "magpie_latent", ("magpie", "latent")
 SETTINGS = {
     "40 epochs, stopped after 8, 2 trials": dict(max_epochs=40, patience=8, batch_size=32, n_trials=2),
     "40 epochs, 2 trials": dict(max_epochs=40, patience=40, batch_size=32, n_trials=2),
@@ -38,11 +40,12 @@ def errors(results: Path, split: str, name: str) -> dict:
     materials = read_materials(results / "materials.csv")
     blocks = read_blocks({"magpie": results / "features/magpie.csv"}, {"all": results / "latents/all.npz"})
     splits = read_splits(results / "splits.csv", materials["material_id"])
-    settings = {"channels": [16, 32]} | SETTINGS[name]
+    settings = MODELS[MODEL].settings_of({"channels": [16, 32]} | SETTINGS[name])
+    regression = Regression(MODEL, FEATURES, BLOCKS, split, settings, n_components=1, seed=1)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / split
-        run("attention_cnn", FEATURES, split, materials, splits, blocks, settings, 1, out, seed=1, threads=1)
+        run(regression, RegressionData(materials, splits, blocks), out)
         rows = read_predictions(out / "validation.csv")
     seconds = (time.perf_counter() - started) / rows["fold"].nunique()
     line = {"settings": name}

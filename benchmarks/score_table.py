@@ -5,12 +5,12 @@ import sys
 import pandas as pd
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import NO_DENSITY, NO_DENSITY_NAME
-from rho2prop.report.data import is_derived, with_own_answers
+from rho2prop.models.registry import is_derived
+from rho2prop.report.data import with_own_answers
 
 SPLIT = "chemical_system"
 DIGITS = {"debye_temperature_k": 0, "formation_energy_ev_per_atom": 2}
-BASELINES = ("magpie", "magpie+structure")  # with LightGBM
+BASELINES = ("magpie", "magpie_structure")  # with LightGBM
 
 
 def scores(table: pd.DataFrame) -> str:
@@ -22,7 +22,7 @@ def scores(table: pd.DataFrame) -> str:
         if is_derived(model):  # of models that learn E and Θ too: in the CSV
             continue
         cells = [_cell(rows, target) for target in TARGETS]
-        lines.append(f"| {model}, {_named(features)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {model}, {features} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -36,12 +36,8 @@ def changes(table: pd.DataFrame) -> str:
             if (model, features, target) in mae.index:
                 found = [mae[model, features, target] / mae["lightgbm", base, target] - 1 for base in BASELINES]
                 cells.append(f"{info.symbol} {100 * found[0]:+.1f} % / {100 * found[1]:+.1f} %")
-        lines.append(f"{model}, {_named(features)}: " + ", ".join(cells))
+        lines.append(f"{model}, {features}: " + ", ".join(cells))
     return "\n".join(lines)
-
-
-def _named(features: str) -> str:
-    return features.replace(NO_DENSITY, NO_DENSITY_NAME)
 
 
 def _cell(rows: pd.DataFrame, target: str) -> str:

@@ -8,10 +8,10 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-from rho2prop.densities.field_names import field_of
 from rho2prop.evaluation.config_check import problems
-from rho2prop.features.registry import block_names
-from rho2prop.models.registry import MODELS, NETWORKS, OTHERS
+from rho2prop.evaluation.earlier_version import refuse_earlier_results
+from rho2prop.evaluation.plan import Plan, descriptor_files, field_blocks
+from rho2prop.models.registry import models_that_need_gpu
 from rho2prop.core.jobs.code_digest import code_digest
 from rho2prop.core.jobs.memory import training_mem_mb
 from rho2prop.evaluation.label_check import (
@@ -44,13 +44,7 @@ if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
 
 ENGINE = config["dft"]["engine"]
 ELEMENTS = read_section(ElementalCrystals, config["elements"], "elements")
-SPLITS = config["evaluation"]["splits"]
-FOLDS = [str(fold) for fold in range(config["evaluation"]["n_folds"])]
-REGRESSIONS = [
-    (model, features)
-    for model, sets in config["evaluation"]["regressions"].items()
-    for features in sets
-]
+PLAN = Plan(config)
 PROTOCOL = without_machine(config)  # for params: another machine is no reason to rerun
 
 
@@ -59,10 +53,10 @@ wildcard_constraints:
     element=r"[A-Z][a-z]?",
     role=r"train|predict",
     scope=r"((promolecule|deformation|atom_positions)-)?(all|(random|formula|chemical_system)-\d+)",
-    fingerprint=r"((promolecule|deformation|atom_position)_)?fingerprint",
+    block="|".join(field_blocks()),
     split=r"random|formula|chemical_system|all",
-    model=r"[a-z_]+",
-    features=r"[a-z_]+(\+[a-z_]+)*",
+    model=r"[a-z][a-z0-9_]*",
+    features=r"[a-z][a-z0-9_]*",
 
 
 def of_user(path):
@@ -135,18 +129,20 @@ def training_memory(wildcards, attempt):
 
 def table_with_enough_labels(wildcards):
     """Input function: the table of converged materials, if that of all has enough labels and groups for the folds."""
-    labelled, n_folds = labelled_materials(), config["evaluation"]["n_folds"]
+    labelled, evaluation = labelled_materials(), PLAN.evaluation
     is_embedded = config["materials"] == "elements"  # each a chemical system of its own
     group_of = (lambda path: (path, path)) if is_embedded else formula_and_system
-    refusing(require_labels, labelled, config["materials"], config)
-    refusing(require_groups, labelled, config["materials"], SPLITS, n_folds, group_of)
+    refusing(require_labels, labelled, config["materials"], PLAN)
+    kinds, n_folds = evaluation.splits, evaluation.n_folds
+    refusing(require_groups, labelled, config["materials"], kinds, n_folds, group_of)
     return "results/materials.csv"
 
 
 def look_at_results():
-    """Before anything else: no result is damaged; those whose input was replaced by an older file are made anew."""
+    """Before anything else: no result is damaged or of an earlier version; one whose input became older is made anew."""
     if workflow.is_main_process and "--unlock" not in sys.argv:
         with contextlib.chdir(RUN if RUN.is_dir() else Path()):
+            refusing(refuse_earlier_results, Path("results"))
             for path in refusing(check_run):
                 logger.info(
                     f"{path} is made anew: an input was replaced by an older file"
@@ -201,38 +197,16 @@ def atom_folders(role):
     return folders
 
 
-def latent_scopes(split, field="total"):
-    """Autoencoders of a field whose latents a split uses: one for all, or one per fold."""
-    prefix = "" if field == "total" else f"{field}-"
-    if config["autoencoder"]["scope"] == "all" or split == "all":
-        return [f"{prefix}all"]
-    return [f"{prefix}{split}-{fold}" for fold in FOLDS]
-
-
 def feature_files(wildcards):
-    """Files of the blocks that a feature set is joined from."""
-    files = []
-    for block in block_names(wildcards.features):
-        field, sort = field_of(block)
-        if sort in ("latent", "latent_pca"):
-            files += [
-                f"results/latents/{scope}.npz"
-                for scope in latent_scopes(wildcards.split, field)
-            ]
-        else:
-            suffix = "npz" if block == "graph" else "csv"
-            files.append(f"results/features/{block}.{suffix}")
-    return files
+    """Input function: files of the blocks that a feature set is joined from."""
+    return PLAN.feature_files(wildcards.features, wildcards.split)
+
+
+def blocks_of(wildcards):
+    """Function of params: the blocks of a feature set; another definition is a reason to run again."""
+    return PLAN.blocks(wildcards.features)
 
 
 def settings_of(wildcards):
     """Function of params: the section of the configuration that a model is fitted with."""
-    return config.get(MODELS[wildcards.model].section, {})
-
-
-def regression_folders(splits):
-    return [
-        f"results/regression/{model}/{features}/{split}"
-        for model, features in REGRESSIONS
-        for split in splits
-    ]
+    return PLAN.settings_of(wildcards.model)

@@ -1,17 +1,11 @@
 # Feature blocks of the training materials that are not learned.
 rule write_descriptors:
-    """Composition (MAGPIE; shares, cohesive energy and solids of the elements) and crystal structure (with a network of
-    springs)."""
+    """All blocks that are tables and need no field of a density: composition and crystal structure."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
-        magpie="results/features/magpie.csv",
-        composition="results/features/composition.csv",
-        cohesive_energy="results/features/cohesive_energy.csv",
-        elemental_solids="results/features/elemental_solids.csv",
-        structure="results/features/structure.csv",
-        spring_network="results/features/spring_network.csv",
+        **descriptor_files(),
     log:
         "logs/write_descriptors.log",
     benchmark:
@@ -48,16 +42,16 @@ rule write_graphs:
 
 
 rule write_fingerprints:
-    """Invariant statistics of one field of each density: total, promolecule, deformation, atom positions."""
+    """One block of one field of each density: total, promolecule, deformation, atom positions."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
     output:
-        fingerprint="results/features/{fingerprint}.csv",
+        table="results/features/{block}.csv",
     log:
-        "logs/write_fingerprints/{fingerprint}.log",
+        "logs/write_fingerprints/{block}.log",
     benchmark:
-        "results/benchmarks/write_fingerprints/{fingerprint}.tsv"
+        "results/benchmarks/write_fingerprints/{block}.tsv"
     priority: 10
     conda:
         ENVIRONMENT

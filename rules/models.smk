@@ -1,15 +1,9 @@
 # What leaves the run: the model bundle with its checked intervals, the database of latents, and how far to trust them.
-PREDICTING = [
-    f"results/regression/{choice['model']}/{choice['features']}"
-    for choice in config["predict"]
-]
-
-
 rule judge_final_models:
     """Are the models that predict as good as those that were tested? What is not is not offered."""
     input:
-        final=expand("{folder}/all", folder=PREDICTING),
-        folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+        final=PLAN.predicting("all"),
+        folds=PLAN.predicting(PLAN.main_split),
     output:
         judged="results/final_models.csv",
     log:
@@ -20,7 +14,7 @@ rule judge_final_models:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        coverage=config["intervals"]["coverage"],
+        coverage=PLAN.intervals.coverage,
         code=code_of("judge_final_models.py"),
     script:
         SCRIPTS / "judge_final_models.py"
@@ -29,8 +23,8 @@ rule judge_final_models:
 rule evaluate_intervals:
     """Do the prediction intervals hold the stated share of held-out materials?"""
     input:
-        final=expand("{folder}/all", folder=PREDICTING),
-        folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+        final=PLAN.predicting("all"),
+        folds=PLAN.predicting(PLAN.main_split),
     output:
         intervals="results/intervals.csv",
     log:
@@ -41,7 +35,7 @@ rule evaluate_intervals:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        coverage=config["intervals"]["coverage"],
+        coverage=PLAN.intervals.coverage,
         code=code_of("evaluate_intervals.py"),
     script:
         SCRIPTS / "evaluate_intervals.py"
@@ -53,8 +47,8 @@ rule write_bundle:
         materials="results/materials.csv",
         features=["results/features/magpie.csv", "results/features/fingerprint.csv"],
         autoencoder="results/autoencoder/all",
-        final=expand("{folder}/all", folder=PREDICTING),
-        folds=expand("{folder}/{split}", folder=PREDICTING, split=SPLITS[-1]),
+        final=PLAN.predicting("all"),
+        folds=PLAN.predicting(PLAN.main_split),
         intervals="results/intervals.csv",
         judged="results/final_models.csv",
     output:
@@ -108,8 +102,8 @@ rule evaluate_invariance:
         dft=dft_folders("train"),
         autoencoder="results/autoencoder/all",
         regressions=[
-            f"results/regression/{choice['model']}/{choice['features']}/all"
-            for choice in config["invariance"]["models"]
+            f"results/regression/{choice.folder}/all"
+            for choice in PLAN.invariance.models
         ],
     output:
         invariance="results/invariance.csv",
@@ -125,7 +119,7 @@ rule evaluate_invariance:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        n_materials=config["invariance"]["n_materials"],
+        n_materials=PLAN.invariance.n_materials,
         seed=config["seed"],
         code=code_of("evaluate_invariance.py"),
     script:

@@ -5,7 +5,7 @@ rule encode_material:
         dft="results/dft/{material}",
         autoencoders=[
             f"results/autoencoder/{scope}"
-            for scope in sorted({"all", *latent_scopes(SPLITS[-1])})
+            for scope in sorted({"all", *PLAN.latent_scopes(PLAN.main_split)})
         ],
     output:
         folder=directory("results/new/{material}"),
@@ -20,13 +20,7 @@ rule encode_material:
     params:
         structure=lambda wildcards: materials()[wildcards.material].structure,
         grid=config["grid"],
-        blocks=sorted(
-            {
-                block
-                for choice in config["predict"]
-                for block in choice["features"].split("+")
-            }
-        ),
+        blocks=PLAN.blocks_of(PLAN.predict),
         code=code_of("encode_material.py"),
     script:
         SCRIPTS / "encode_material.py"
@@ -37,14 +31,8 @@ rule predict_properties:
         dft=dft_folders("predict"),
         materials="results/materials.csv",
         new=lambda wildcards: [f"results/new/{name}" for name in names("predict")],
-        final=[
-            f"results/regression/{choice['model']}/{choice['features']}/all"
-            for choice in config["predict"]
-        ],
-        folds=[
-            f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}"
-            for choice in config["predict"]
-        ],
+        final=PLAN.predicting("all"),
+        folds=PLAN.predicting(PLAN.main_split),
         judged="results/final_models.csv",
     output:
         predictions="results/predictions.csv",

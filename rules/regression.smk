@@ -12,19 +12,16 @@ rule write_splits:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        kinds=SPLITS,
-        n_folds=config["evaluation"]["n_folds"],
-        validation_fraction=config["evaluation"]["validation_fraction"],
+        kinds=PLAN.evaluation.splits,
+        n_folds=PLAN.evaluation.n_folds,
+        validation_fraction=PLAN.evaluation.validation_fraction,
         seed=config["seed"],
         code=code_of("write_splits.py"),
     script:
         SCRIPTS / "write_splits.py"
 
 
-LEARNING = [
-    f"{choice['model']}/{choice['features']}"
-    for choice in config["learning_curve"]["models"]
-]
+LEARNING = [choice.folder for choice in PLAN.learning_curve.models]
 
 
 rule fit_regression:
@@ -40,7 +37,7 @@ rule fit_regression:
     benchmark:
         "results/benchmarks/fit_regression/{model}/{features}/{split}.tsv"
     wildcard_constraints:
-        model="|".join(OTHERS),
+        model="|".join(models_that_need_gpu(False)),
     conda:
         ENVIRONMENT
     threads: 1
@@ -48,6 +45,7 @@ rule fit_regression:
         mem_mb=growing(4000),
         runtime=growing(720),
     params:
+        blocks=blocks_of,
         settings=settings_of,
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
@@ -58,7 +56,7 @@ rule fit_regression:
 
 use rule fit_regression as fit_network with:
     wildcard_constraints:
-        model="|".join(NETWORKS),
+        model="|".join(models_that_need_gpu(True)),
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
@@ -78,7 +76,7 @@ rule learn_from_fewer:
     benchmark:
         "results/benchmarks/learn_from_fewer/{model}/{features}/{split}.tsv"
     wildcard_constraints:
-        model="|".join(OTHERS),
+        model="|".join(models_that_need_gpu(False)),
     conda:
         ENVIRONMENT
     threads: 1
@@ -86,7 +84,8 @@ rule learn_from_fewer:
         mem_mb=growing(4000),
         runtime=growing(720),
     params:
-        sizes=config["learning_curve"]["sizes"],
+        sizes=PLAN.learning_curve.sizes,
+        blocks=blocks_of,
         settings=settings_of,
         latent_pca_components=config["features"]["latent_pca_components"],
         seed=config["seed"],
@@ -97,7 +96,7 @@ rule learn_from_fewer:
 
 use rule learn_from_fewer as learn_network with:
     wildcard_constraints:
-        model="|".join(NETWORKS),
+        model="|".join(models_that_need_gpu(True)),
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
@@ -106,8 +105,8 @@ use rule learn_from_fewer as learn_network with:
 
 rule evaluate_learning:
     input:
-        learned=[f"results/learning/{folder}/{SPLITS[-1]}" for folder in LEARNING],
-        whole=[f"results/regression/{folder}/{SPLITS[-1]}" for folder in LEARNING],
+        learned=[f"results/learning/{folder}/{PLAN.main_split}" for folder in LEARNING],
+        whole=[f"results/regression/{folder}/{PLAN.main_split}" for folder in LEARNING],
     output:
         curve="results/learning_curve.csv",
     log:
@@ -127,7 +126,7 @@ rule evaluate_regressions:
     input:
         materials="results/materials.csv",
         splits="results/splits.csv",
-        regressions=regression_folders(SPLITS),
+        regressions=PLAN.regressions(),
     output:
         metrics="results/metrics.csv",
         summary="results/metrics_summary.csv",
@@ -151,11 +150,8 @@ rule list_largest_errors:
         structures=lambda wildcards: [
             materials()[name].structure for name in names("train")
         ],
-        chosen=[
-            f"results/regression/{choice['model']}/{choice['features']}/{SPLITS[-1]}"
-            for choice in config["predict"]
-        ],
-        regressions=regression_folders(SPLITS[-1:]),
+        chosen=PLAN.predicting(PLAN.main_split),
+        regressions=PLAN.regressions(PLAN.main_split),
     output:
         errors="results/largest_errors.csv",
     log:

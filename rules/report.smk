@@ -11,11 +11,6 @@ FIGURES = {
     "importance": "Regression",
 }
 FIGURE_FORMAT = {"density_slices": "png"}  # all others: svg
-IMPORTANCE = [
-    f"results/importance/{model}/{features}/{SPLITS[-1]}.csv"
-    for model, features in REGRESSIONS
-    if "+" in features and MODELS[model].tells_blocks_apart
-]
 REPORTED = dict(
     materials="results/materials.csv",
     dft_outcomes="results/outcomes.csv",
@@ -45,7 +40,7 @@ rule collect_tables:
     """Outcomes of all materials, importance of all models, reconstruction of all fields."""
     input:
         outcomes=["results/dft_outcomes.csv", "results/new_outcomes.csv"],
-        importance=IMPORTANCE,
+        importance=PLAN.importance(),
         reconstruction=["results/reconstruction/all.csv"]
         + [
             f"results/reconstruction/{field}-all.csv"
@@ -72,7 +67,7 @@ rule plot_figures:
     input:
         materials="results/materials.csv",
         splits="results/splits.csv",
-        regressions=regression_folders(SPLITS),
+        regressions=PLAN.regressions(),
         tables=rules.collect_tables.output,
         atoms="results/atoms.csv",
         metrics="results/metrics.csv",

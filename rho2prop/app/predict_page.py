@@ -13,7 +13,8 @@ from rho2prop.app.sessions import Work
 from rho2prop.app.settings import in_mb, path_below, safe_name
 from rho2prop.core.errors import InputError, escaped
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import model_label
 
 INSIST = "Also predict for densities from another engine than the training set's (the values may be wrong)"
 COLUMNS = [
@@ -175,17 +176,14 @@ class PredictPage:
 
 def _table_row(row: dict, key: int) -> dict:
     target = TARGETS[row["target"]]
-    model = row["model"]
-    if model.endswith("_from_kg"):
-        model = f"{model.removesuffix('_from_kg')}, from K and G"
     return {
         "key": key,
         "property": f"{target.name} {target.symbol}",
-        "model": model,
+        "model": model_label(row["model"]),
         "value": f"{row['value']:.4g}",
         "interval": f"{_end(row['lower'])} … {_end(row['upper'])}",
         "unit": row["unit"],
-        "features": blocks_text(row["features"]),
+        "features": set_label(row["features"]),
     }
 
 

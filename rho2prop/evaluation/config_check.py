@@ -9,8 +9,11 @@ from importlib.util import find_spec
 
 from rho2prop.core.errors import InputError, suggestion
 from rho2prop.dft.registry import ATOM_ENGINES
-from rho2prop.features.registry import BUNDLE_BLOCKS, LATENT, block_names, needs_atoms
-from rho2prop.models.registry import MEAN, MODELS, MULTISCALE_CNN, MULTISCALE_HEADS, SINGLE_TASK, check, is_enough
+from rho2prop.evaluation.plan import Plan
+from rho2prop.evaluation.settings import Choice
+from rho2prop.features import feature_sets
+from rho2prop.features.registry import BLOCKS, LATENT, blocks_that
+from rho2prop.models.registry import MODELS, check, is_enough
 
 
 def problems(config: dict, environment: str | None = None) -> list[InputError]:
@@ -23,8 +26,10 @@ def problems(config: dict, environment: str | None = None) -> list[InputError]:
     environment
         Text of the conda file that jobs get their software from; None where they run with that of this process.
     """
-    found = [*_regressions(config), *_chosen(config), *_densities(config), *_sizes(config), *_ranges(config)]
-    used = {model for model, sets in config["evaluation"]["regressions"].items() if sets}
+    plan = Plan(config)
+    found = [*feature_sets.problems(config[feature_sets.SECTION]), *_regressions(plan), *_chosen(plan)]
+    found += [*_densities(plan), *_sizes(plan), *_ranges(config)]
+    used = {choice.model for choice in plan.evaluation.regressions}
     for model in sorted(used & set(MODELS)):
         package = MODELS[model].package
         is_there = not package or (f"{package}==" in environment if environment else find_spec(package) is not None)
@@ -35,47 +40,47 @@ def problems(config: dict, environment: str | None = None) -> list[InputError]:
     return found
 
 
-def _regressions(config: dict) -> Iterable[InputError]:
-    for model, sets in config["evaluation"]["regressions"].items():
+def _regressions(plan: Plan) -> Iterable[InputError]:
+    for model, names in plan.config["evaluation"]["regressions"].items():
         place = f"evaluation.regressions.{model}"
-        yield from _checked((model, features, place) for features in sets)
-        yield from _repeated(place, sets)
-        if model not in MODELS and not sets:
+        yield from _checked(plan, [Choice(model, name) for name in names], place)
+        yield from _repeated(place, names)
+        if model not in MODELS and not names:
             yield InputError(place, f"unknown model {model!r}", suggestion(model, MODELS))
 
 
-def _chosen(config: dict) -> Iterable[InputError]:
+def _chosen(plan: Plan) -> Iterable[InputError]:
     """Models that are chosen elsewhere from those that are evaluated."""
-    evaluated = [
-        f"{model} on {features}" for model, sets in config["evaluation"]["regressions"].items() for features in sets
-    ]
+    evaluated = [str(choice) for choice in plan.evaluation.regressions]
     sections = {
-        "predict": config["predict"],
-        "learning_curve.models": config["learning_curve"]["models"],
-        "invariance.models": config["invariance"]["models"],
+        "predict": plan.predict,
+        "learning_curve.models": plan.learning_curve.models,
+        "invariance.models": plan.invariance.models,
     }
     for place, choices in sections.items():
-        names = [f"{choice['model']} on {choice['features']}" for choice in choices]
-        yield from _repeated(place, names)
-        for choice, name in zip(choices, names, strict=True):
-            wrong = list(_checked([(choice["model"], choice["features"], place)]))
+        yield from _repeated(place, [str(choice) for choice in choices])
+        for choice in choices:
+            wrong = list(_checked(plan, [choice], place))
             yield from wrong
             if wrong:
                 continue
-            unmade = [block for block in block_names(choice["features"]) if block not in BUNDLE_BLOCKS]
-            if place != "learning_curve.models" and (unmade or choice["model"] == MEAN):
+            blocks, accepts = plan.blocks(choice.features), MODELS[choice.model].accepts
+            unmade = [block for block in blocks if not BLOCKS[block].travels]
+            if place != "learning_curve.models" and (unmade or not accepts):
                 what = f"the block {unmade[0]!r}" if unmade else "the mean"
-                problem = f"{name}: {what} can be evaluated only, not applied to another density"
-                yield InputError(place, problem, f"Choose features among {', '.join(BUNDLE_BLOCKS)}")
-            elif place == "learning_curve.models" and choice["model"] == MEAN:
-                yield InputError(place, f"{name}: the mean learns from no feature", "Take it out")
-            elif place != "invariance.models" and name not in evaluated:
-                fix = f"Add it to evaluation.regressions. {suggestion(name, evaluated)}"
-                yield InputError(place, f"{name} is not evaluated", fix)
+                problem = f"{choice}: {what} can be evaluated only, not applied to another density"
+                fix = f"Choose features among {', '.join(blocks_that(lambda block: block.travels))}"
+                yield InputError(place, problem, fix)
+            elif place == "learning_curve.models" and not accepts:
+                yield InputError(place, f"{choice}: the mean learns from no feature", "Take it out")
+            elif place != "invariance.models" and str(choice) not in evaluated:
+                fix = f"Add it to evaluation.regressions. {suggestion(str(choice), evaluated)}"
+                yield InputError(place, f"{choice} is not evaluated", fix)
 
 
-def _densities(config: dict) -> Iterable[InputError]:
+def _densities(plan: Plan) -> Iterable[InputError]:
     """Where densities come from, and what they are stored with."""
+    config = plan.config
     dft, engine, source = config["dft"], config["dft"]["engine"], config["materials"]
     if source == "elements" and engine not in ATOM_ENGINES:
         fix = f"Set dft.engine to {' or '.join(ATOM_ENGINES)}, or name a table of your own"
@@ -92,12 +97,15 @@ def _densities(config: dict) -> Iterable[InputError]:
         yield InputError("dft.files.promolecule", problem, "Set it to as_given")
     if _promolecule(dft):
         return
-    fields = [field for field in config["autoencoder"]["compared_fields"] if needs_atoms(f"{field}_{LATENT}")]
-    places = {"autoencoder.compared_fields": fields}
-    for model, sets in config["evaluation"]["regressions"].items():
-        places[f"evaluation.regressions.{model}"] = sorted({b for f in sets for b in block_names(f) if needs_atoms(b)})
-    for place, choices in (("predict", config["predict"]), ("invariance.models", config["invariance"]["models"])):
-        places[place] = sorted({b for c in choices for b in block_names(c["features"]) if needs_atoms(b)})
+    needing = set(blocks_that(lambda block: block.needs_promolecule))
+    fields = {BLOCKS[block].field for block in needing if BLOCKS[block].form == LATENT}
+    places = {"autoencoder.compared_fields": [f for f in config["autoencoder"]["compared_fields"] if f in fields]}
+    choices = {f"evaluation.regressions.{choice.model}": () for choice in plan.evaluation.regressions}
+    for choice in plan.evaluation.regressions:
+        choices[f"evaluation.regressions.{choice.model}"] += (choice,)
+    for place, chosen in (choices | {"predict": plan.predict, "invariance.models": plan.invariance.models}).items():
+        known = tuple(choice for choice in chosen if choice.features in plan.feature_sets)
+        places[place] = [block for block in plan.blocks_of(known) if block in needing]
     for place, names in places.items():
         if names:
             problem = f"{', '.join(names)} cannot be made: engine {engine} stores no superposition of atoms"
@@ -111,23 +119,23 @@ def _promolecule(dft: dict) -> bool:
     return dft["engine"] == "files" or dft[dft["engine"]].get("promolecule", False)
 
 
-def _sizes(config: dict) -> Iterable[InputError]:
-    grid, latent = config["grid"]["size"], config["autoencoder"]["latent_size"]
+def _sizes(plan: Plan) -> Iterable[InputError]:
+    grid, latent = plan.config["grid"]["size"], plan.config["autoencoder"]["latent_size"]
     if grid < 2 * latent:
         problem = f"{latent}, but grid.size is {grid}: at least twice the latent's size is needed"
         yield InputError("autoencoder.latent_size", problem, "Change one of the two")
-    regressions = config["evaluation"]["regressions"]
-    width = config["attention_cnn"]["channels"][-1]
-    if (regressions.get(MULTISCALE_CNN) or regressions.get(SINGLE_TASK)) and width % MULTISCALE_HEADS:
-        problem = f"the last is {width}; the multi-scale CNN needs a multiple of {MULTISCALE_HEADS}"
-        yield InputError("attention_cnn.channels", problem, "Change it or take the multi-scale CNN out")
-    fraction = config["evaluation"]["validation_fraction"]
-    for choice in config["learning_curve"]["models"]:
-        least = MODELS[choice["model"]].least_validation_labels if choice["model"] in MODELS else 1
-        small = [size for size in config["learning_curve"]["sizes"] if not is_enough(size, fraction, least)]
+    for model in dict.fromkeys(choice.model for choice in plan.evaluation.regressions if choice.model in MODELS):
+        multiple, section = MODELS[model].width_multiple, MODELS[model].section
+        if multiple > 1 and plan.config[section]["channels"][-1] % multiple:
+            problem = f"the last is {plan.config[section]['channels'][-1]}; {model} needs a multiple of {multiple}"
+            yield InputError(f"{section}.channels", problem, f"Change it or take {model} out")
+    fraction = plan.evaluation.validation_fraction
+    for choice in plan.learning_curve.models:
+        least = MODELS[choice.model].least_validation_labels if choice.model in MODELS else 1
+        small = [size for size in plan.learning_curve.sizes if not is_enough(size, fraction, least)]
         if small:
             enough = next(n for n in range(small[0], 10**6) if is_enough(n, fraction, least))
-            problem = f"{small[0]} materials are too few to train and validate {choice['model']} with"
+            problem = f"{small[0]} materials are too few to train and validate {choice.model} with"
             yield InputError("learning_curve.sizes", problem, f"Give at least {enough}")
 
 
@@ -145,12 +153,17 @@ def _ranges(config: dict) -> Iterable[InputError]:
         yield InputError("materials_project.exclude_elements", problem, "Delete it from one of the two lists")
 
 
-def _checked(choices: Iterable[tuple[str, str, str]]) -> Iterable[InputError]:
-    for model, features, place in choices:
-        try:
-            check(model, block_names(features), place)
-        except InputError as error:
-            yield error
+def _checked(plan: Plan, choices: Iterable[Choice], place: str) -> Iterable[InputError]:
+    defined = [feature_sets.NO_FEATURES, *plan.config[feature_sets.SECTION]]
+    for choice in choices:
+        if choice.features not in defined:
+            fix = suggestion(choice.features, defined)
+            yield InputError(place, f"{choice}: there is no feature set {choice.features!r}", fix)
+        elif choice.features in plan.feature_sets:  # others have a problem of their own
+            try:
+                check(choice.model, choice.features, plan.feature_sets[choice.features], place)
+            except InputError as error:
+                yield error
 
 
 def _repeated(place: str, names: list[str]) -> Iterable[InputError]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,120 +18,146 @@ from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.code_digest import code_digest
 from rho2prop.core.jobs.provenance import content_digest
 from rho2prop.core.targets import TARGETS
-from rho2prop.crystals.elasticity import BULK, SHEAR, derive_from_kg
-from rho2prop.densities.field_names import field_of
-from rho2prop.evaluation.metrics import score
-from rho2prop.features.design_matrix import GRAPH, LATENT, BlockData, block_names, fit_design, load_design
+from rho2prop.crystals.elasticity import derive_from_kg
+from rho2prop.evaluation.fold_results import PREDICTION_COLUMNS
+from rho2prop.features.design_matrix import BlockData, fit_design, load_design
+from rho2prop.features.registry import BLOCKS, GRAPH, LATENT, LATENT_PCA
 from rho2prop.materials.splits import derived_seed
-from rho2prop.models import families
+from rho2prop.models import estimator
 from rho2prop.models.registry import (
+    FROM_KG,
     LEAST_LABELS,
     LEAST_NETWORK_ROWS,
     LEAST_TRAIN_LABELS,
     MODELS,
-    SINGLE_TASK,
     check,
 )
+from rho2prop.models.settings import ModelSettings
 
-FROM_KG = "_from_kg"
 TESTED, VALIDATED = "test_predictions.csv", "validation_predictions.csv"  # of a fold
-PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
-METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
 
 
-def run(
-    model: str,
-    features: str,
-    split: str,
-    materials: pd.DataFrame,
-    splits: pd.DataFrame,
-    blocks: BlockData,
-    settings: dict,
-    n_components: int,
-    out_dir: Path | str,
-    seed: int,
-    threads: int,
-) -> None:
-    """Fit and test one model with one feature set on all folds of one split.
+@dataclass(frozen=True)
+class Regression:
+    """What is fitted, and how.
 
     Parameters
     ----------
     model
-        Name of a family (``rho2prop.models.families``).
+        Name of a model (``rho2prop.models.registry``).
     features
-        Block names joined by ``+``; ``none`` for the mean.
+        Name of the feature set.
+    blocks
+        Its blocks in order; none for the mean.
     split
         Name of the split; ``all`` has the one fold ``final`` and no test part.
-    materials, splits
-        The tables ``results/materials.csv`` and ``results/splits.csv``.
-    blocks
-        Features by block.
     settings
-        Section of the configuration with the name of the model; empty for the mean.
+        Of the model; None where it has none.
     n_components
         Wanted PCA components of the latents.
-    out_dir
-        Folder to write (see the notes); it appears whole or not at all.
     seed
-        Seed of the run; each fold and target derives its own.
+        Seed of the run; each fold and target derives its own, from the blocks and not from the name of the set.
     threads
         CPU threads.
+    """
+
+    model: str
+    features: str
+    blocks: tuple[str, ...]
+    split: str
+    settings: ModelSettings | None
+    n_components: int
+    seed: int
+    threads: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.features}, {self.split}"
+
+    def seed_of(self, fold: str, *names: str) -> int:
+        """Seed of a part of a fold."""
+        return derived_seed(self.seed, self.model, block_key(self.blocks), self.split, fold, *names)
+
+    def head(self, targets: list[str]) -> str:
+        """All that the models depend on beside their data, as text."""
+        settings = asdict(self.settings) if self.settings else {}
+        known = [self.model, self.blocks, self.split, settings, self.n_components, self.seed, targets]
+        return json.dumps(known, sort_keys=True)
+
+    def record(self) -> dict:
+        """Names, for records beside the models."""
+        return {"model": self.model, "features": self.features, "blocks": list(self.blocks), "split": self.split}
+
+
+@dataclass(frozen=True)
+class RegressionData:
+    """Tables ``results/materials.csv`` and ``results/splits.csv``, and features by block."""
+
+    materials: pd.DataFrame
+    splits: pd.DataFrame
+    features: BlockData
+
+
+def block_key(blocks: tuple[str, ...]) -> str:
+    """Blocks in one text, for seeds: another name of a set is no reason for other numbers."""
+    return "+".join(blocks) or "none"
+
+
+def run(regression: Regression, data: RegressionData, out_dir: Path | str) -> None:
+    """Fit and test one model with one feature set on all folds of one split.
+
+    Parameters
+    ----------
+    regression
+        What is fitted.
+    data
+        What it is fitted to.
+    out_dir
+        Folder to write (see the notes); it appears whole or not at all.
 
     Notes
     -----
     ``predictions.csv`` (test rows with a label), ``predictions_from_kg.csv`` (E and Θ from the predicted K and G, same
-    columns; the only ones of families that learn K and G alone; the true values are the labels or, of a property
+    columns; the only ones of models that learn K and G alone; the true values are the labels or, of a property
     without any, what follows from labels of K and G), ``validation.csv`` and ``validation_from_kg.csv`` (the same of
     the validation parts, by models that had not learned from them), ``targets.json`` (targets, those left out and why,
     numbers of training rows) and ``folds/<fold>/`` (models). Finished folds of an interrupted run wait in
     ``.unfinished-<name>`` beside the folder and are taken up again if nothing that they came from has changed.
     """
     out_dir = Path(out_dir)
-    check(model, block_names(features))
-    labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
-    folds = _folds(splits, split)
-    targets, left_out = _trainable_targets(model, labels, folds)
-    following = families.following_targets(model, targets)
-    targets = [target for target in targets if target not in following]
+    check(regression.model, regression.features, regression.blocks)
+    labels = data.materials.set_index("material_id")[list(TARGETS)].astype(float)
+    folds = _folds(data.splits, regression.split)
+    targets, left_out = _trainable_targets(regression.model, labels, folds)
+    derived = MODELS[regression.model].targets_not_learned(targets)
+    targets = [target for target in targets if target not in derived]
     for target, reason in left_out.items():
-        print(f"{model}, {features}, {split}: {target} is left out: {reason}", file=sys.stderr)
+        print(f"{regression}: {target} is left out: {reason}", file=sys.stderr)
     if not targets:
-        print(f"{model}, {features}, {split}: left out, no property can be trained", file=sys.stderr)
+        print(f"{regression}: left out, no property can be trained", file=sys.stderr)
         folds = {}
     work = out_dir.with_name(f".unfinished-{out_dir.name}")
     work.mkdir(parents=True, exist_ok=True)
-    head = json.dumps([model, features, split, settings, n_components, seed, targets], sort_keys=True)
-    with tqdm(total=len(folds) * len(targets), desc=f"{model} {features} {split}", unit="fit") as progress:
+    description = f"{regression.model} {regression.features} {regression.split}"
+    with tqdm(total=len(folds) * len(targets), desc=description, unit="fit") as progress:
         for fold, parts in folds.items():
-            digest = _digest(head, fold, parts, labels[targets], blocks, features, split)
+            job = _FoldJob(regression, fold, parts, labels[targets])
+            digest = _digest(job, data.features)
             if _is_finished(work / fold, digest):
                 progress.update(len(targets))
                 continue
             with atomic(work / fold) as folder:
                 folder.mkdir()
-                job = _FoldJob(
-                    model,
-                    features,
-                    split,
-                    fold,
-                    parts,
-                    labels[targets],
-                    settings,
-                    n_components,
-                    seed,
-                    threads,
-                )
-                validated = _fit_fold(job, blocks, folder, progress.update)
+                validated = _fit_fold(job, data.features, folder, progress.update)
                 validated.to_csv(folder / VALIDATED)
-                tested = predict_fold(folder, blocks, parts["test"])
-                _check_finite(tested, f"{model} on {features}, {split}, fold {fold}")
+                tested = predict_fold(folder, data.features, parts["test"])
+                _check_finite(tested, f"{regression}, fold {fold}")
                 tested.to_csv(folder / TESTED)
                 (folder / "fold.json").write_text(json.dumps(job.record() | {"digest": digest}, indent=1))
             _seal_of(work / fold).write_text(content_digest(work / fold))
-    _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials)
+    _assemble(out_dir, work, regression, list(folds), left_out, labels[targets], labels, data.materials)
 
 
-def predict_fold(folder: Path, blocks: BlockData, material_ids: list[str]) -> pd.DataFrame:
+def predict_fold(folder: Path, features: BlockData, material_ids: list[str]) -> pd.DataFrame:
     """Predictions of the models of one fold, read from disk.
 
     Returns
@@ -143,115 +169,45 @@ def predict_fold(folder: Path, blocks: BlockData, material_ids: list[str]) -> pd
     ids = pd.Index(material_ids, name="material_id", dtype=object)
     if not len(ids):
         return pd.DataFrame(columns=record["targets"], index=ids, dtype=float)
-    matrix = load_design(folder).apply(blocks, record["split"], record["fold"], list(material_ids))
-    return pd.DataFrame(families.load(folder, record)(matrix), index=ids)[record["targets"]]
-
-
-def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
-    """Scores of every fold of every regression; E and Θ derived from K and G as model ``<model>_from_kg``.
-
-    Parameters
-    ----------
-    folders
-        Folders that ``run`` wrote.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of ``results/metrics.csv``; ``n_train`` counts training and validation rows with the label
-        (of a derived target: the smaller number of K and G).
-    """
-    rows = []
-    for folder in map(Path, folders):
-        summary = json.loads((folder / "targets.json").read_text())
-        for file, suffix in (("predictions.csv", ""), ("predictions_from_kg.csv", FROM_KG)):
-            for (fold, target), group in read_predictions(folder / file).groupby(["fold", "target"], sort=False):
-                n_train = summary["n_train"][fold]
-                rows.append(
-                    {
-                        "target": target,
-                        "features": summary["features"],
-                        "model": summary["model"] + suffix,
-                        "split": summary["split"],
-                        "fold": fold,
-                        "n_train": min(n_train[BULK], n_train[SHEAR]) if suffix else n_train[target],
-                        "n_test": len(group),
-                        **score(group["y_true"], group["y_pred"]),
-                    }
-                )
-    return pd.DataFrame(rows, columns=METRIC_COLUMNS)
-
-
-def is_trained(folder: Path | str) -> bool:
-    """Whether the regression of a folder has models, or was left out: too few labels for it."""
-    path = Path(folder) / "targets.json"
-    if not path.is_file():
-        raise InputError(
-            folder, "holds no regression", "Give a folder that the rule fit_regression or fit_network wrote"
-        )
-    return bool(json.loads(path.read_text())["targets"])
-
-
-def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Read one of the tables of predictions of a regression; it has the rows that ``targets.json`` beside it counts."""
-    path = Path(path)
-    text = dict.fromkeys(("fold", "material_id", "target"), str)
-    rows = pd.read_csv(path, converters=text, float_precision="round_trip")
-    summary = path.with_name("targets.json")
-    n_rows = json.loads(summary.read_text()).get("n_rows", {}).get(path.stem) if summary.is_file() else None
-    if n_rows not in (None, len(rows)) or rows.isna().any(axis=None):
-        problem = f"has {len(rows)} rows, of which {int(rows.isna().any(axis=1).sum())} are incomplete"
-        expected = "" if n_rows is None else f"; {n_rows} were written"
-        raise InputError(path, problem + expected, f"Delete {path.parent} and fit again")
-    return rows
+    matrix = load_design(folder).apply(features, record["split"], record["fold"], list(material_ids))
+    predictor = estimator.load(folder, record["model"], record["targets"])
+    return pd.DataFrame(predictor(matrix), index=ids)[record["targets"]]
 
 
 @dataclass(frozen=True)
 class _FoldJob:
-    model: str
-    features: str
-    split: str
+    regression: Regression
     fold: str
     parts: dict[str, list[str]]
     labels: pd.DataFrame
-    settings: dict
-    n_components: int
-    seed: int
-    threads: int
 
     def record(self) -> dict:
         rows = self.labels.loc[self.parts["train"] + self.parts["validation"]]
         n_train = {name: int(count) for name, count in rows.notna().sum().items()}
-        names = ("model", "features", "split", "fold")
-        return {name: getattr(self, name) for name in names} | {
-            "targets": list(self.labels),
-            "n_train": n_train,
-        }
+        return self.regression.record() | {"fold": self.fold, "targets": list(self.labels), "n_train": n_train}
 
 
-def _fit_fold(job: _FoldJob, blocks: BlockData, folder: Path, advance: Callable[[int], None]) -> pd.DataFrame:
+def _fit_fold(job: _FoldJob, features: BlockData, folder: Path, advance: Callable[[int], None]) -> pd.DataFrame:
     """Write the models of a fold; predictions for its validation rows by models that have not learned them."""
-
-    def seed(*names: str) -> int:
-        return derived_seed(job.seed, job.model, job.features, job.split, job.fold, *names)
-
+    regression, split, fold = job.regression, job.regression.split, job.fold
     train_ids, validation_ids = job.parts["train"], job.parts["validation"]
     design = fit_design(
-        job.features,
-        blocks,
-        job.split,
-        job.fold,
+        regression.blocks,
+        features,
+        split,
+        fold,
         train_ids,
-        job.n_components,
-        derived_seed(job.seed, job.split, job.fold),
+        regression.n_components,
+        derived_seed(regression.seed, split, fold),
     )
     design.save(folder)
     (folder / "fold.json").write_text(json.dumps(job.record()))
-    train = design.apply(blocks, job.split, job.fold, train_ids)
-    validation = design.apply(blocks, job.split, job.fold, validation_ids)
-    y_train, y_validation = (job.labels.loc[ids] for ids in (train_ids, validation_ids))
-    data = families.FoldData(train, y_train, validation, y_validation)
-    validated = families.fit(job.model, data, job.settings, seed, job.threads, folder, advance)
+    train, validation = (design.apply(features, split, fold, ids) for ids in (train_ids, validation_ids))
+    data = estimator.FoldData(train, job.labels.loc[train_ids], validation, job.labels.loc[validation_ids])
+    fitting = estimator.Fitting(
+        regression.settings, lambda *names: regression.seed_of(fold, *names), regression.threads, advance
+    )
+    validated = estimator.fit(regression.model, data, fitting, folder)
     return pd.DataFrame(validated, index=pd.Index(validation_ids, name="material_id"))[list(job.labels)]
 
 
@@ -263,11 +219,10 @@ def _check_finite(predicted: pd.DataFrame, source: str) -> None:
         raise InputError(source, problem, "Its training diverged or its features overflow: check them, or leave it out")
 
 
-def _assemble(out_dir, work, model, features, split, folds, targets, left_out, labels, materials) -> None:
+def _assemble(out_dir, work, regression, folds, left_out, learned, labels, materials) -> None:
     n_train = {fold: json.loads((work / fold / "fold.json").read_text())["n_train"] for fold in folds}
-    summary = {"model": model, "features": features, "split": split}
-    summary |= {"targets": targets, "left_out": left_out, "n_train": n_train, "n_rows": {}}
-    exact = derive_from_kg(labels[targets], materials)
+    summary = regression.record() | {"targets": list(learned), "left_out": left_out, "n_train": n_train, "n_rows": {}}
+    exact = derive_from_kg(learned, materials)
     truth = labels.assign(**{target: exact[target] for target in exact if labels[target].isna().all()})
     with atomic(out_dir) as folder:
         (folder / "folds").mkdir(parents=True)
@@ -319,7 +274,7 @@ def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:
 def _trainable_targets(model: str, labels: pd.DataFrame, folds: dict) -> tuple[list[str], dict[str, str]]:
     """Targets with enough labels for this model in every fold, and of the others the reason."""
     everyone = sorted({name for parts in folds.values() for ids in parts.values() for name in ids})
-    is_joint = MODELS[model].is_network and model != SINGLE_TASK  # learns from every row with any label
+    is_joint = MODELS[model].is_joint
     least = 1 if is_joint else MODELS[model].least_validation_labels
     left_out = {}
     for target in labels:
@@ -349,23 +304,21 @@ def _too_few(fold: str, n_train: int, n_validation: int, least: int) -> str:
     )
 
 
-def _digest(
-    head: str, fold: str, parts: dict, labels: pd.DataFrame, blocks: BlockData, features: str, split: str
-) -> str:
+def _digest(job: _FoldJob, features: BlockData) -> str:
     """Digest of everything that the models of one fold come from, the code included."""
-    digest = hashlib.sha256(head.encode())
+    split, fold, parts = job.regression.split, job.fold, job.parts
+    digest = hashlib.sha256(job.regression.head(list(job.labels)).encode())
     digest.update(json.dumps([fold, parts]).encode())
     ids = parts["train"] + parts["validation"] + parts["test"]
-    digest.update(labels.loc[ids].to_csv().encode())
-    for block in block_names(features):
-        density_field, sort = field_of(block)
-        if block == GRAPH:
-            for graph in blocks.graph(ids):
+    digest.update(job.labels.loc[ids].to_csv().encode())
+    for block in (BLOCKS[name] for name in job.regression.blocks):
+        if block.form == GRAPH:
+            for graph in features.graph(ids):
                 digest.update(graph.numbers.tobytes() + graph.vectors.tobytes())
-        elif sort.startswith(LATENT):
-            digest.update(np.ascontiguousarray(blocks.latent(split, fold, ids, density_field)).tobytes())
+        elif block.form in (LATENT, LATENT_PCA):
+            digest.update(np.ascontiguousarray(features.latent(split, fold, ids, block.field)).tobytes())
         else:
-            rows = blocks.table(block, ids)
+            rows = features.table(block.name, ids)
             digest.update("\n".join(rows.columns).encode() + np.ascontiguousarray(rows.to_numpy()).tobytes())
     digest.update(code_digest(__file__).encode())
     return digest.hexdigest()

@@ -2,21 +2,22 @@
 
 Scores and intervals come from the fold models, predictions from one more fit on all materials. Nothing tests that fit
 on materials of its own, but each fit, final or of a fold, leaves predictions for a validation part that it had not
-learned from (``rho2prop.models.families.fit``). A final model whose validation errors are larger than chance allows
+learned from (``rho2prop.models.estimator.fit``). A final model whose validation errors are larger than chance allows
 beside those of the folds, or whose intervals hold too few of the values, is not offered.
 """
 
-import json
 from pathlib import Path
 
 import pandas as pd
 from scipy.stats import binomtest, mannwhitneyu
 
 from rho2prop.core.errors import InputError
+from rho2prop.evaluation.fold_results import read_summary
 from rho2prop.evaluation.intervals import calibrations, tested_rows, validated_rows
 
 LARGEST_ERROR_RATIO = 1.25  # of the mean scaled errors, final to folds; smaller differences are let pass
 SMALLEST_P = 1e-3  # of one comparison: a run makes some thirty
+NAMES = ("model", "features", "blocks")
 COLUMNS = [
     "model",
     "features",
@@ -122,10 +123,10 @@ def _judged(found: pd.DataFrame, of_folds: pd.DataFrame, calibration, coverage: 
 
 
 def _check_pair(final: Path, folds: Path) -> None:
-    names = [
-        tuple(json.loads((folder / "targets.json").read_text())[name] for name in ("model", "features"))
-        for folder in (final, folds)
-    ]
-    if names[0] != names[1]:
-        problem = f"holds {' on '.join(names[0])}, but the folds {folds} are of {' on '.join(names[1])}"
+    found, expected = ({name: read_summary(folder)[name] for name in NAMES} for folder in (final, folds))
+    if found != expected:
+        texts = [
+            f"{record['model']} on {record['features']} ({', '.join(record['blocks'])})" for record in (found, expected)
+        ]
+        problem = f"holds {texts[0]}, but the folds {folds} are of {texts[1]}"
         raise InputError(final, problem, "Name folders of the same model and features")

@@ -4,20 +4,19 @@ import json
 from itertools import combinations, product
 from math import factorial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from rho2prop.core.errors import InputError
 from rho2prop.core.targets import FORMATION_ENERGY
-from rho2prop.densities.field_names import field_of
-from rho2prop.features.design_matrix import COHESIVE_ENERGY, LATENT, BlockData, DesignMatrix, block_names, load_design
+from rho2prop.evaluation.cross_validation import block_key
+from rho2prop.evaluation.fold_results import read_summary
+from rho2prop.features.design_matrix import BlockData, DesignMatrix, load_design
+from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, LATENT
 from rho2prop.materials.splits import derived_seed
-from rho2prop.models.families import LIGHTGBM, Predictor, load, load_boosters
-from rho2prop.models.registry import ATTENTION_CNN
-
-if TYPE_CHECKING:
-    from rho2prop.models.network_training import TrainedNetwork
+from rho2prop.models.estimator import Predictor, estimator_class, load
+from rho2prop.models.registry import BY_GRADIENTS, BY_TREES, MODELS
 
 CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
     40,
@@ -28,20 +27,21 @@ BLOCK_ROWS, BLOCK_BACKGROUND = 40, 25  # per fold: rows explained, training rows
 COLUMNS = ["model", "features", "split", "target", "block", "share", "net_share"]
 
 
-def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData, seed: int) -> pd.DataFrame:
+def block_importance(folder: Path | str, splits: pd.DataFrame, features: BlockData, seed: int) -> pd.DataFrame:
     """Importance of each block for each target of one regression.
 
-    LightGBM by exact TreeSHAP (S. M. Lundberg et al., Nat. Mach. Intell. 2, 56 (2020)) on all test rows; the
-    attention CNN by expected gradients (``shap.GradientExplainer``) on at most 40 test rows of each fold; other
-    families by exact Shapley values of whole blocks, absent blocks drawn from training rows, as many rows.
+    By the method that ``rho2prop.models.registry`` names for the model. ``trees``: exact TreeSHAP (S. M. Lundberg et
+    al., Nat. Mach. Intell. 2, 56 (2020)) on all test rows; ``gradients``: expected gradients
+    (``shap.GradientExplainer``) on at most 40 test rows of each fold; ``blocks``: exact Shapley values of whole blocks,
+    absent blocks drawn from training rows, as many rows.
 
     Parameters
     ----------
     folder
-        Folder that ``regression.run`` wrote, of a model with features.
+        Folder that ``cross_validation.run`` wrote, of a model with features.
     splits
         Table ``results/splits.csv``.
-    blocks
+    features
         Features by block.
     seed
         Seed of the choice of rows and of the expected gradients.
@@ -55,34 +55,21 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
         have no inputs that could, there both are equal.
     """
     folder = Path(folder)
-    summary = json.loads((folder / "targets.json").read_text())
-    model, features, split = (summary[name] for name in ("model", "features", "split"))
+    summary = read_summary(folder)
+    model, feature_set, split = (summary[name] for name in ("model", "features", "split"))
+    if not MODELS[model].explain:
+        raise InputError(folder, f"the importance of blocks cannot be told of {model}", "Choose another model")
     sums = {}
     for fold in summary["n_train"]:
-        record = json.loads((folder / "folds" / fold / "fold.json").read_text())
         rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
         ids = {part: sorted(group) for part, group in rows.groupby("part")["material_id"]}
         design = load_design(folder / "folds" / fold)
-        test = design.apply(blocks, split, fold, ids["test"])
-        train = design.apply(blocks, split, fold, ids["train"])
-        fold_seed = derived_seed(seed, "importance", features, split, fold)
-        if model == LIGHTGBM:
-            contributions = _tree_contributions(folder / "folds" / fold, record, test)
-        elif model == ATTENTION_CNN:
-            volumes = [block for block in block_names(features) if field_of(block)[1] == LATENT]
-            from rho2prop.models.network_training import load_network
-
-            contributions = _cnn_contributions(load_network(folder / "folds" / fold), volumes, train, test, fold_seed)
-        else:
-            test = test.rows(np.sort(np.random.default_rng(fold_seed).permutation(len(test.tabular))[:BLOCK_ROWS]))
-            contributions = _block_contributions(load(folder / "folds" / fold, record), train, test, fold_seed)
-        if test.energy_zero is not None and model != ATTENTION_CNN and FORMATION_ENERGY in record["targets"]:
-            part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it
-            contributions[FORMATION_ENERGY, COHESIVE_ENERGY] = part, part
-        for key, (absolute, net) in contributions.items():
+        test, train = (design.apply(features, split, fold, ids[part]) for part in ("test", "train"))
+        fold_seed = derived_seed(seed, "importance", block_key(tuple(summary["blocks"])), split, fold)
+        for key, (absolute, net) in _contributions(folder / "folds" / fold, train, test, fold_seed).items():
             sums[key] = sums.get(key, np.zeros(2)) + np.array([absolute.sum(), net.sum()])
     rows = [
-        {"model": model, "features": features, "split": split, "target": target, "block": block}
+        {"model": model, "features": feature_set, "split": split, "target": target, "block": block}
         | dict(zip(("share", "net_share"), value, strict=True))
         for (target, block), value in sums.items()
     ]
@@ -93,10 +80,28 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, blocks: BlockData
     return frame
 
 
-def _tree_contributions(folder: Path, record: dict, test: DesignMatrix) -> dict:
+def _contributions(folder: Path, train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
+    """Target and block to the absolute and net contributions to the predictions for test rows, shape (N,) each."""
+    record = json.loads((folder / "fold.json").read_text())
+    model, targets = record["model"], record["targets"]
+    if MODELS[model].explain == BY_GRADIENTS:
+        volumes = [block for block in record["blocks"] if BLOCKS[block].form == LATENT]
+        return _gradient_contributions(estimator_class(model).load(folder, targets).trained, volumes, train, test, seed)
+    if MODELS[model].explain == BY_TREES:
+        contributions = _tree_contributions(estimator_class(model).load(folder, targets).boosters, test)
+    else:
+        test = test.rows(np.sort(np.random.default_rng(seed).permutation(len(test.tabular))[:BLOCK_ROWS]))
+        contributions = _block_contributions(load(folder, model, targets), train, test, seed)
+    if test.energy_zero is not None and FORMATION_ENERGY in targets:
+        part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it
+        contributions[FORMATION_ENERGY, COHESIVE_ENERGY] = part, part
+    return contributions
+
+
+def _tree_contributions(boosters: dict, test: DesignMatrix) -> dict:
     result = {}
     column_blocks = np.array(test.column_blocks)
-    for target, booster in load_boosters(folder, record["targets"]).items():
+    for target, booster in boosters.items():
         shap_values = booster.predict(test.tabular, pred_contrib=True)[:, :-1]  # the last column is the expected value
         for block in dict.fromkeys(test.column_blocks):
             part = shap_values[:, column_blocks == block]
@@ -129,9 +134,8 @@ def _block_contributions(predictor: Predictor, train: DesignMatrix, test: Design
     return result
 
 
-def _cnn_contributions(
-    trained: "TrainedNetwork", volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int
-) -> dict:
+def _gradient_contributions(trained, volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
+    """``trained``: a ``rho2prop.models.network_training.TrainedNetwork`` on latents, columns or both."""
     import shap
     import torch
 

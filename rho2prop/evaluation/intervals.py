@@ -5,7 +5,6 @@ half width at a prediction ŷ is q·σ(ŷ), with q the ⌈(n + 1)·coverage⌉-t
 residuals are those of test folds, so no model has seen the material that its residual belongs to.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -211,9 +210,10 @@ def validated_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]
 
 
 def _rows(folder: Path, name: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    from rho2prop.evaluation.cross_validation import FROM_KG, read_predictions
+    from rho2prop.evaluation.fold_results import read_predictions, read_summary
+    from rho2prop.models.registry import FROM_KG
 
-    summary = json.loads((folder / "targets.json").read_text())
+    summary = read_summary(folder)
     for suffix in ("", FROM_KG):
         for target, rows in read_predictions(folder / f"{name}{suffix}.csv").groupby("target", sort=False):
             yield summary["model"] + suffix, summary["features"], target, rows

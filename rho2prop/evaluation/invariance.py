@@ -18,9 +18,11 @@ from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, read_npz
 from rho2prop.densities.grids import Grid
 from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
-from rho2prop.evaluation.cross_validation import is_trained, predict_fold
+from rho2prop.evaluation.cross_validation import predict_fold
+from rho2prop.evaluation.fold_results import is_trained, read_summary
 from rho2prop.features.description import describe
-from rho2prop.features.design_matrix import LATENT, LATENT_PCA, BlockData, Latents, block_names
+from rho2prop.features.design_matrix import BlockData, Latents
+from rho2prop.features.registry import BLOCKS, TABLE, reads_latents
 from rho2prop.materials.splits import FINAL_FOLD, derived_seed
 
 N_SHIFTS = 3  # of each sort
@@ -119,12 +121,12 @@ class _Choice:
             fix = "Give the folder of a model that was fitted on the split all"
             raise InputError(folder, "holds no final model", fix)
         self.fold = fold
-        self.features, self.model = folder.parent.name, folder.parent.parent.name
-        self.blocks = block_names(self.features)
+        summary = read_summary(folder)
+        self.model, self.features, self.blocks = (summary[name] for name in ("model", "features", "blocks"))
 
     @cached_property
     def reads_latents(self) -> bool:
-        return bool({LATENT, LATENT_PCA} & set(self.blocks))
+        return reads_latents(self.blocks)
 
 
 class _Description:
@@ -134,7 +136,7 @@ class _Description:
         self.kind, self.name = transformation.kind, transformation.name
         crystal = CrystalDescription(transformation.density, self.name)
         self.tables = describe(crystal, self.name, blocks)
-        self.latent = encode_averaged(model, crystal, grid) if {LATENT, LATENT_PCA} & blocks else None
+        self.latent = encode_averaged(model, crystal, grid) if reads_latents(blocks) else None
 
 
 def _predicted(material_id: str, choice: _Choice, described: list[_Description], grid_kind: str) -> pd.DataFrame:
@@ -162,11 +164,10 @@ def _predicted(material_id: str, choice: _Choice, described: list[_Description],
 def _values(choice: _Choice, described: list[_Description]) -> pd.DataFrame:
     """Predictions, index transformation, one column per target."""
     names = [one.name for one in described]
-    latent_blocks = (LATENT, LATENT_PCA)
     tables = {
         block: pd.concat([one.tables[block] for one in described])
         for block in choice.blocks
-        if block not in latent_blocks
+        if BLOCKS[block].form == TABLE
     }
     latents = {}
     if choice.reads_latents:

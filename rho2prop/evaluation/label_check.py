@@ -5,13 +5,15 @@ from functools import lru_cache
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.evaluation.plan import Plan
+from rho2prop.evaluation.settings import Choice
 from rho2prop.materials.table import Material
 from rho2prop.models.registry import MODELS, least_labels
 
 GROUPS = {"random": "materials", "formula": "formulas", "chemical_system": "chemical systems"}
 
 
-def require_labels(labelled: dict[str, Material], source: str, config: dict) -> None:
+def require_labels(labelled: dict[str, Material], source: str, plan: Plan) -> None:
     """Stop where no model under ``predict`` could be trained.
 
     Parameters
@@ -20,21 +22,20 @@ def require_labels(labelled: dict[str, Material], source: str, config: dict) -> 
         The materials with labels, by id.
     source
         Where they come from, for messages.
-    config
-        The whole configuration.
+    plan
+        Of the whole configuration.
 
     Raises
     ------
     InputError
         Too few labels for the folds, or fewer labelled materials than some setting asks for.
     """
-    evaluation, predict = config["evaluation"], config["predict"]
-    n_folds, fraction = evaluation["n_folds"], evaluation["validation_fraction"]
+    predict, n_folds, fraction = plan.predict, plan.evaluation.n_folds, plan.evaluation.validation_fraction
     counts = {target: sum(target in material.labels for material in labelled.values()) for target in TARGETS}
-    if config["dft"]["formation_energy"] == "computed":  # the label of every material
+    if plan.config["dft"]["formation_energy"] == "computed":  # the label of every material
         counts[FORMATION_ENERGY] = len(labelled)
     most = max(counts, key=counts.get)
-    needed = min(least_labels(choice["model"], n_folds, fraction) for choice in predict if choice["model"] in MODELS)
+    needed = min(least_labels(choice.model, n_folds, fraction) for choice in predict if choice.model in MODELS)
     if counts[most] < needed:
         shown = ", ".join(f"{count} of {target}" for target, count in counts.items() if count)
         problem = (
@@ -42,7 +43,7 @@ def require_labels(labelled: dict[str, Material], source: str, config: dict) -> 
             f"evaluation.validation_fraction {fraction:g} to train one of the models under predict"
         )
         raise InputError(source, problem, _fix(needed, n_folds, fraction, counts[most], predict))
-    n_looked_at = config["invariance"]["n_materials"]
+    n_looked_at = plan.invariance.n_materials
     if n_looked_at > len(labelled):
         problem = f"{n_looked_at}, but {source} has {len(labelled)} labelled materials"
         raise InputError("invariance.n_materials", problem, f"Set it to {len(labelled)} or less")
@@ -105,10 +106,10 @@ def formula_and_system(structure: str) -> tuple[str, str]:
     return composition.reduced_formula, composition.chemical_system
 
 
-def _fix(needed: int, n_folds: int, fraction: float, n_labels: int, predict: list[dict]) -> str:
+def _fix(needed: int, n_folds: int, fraction: float, n_labels: int, predict: tuple[Choice, ...]) -> str:
     for folds in range(n_folds, 1, -1):
         for share in sorted({fraction, 0.25, 0.4}):
-            models = [choice["model"] for choice in predict]
+            models = [choice.model for choice in predict]
             if share >= fraction and min(least_labels(model, folds, share) for model in models) <= n_labels:
                 return f"Add labelled materials, or set evaluation.n_folds {folds} and validation_fraction {share:g}"
     return f"Add labelled materials: {needed - n_labels} at least"

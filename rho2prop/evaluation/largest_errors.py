@@ -1,6 +1,5 @@
 """The largest errors on test folds, and what is special about each material: a reader's first questions, answered."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from pymatgen.core.local_env import JmolNN
 
 from rho2prop.crystals.elasticity import BULK, SHEAR, YOUNG, youngs_modulus_gpa
 from rho2prop.crystals.structures import read_structure
-from rho2prop.evaluation.cross_validation import FROM_KG, is_trained, read_predictions
+from rho2prop.evaluation.fold_results import is_trained, read_predictions, read_summary
+from rho2prop.models.registry import FROM_KG
 
 MAGNETIC = frozenset({"Cr", "Mn", "Fe", "Co", "Ni"})
 FORMS = {0: "molecules or atoms apart", 1: "chains", 2: "layers"}
@@ -49,7 +49,7 @@ def largest_errors(
     chosen = next((Path(folder) for folder in chosen if is_trained(folder)), None)
     if chosen is None:
         return pd.DataFrame(columns=COLUMNS)
-    summary = json.loads((chosen / "targets.json").read_text())
+    summary = read_summary(chosen)
     folders = dict.fromkeys([chosen, *map(Path, regressions)])
     everything = {folder: _predictions(folder) for folder in folders}
     by_id, rows = materials.set_index("material_id"), []

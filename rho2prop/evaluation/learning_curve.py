@@ -1,53 +1,43 @@
 """How the error falls with the number of materials: each fold learns again from a part of its training materials."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rho2prop.core.atomic_files import atomic
-from rho2prop.evaluation.cross_validation import collect_metrics, is_trained, run
-from rho2prop.features.design_matrix import BlockData
+from rho2prop.evaluation.cross_validation import Regression, RegressionData, run
+from rho2prop.evaluation.fold_results import collect_metrics, is_trained
 from rho2prop.materials.splits import derived_seed
 
 ALL = "all"
 COLUMNS = ["size", "target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
 
 
-def learn(
-    model: str,
-    features: str,
-    split: str,
-    sizes: list[int],
-    materials: pd.DataFrame,
-    splits: pd.DataFrame,
-    blocks: BlockData,
-    settings: dict,
-    n_components: int,
-    folder: Path | str,
-    seed: int,
-    threads: int,
-) -> None:
+def learn(regression: Regression, data: RegressionData, sizes: Sequence[int], folder: Path | str) -> None:
     """Fit and test one regression on smaller training sets, as ``cross_validation.run`` does on the whole ones.
 
     Parameters
     ----------
+    regression, data
+        As for ``cross_validation.run``.
     sizes
         Materials to learn from, validation included. Sizes that some fold does not have are left out (stderr says so).
     folder
         Folder to write, whole or not at all: a regression folder ``<size>`` for each.
     """
-    rows = splits[splits["split"] == split]
+    rows = data.splits[data.splits["split"] == regression.split]
     with atomic(folder) as temporary:
         temporary.mkdir()
         for size in sizes:
-            fewer = thinned(rows, size, seed)
+            fewer = thinned(rows, size, regression.seed)
             if fewer is None:
                 print(f"learning curve: a fold has fewer than {size} materials, this size is left out", file=sys.stderr)
                 continue
-            out_dir = temporary / str(size)
-            run(model, features, split, materials, fewer, blocks, settings, n_components, out_dir, seed, threads)
+            run(regression, replace(data, splits=fewer), temporary / str(size))
 
 
 def thinned(splits: pd.DataFrame, size: int, seed: int) -> pd.DataFrame | None:

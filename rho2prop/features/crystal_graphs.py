@@ -9,6 +9,7 @@ from pymatgen.core import Structure
 
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
+from rho2prop.densities.crystal_description import CrystalDescription
 
 N_NEIGHBOURS = 12  # of each atom, as in CGCNN (T. Xie, J. C. Grossman, Phys. Rev. Lett. 120, 145301 (2018))
 CUTOFF_ANG = 8.0
@@ -34,6 +35,11 @@ class CrystalGraph:
     starts: np.ndarray
     ends: np.ndarray
     vectors: np.ndarray
+
+
+def graph(crystal: CrystalDescription) -> CrystalGraph:
+    """Graph of a described crystal: the block of that name."""
+    return crystal_graph(crystal.structure)
 
 
 def crystal_graph(structure: Structure) -> CrystalGraph:

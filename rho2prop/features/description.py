@@ -1,85 +1,80 @@
-"""Features of one material by block, from its density alone: a new one, or a known one described otherwise."""
+"""Feature tables: rows of crystals by block, made by the functions that the registry names."""
 
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from tqdm import tqdm
 
-from rho2prop.densities.field_names import field_of
-from rho2prop.features.registry import COMPOSITION_BLOCKS, FINGERPRINTS, STRUCTURE_BLOCKS, TABLE_BLOCKS, needs_atoms
+from rho2prop.densities.crystal_description import CrystalDescription
+from rho2prop.densities.density import read_npz
+from rho2prop.features.registry import BLOCKS, TABLE, Block
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from rho2prop.densities.crystal_description import CrystalDescription
 
-__all__ = [
-    "COMPOSITION_BLOCKS", "NO_DENSITY", "NO_DENSITY_NAME", "TABLE_BLOCKS", "blocks_text", "describe",
-    "descriptor_tables", "needs_atoms",
-]  # fmt: skip
-NO_DENSITY, NO_DENSITY_NAME = "+".join([*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS]), "all without density"
-
-# Columns that the tables of the elements leave blank for some: those with one of these in their name, of these blocks.
-MAY_BE_BLANK = {
-    "magpie": ("MeltingT", "CovalentRadius", "Electronegativity", "SpaceGroupNumber"),
-    "cohesive_energy": ("",),
-    "elemental_solids": ("",),
-}
-
-
-def may_be_blank(block: str, column: str) -> bool:
-    """Whether a feature is unknown for some elements; any other is known for every crystal."""
-    return any(part in column for part in MAY_BE_BLANK.get(block, ()))
-
-
-def blocks_text(features: str) -> str:
-    """``magpie+latent_pca`` as ``MAGPIE + latent PCA``, all blocks without a density in one name."""
-    return (
-        features.replace(NO_DENSITY, NO_DENSITY_NAME)
-        .replace("magpie", "MAGPIE")
-        .replace("latent_pca", "latent PCA")
-        .replace("_", " ")
-        .replace("+", " + ")
-    )
-
-
-def descriptor_tables(structures: dict[str, "Structure"], blocks: set[str]) -> dict[str, pd.DataFrame]:
-    """Those of ``blocks`` that need no density, for crystals by id."""
-    from rho2prop.densities.crystal_description import CrystalDescription
-
-    made_here = {*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS} & blocks
-    rows = {name: _rows(CrystalDescription.of_structure(x, name), made_here) for name, x in structures.items()}
-    return {block: _table({name: row[block] for name, row in rows.items()}) for block in made_here}
-
-
-def describe(crystal: "CrystalDescription", name: str, blocks: set[str]) -> dict[str, pd.DataFrame]:
-    """Tables with one row, index ``name``, of those of ``blocks`` that are tables.
+def describe(crystal: CrystalDescription, name: str, blocks: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Tables with one row, index ``name``, of those of ``blocks`` that are tables, in the order of the registry.
 
     Raises
     ------
     InputError
-        A block needs the promolecule, which is not there.
+        A block needs the superposition of atoms, which is not there.
     """
-    return {block: _table({name: row}) for block, row in _rows(crystal, blocks).items()}
+    wanted = set(blocks)
+    makers = {block.name: block.maker() for block in BLOCKS.values() if block.form == TABLE and block.name in wanted}
+    return {block: table({name: make(crystal)}) for block, make in makers.items()}
 
 
-def _rows(crystal: "CrystalDescription", blocks: set[str]) -> dict[str, dict[str, float]]:
-    """Features of one material by block, of those of ``blocks`` that are tables."""
-    from rho2prop.features import descriptors
-    from rho2prop.features.fingerprint import fingerprint_row
-    from rho2prop.features.magpie_table import magpie_row
-    from rho2prop.features.spring_network import spring_network_row
-
-    made_by = {
-        "magpie": magpie_row,
-        "composition": descriptors.composition_row,
-        "cohesive_energy": descriptors.cohesive_energy_row,
-        "elemental_solids": descriptors.elemental_solids_row,
-        "structure": descriptors.structure_row,
-        "spring_network": spring_network_row,
-    } | {block: partial(fingerprint_row, field=field_of(block)[0]) for block in FINGERPRINTS}
-    return {block: make(crystal) for block, make in made_by.items() if block in blocks}
+def descriptor_tables(structures: Mapping[str, "Structure"], blocks: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Those of ``blocks`` that need no density, for crystals by id."""
+    wanted = [BLOCKS[name] for name in blocks if BLOCKS[name].is_descriptor]
+    crystals = {name: CrystalDescription.of_structure(structure, name) for name, structure in structures.items()}
+    makers = {block.name: block.maker() for block in wanted}
+    return {block: table({name: make(crystal) for name, crystal in crystals.items()}) for block, make in makers.items()}
 
 
-def _table(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
+def block_tables(paths: list[tuple[str, Path]], blocks: Iterable[str], processes: int = 1) -> dict[str, pd.DataFrame]:
+    """Some blocks of many materials, each density read once and released with its material.
+
+    Parameters
+    ----------
+    paths
+        Material ids with their density files.
+    blocks
+        Names of blocks that are tables.
+    processes
+        Processes that share the materials.
+
+    Returns
+    -------
+    dict
+        Block to table: index ``material_id`` in the order of ``paths``, one column per feature.
+    """
+    chosen = [BLOCKS[name] for name in blocks]
+    work = partial(_rows_of_file, chosen)
+    files = [path for _, path in paths]
+    progress = partial(tqdm, total=len(files), desc=", ".join(block.name for block in chosen), unit="material")
+    if processes == 1:
+        rows = list(progress(map(work, files)))
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            rows = list(progress(pool.map(work, files, chunksize=4)))
+    names = [name for name, _ in paths]
+    return {
+        block.name: table({name: row[block.name] for name, row in zip(names, rows, strict=True)}) for block in chosen
+    }
+
+
+def table(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Rows by material as a table with the index ``material_id``."""
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("material_id")
+
+
+def _rows_of_file(blocks: list[Block], path: Path) -> dict[str, dict[str, float]]:
+    crystal = CrystalDescription(read_npz(path), path)
+    return {block.name: block.maker()(crystal) for block in blocks}

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.errors import InputError
-from rho2prop.densities.field_names import TOTAL, field_of
+from rho2prop.densities.field_names import TOTAL
 from rho2prop.features.crystal_graphs import CrystalGraph, read_graphs
-from rho2prop.features.description import may_be_blank
-from rho2prop.features.registry import COHESIVE_ENERGY, COMPOSITION, GRAPH, LATENT, LATENT_PCA, block_names
+from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, GRAPH, LATENT, LATENT_PCA, SHARES
 
 # Of scaled columns. Symmetry makes values of many crystals equal but for rounding noise, and trees put their thresholds
 # between any two: without this, another cell of the same crystal ended on another side (2 % in a prediction).
@@ -70,7 +70,7 @@ class BlockData:
                 "Correct the value",
             )
         blank = rows.columns[rows.isna().any()]
-        lost = [column for column in blank if not may_be_blank(block, column)]
+        lost = [column for column in blank if not BLOCKS[block].is_blank_allowed(column)]
         if lost:
             name = rows.index[rows[lost[0]].isna()][0]
             problem = f"{name}: {lost[0]} is blank, which this block knows of every crystal ({len(lost)} such columns)"
@@ -137,33 +137,33 @@ class DesignMatrix:
 class Design:
     """Fitted preparation: ``arrays`` named ``<block>.<role>`` and the ``columns`` kept of each block."""
 
-    features: str
+    blocks: tuple[str, ...]
     columns: dict[str, list[str]]
     arrays: dict[str, np.ndarray]
 
-    def apply(self, blocks: BlockData, split: str, fold: str, material_ids: list[str]) -> DesignMatrix:
+    def apply(self, features: BlockData, split: str, fold: str, material_ids: list[str]) -> DesignMatrix:
         """Pure application to any materials: nothing is fitted here."""
         parts, column_blocks, latents, graphs, energy_zero = [np.empty((len(material_ids), 0))], [], [], None, None
         names = []
-        for block in block_names(self.features):
-            if block == GRAPH:
-                graphs = blocks.graph(material_ids)
+        for block in self.blocks:
+            form, density_field = BLOCKS[block].form, BLOCKS[block].field
+            if form == GRAPH:
+                graphs = features.graph(material_ids)
                 continue
             mean, scale = self.arrays[f"{block}.mean"], self.arrays[f"{block}.scale"]
-            density_field, sort = field_of(block)
-            if sort == LATENT:
-                values = blocks.latent(split, fold, material_ids, density_field)
+            if form == LATENT:
+                values = features.latent(split, fold, material_ids, density_field)
                 latents.append((np.asarray(values, dtype=np.float32) - mean) / scale)
                 continue
-            if sort == LATENT_PCA:
-                flat = _flat(blocks.latent(split, fold, material_ids, density_field))
+            if form == LATENT_PCA:
+                flat = _flat(features.latent(split, fold, material_ids, density_field))
                 values = ((flat - mean) / scale) @ self.arrays[f"{block}.components"].T
             else:
-                rows = blocks.table(block, material_ids)
+                rows = features.table(block, material_ids)
                 absent = [name for name in self.columns[block] if name not in rows.columns]
                 if absent:
                     raise InputError(
-                        blocks.sources.get(block, block),
+                        features.sources.get(block, block),
                         f"column {absent[0]!r} of the trained model is missing ({len(absent)} in all)",
                         "Compute the features with the version that trained the model, or train again",
                     )
@@ -183,7 +183,7 @@ class Design:
     def save(self, folder: Path) -> None:
         """Write ``design.npz`` (arrays) and ``design.json`` (names)."""
         np.savez(folder / "design.npz", **self.arrays)
-        record = {"features": self.features, "columns": self.columns}
+        record = {"blocks": self.blocks, "columns": self.columns}
         (folder / "design.json").write_text(json.dumps(record, indent=1))
 
 
@@ -191,12 +191,12 @@ def load_design(folder: Path) -> Design:
     """Read a design that ``Design.save`` wrote."""
     record = json.loads((folder / "design.json").read_text())
     with np.load(folder / "design.npz") as arrays:
-        return Design(record["features"], record["columns"], {name: arrays[name] for name in arrays.files})
+        return Design(tuple(record["blocks"]), record["columns"], {name: arrays[name] for name in arrays.files})
 
 
 def fit_design(
-    features: str,
-    blocks: BlockData,
+    blocks: Sequence[str],
+    features: BlockData,
     split: str,
     fold: str,
     train_ids: list[str],
@@ -207,9 +207,9 @@ def fit_design(
 
     Parameters
     ----------
-    features
-        Block names joined by ``+``; ``none`` for the mean control.
     blocks
+        Names of the blocks in order; none for the mean control.
+    features
         Features of (at least) the training materials.
     split, fold
         Which fold: chooses the latents where each fold has its autoencoder.
@@ -221,13 +221,13 @@ def fit_design(
         Seed of the randomised PCA.
     """
     columns, arrays = {}, {}
-    for block in block_names(features):
-        if block == GRAPH:
+    for block in blocks:
+        form = BLOCKS[block].form
+        if form == GRAPH:
             continue
-        density_field, sort = field_of(block)
-        if sort in (LATENT, LATENT_PCA):
-            latent = blocks.latent(split, fold, train_ids, density_field)
-            if sort == LATENT:  # one mean and scale for each channel
+        if form in (LATENT, LATENT_PCA):
+            latent = features.latent(split, fold, train_ids, BLOCKS[block].field)
+            if form == LATENT:  # one mean and scale for each channel
                 values = np.asarray(latent, dtype=np.float32)
                 mean = values.mean(axis=(0, 2, 3, 4), keepdims=True, dtype=np.float64)[0]
                 scale = values.std(axis=(0, 2, 3, 4), keepdims=True, dtype=np.float64)[0]
@@ -235,7 +235,7 @@ def fit_design(
             else:
                 arrays |= _fit_pca(block, _flat(latent), n_components, seed)
             continue
-        rows = blocks.table(block, train_ids)
+        rows = features.table(block, train_ids)
         values = rows.to_numpy()
         known = ~np.isnan(values)
         n_known = np.maximum(known.sum(axis=0), 1)
@@ -243,10 +243,10 @@ def fit_design(
         scale = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n_known)
         kept = (scale > CONSTANT_RELATIVE * np.maximum(np.abs(mean), 1e-300)) | (block == COHESIVE_ENERGY)
         columns[block] = [name for name, keep in zip(rows.columns, kept, strict=True) if keep]
-        if block == COMPOSITION:  # elements count neither alike (rare ones would decide) nor by how often they occur
+        if block == SHARES:  # elements count neither alike (rare ones would decide) nor by how often they occur
             scale = np.sqrt(scale)
         arrays |= {f"{block}.mean": mean[kept], f"{block}.scale": scale[kept]}
-    return Design(features, columns, arrays)
+    return Design(tuple(blocks), columns, arrays)
 
 
 def read_blocks(tables: dict[str, Path], latents: dict[str, Path], graphs: Path | None = None) -> BlockData:

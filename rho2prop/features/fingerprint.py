@@ -6,17 +6,11 @@ a grid point does neither. Histograms share each point linearly between the two 
 quantiles are order statistics, so that rounding noise cannot move a value by a whole bin.
 """
 
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 from scipy import fft
-from tqdm import tqdm
 
 from rho2prop.densities.crystal_description import CrystalDescription
-from rho2prop.densities.density import Density, read_npz
+from rho2prop.densities.density import Density
 from rho2prop.densities.field_names import DEFORMATION, TOTAL
 from rho2prop.features.deformation_fingerprint import deformation_statistics
 from rho2prop.features.field_statistics import (
@@ -109,40 +103,6 @@ def statistics(crystal: CrystalDescription, field: str, origin: np.ndarray) -> d
     features |= _anisotropies(gradient, rho)
     features |= shell_powers(spectrum / spectrum[0, 0, 0].real, wave_squared)
     return {name: float(value) for name, value in features.items()}
-
-
-def fingerprint_of_file(path: Path, field: str = TOTAL) -> dict[str, float]:
-    """Fingerprint of a stored density; messages name its file."""
-    return fingerprint_row(CrystalDescription(read_npz(path), path), field)
-
-
-def fingerprint_table(paths: list[tuple[str, Path]], processes: int = 1, field: str = TOTAL) -> pd.DataFrame:
-    """Fingerprints of many stored densities.
-
-    Parameters
-    ----------
-    paths
-        Material ids and density files.
-    processes
-        Number of worker processes.
-    field
-        Which field of the densities.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index ``material_id``, one column per feature.
-    """
-    names, files = zip(*paths, strict=True)
-    with ProcessPoolExecutor(processes) as pool:
-        rows = list(
-            tqdm(
-                pool.map(partial(fingerprint_of_file, field=field), files, chunksize=4),
-                total=len(files),
-                desc="fingerprints",
-            )
-        )
-    return pd.DataFrame(rows, index=pd.Index(names, name="material_id"))
 
 
 def _global_statistics(

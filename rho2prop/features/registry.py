@@ -1,35 +1,128 @@
-"""Feature blocks: names, sorts and what they are made of. Nothing slow is imported: the Snakefile reads this."""
+"""Feature blocks: the one list of all that there are. Nothing slow is imported: the Snakefile reads this.
 
-from rho2prop.densities.field_names import DEFORMATION, FIELDS, PROMOLECULE, TOTAL, field_of
+A new block is one function ``make`` and one line in ``BLOCKS``. Rules, checks, labels and bundles follow.
+"""
 
-NO_FEATURES, LATENT, LATENT_PCA, GRAPH, FINGERPRINT = "none", "latent", "latent_pca", "graph", "fingerprint"
-COMPOSITION, COHESIVE_ENERGY = "composition", "cohesive_energy"
-COMPOSITION_BLOCKS = ("magpie", COMPOSITION, COHESIVE_ENERGY)
-STRUCTURE_BLOCKS = ("elemental_solids", "structure", "spring_network")
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from rho2prop.core.named import load_named
+from rho2prop.densities.field_names import ATOM_POSITIONS, DEFORMATION, FIELDS, PROMOLECULE, TOTAL
 
-def block_name(field: str, sort: str) -> str:
-    """``deformation`` and ``latent`` to ``deformation_latent``; blocks of the total density are named without it."""
-    return sort if field == TOTAL else f"{field.removesuffix('s')}_{sort}"
-
-
-FINGERPRINTS = tuple(block_name(field, FINGERPRINT) for field in FIELDS)
-TABLE_BLOCKS = (*COMPOSITION_BLOCKS, *STRUCTURE_BLOCKS, *FINGERPRINTS)
-BLOCKS = (*TABLE_BLOCKS, *(block_name(field, sort) for sort in (LATENT, LATENT_PCA) for field in FIELDS), GRAPH)
-BUNDLE_BLOCKS = (*TABLE_BLOCKS, LATENT, LATENT_PCA)  # of a new density: a run has one final autoencoder that travels
-TABLE = "table"  # sort of a block with one row per material
+COMPOSITION, STRUCTURE, ATOMS, DENSITY = "composition", "structure", "atoms", "density"
+SOURCES = (COMPOSITION, STRUCTURE, ATOMS, DENSITY)
+TABLE, LATENT, LATENT_PCA, GRAPH = "table", "latent", "latent_pca", "graph"
+FORMS = (TABLE, LATENT, LATENT_PCA, GRAPH)
+SHARES, COHESIVE_ENERGY = "composition", "cohesive_energy"  # blocks that models treat in ways of their own
 
 
-def sort_of(block: str) -> str:
-    """``table``, ``latent``, ``latent_pca`` or ``graph``."""
-    return TABLE if block in TABLE_BLOCKS else field_of(block)[1]
+@dataclass(frozen=True)
+class Block:
+    """A feature block.
+
+    Parameters
+    ----------
+    name
+        Key of the configuration and stem of its file.
+    source
+        What it is made from: ``composition``, ``structure``, ``atoms`` (superposed free atoms, or their positions; no
+        bonds) or ``density``.
+    make
+        ``module:function`` that describes one crystal (``rho2prop.densities.crystal_description``): ``make(crystal)``,
+        of a block with a field ``make(crystal, field)``. A table's returns its row, feature name to value. Empty for
+        latents, which the autoencoder makes.
+    field
+        Field that it is made from (``rho2prop.densities.fields``); empty for none.
+    form
+        ``table`` (one row per material), ``latent``, ``latent_pca`` (of the autoencoder) or ``graph``.
+    label, short
+        In tables and in figures; the name in words unless given.
+    blank
+        Columns with one of these in their name may be blank: the tables of the elements lack values of some.
+    version
+        To be raised when the same name comes to mean other numbers.
+    """
+
+    name: str
+    source: str
+    make: str = ""
+    field: str = ""
+    form: str = TABLE
+    label: str = ""
+    short: str = ""
+    blank: tuple[str, ...] = ()
+    version: int = 1
+
+    def __post_init__(self):
+        label = self.label or self.name.replace("_", " ")
+        object.__setattr__(self, "label", label)
+        object.__setattr__(self, "short", self.short or label)
+
+    @property
+    def needs_promolecule(self) -> bool:
+        """Whether it can be made only of a density that is stored with its superposition of atoms."""
+        return self.field in (PROMOLECULE, DEFORMATION)
+
+    @property
+    def is_descriptor(self) -> bool:
+        """Whether it is a table that no field is needed for: quick, and made for all materials by one job."""
+        return self.form == TABLE and not self.field
+
+    @property
+    def travels(self) -> bool:
+        """Whether a model bundle can hold models that read it: it has one autoencoder, that of the total density."""
+        return self.form == TABLE or (self.form in (LATENT, LATENT_PCA) and self.field == TOTAL)
+
+    def is_blank_allowed(self, column: str) -> bool:
+        """Whether a feature is unknown for some elements; any other is known for every crystal."""
+        return any(part in column for part in self.blank)
+
+    def maker(self) -> Callable:
+        """The function of one argument that describes a crystal; its module is imported now."""
+        function = load_named(self.make)
+        return (lambda crystal: function(crystal, self.field)) if self.field else function
 
 
-def needs_atoms(block: str) -> bool:
-    """Whether a block can be made only of a density that is stored with its superposition of atoms."""
-    return field_of(block)[0] in (PROMOLECULE, DEFORMATION)
+_FINGERPRINT = "rho2prop.features.fingerprint:fingerprint_row"
+_OF_ELEMENTS = ("MeltingT", "CovalentRadius", "Electronegativity", "SpaceGroupNumber")
+BLOCKS: dict[str, Block] = {
+    block.name: block
+    for block in (
+        Block("magpie", COMPOSITION, "rho2prop.features.magpie_table:magpie_row", label="MAGPIE", blank=_OF_ELEMENTS),
+        Block(SHARES, COMPOSITION, "rho2prop.features.composition:composition_row"),
+        Block(COHESIVE_ENERGY, COMPOSITION, "rho2prop.features.composition:cohesive_energy_row", blank=("",)),
+        Block("elemental_solids", STRUCTURE, "rho2prop.features.structure:elemental_solids_row", blank=("",)),
+        Block("structure", STRUCTURE, "rho2prop.features.structure:structure_row"),
+        Block("spring_network", STRUCTURE, "rho2prop.features.spring_network:spring_network_row"),
+        Block("fingerprint", DENSITY, _FINGERPRINT, TOTAL, short="FP"),
+        Block("promolecule_fingerprint", ATOMS, _FINGERPRINT, PROMOLECULE, short="promolecule FP"),
+        Block("deformation_fingerprint", DENSITY, _FINGERPRINT, DEFORMATION, short="ΔFP"),
+        Block("atom_position_fingerprint", ATOMS, _FINGERPRINT, ATOM_POSITIONS, short="atom position FP"),
+        Block("latent", DENSITY, "", TOTAL, LATENT),
+        Block("promolecule_latent", ATOMS, "", PROMOLECULE, LATENT),
+        Block("deformation_latent", DENSITY, "", DEFORMATION, LATENT, short="Δ latent"),
+        Block("atom_position_latent", ATOMS, "", ATOM_POSITIONS, LATENT),
+        Block("latent_pca", DENSITY, "", TOTAL, LATENT_PCA, label="latent PCA"),
+        Block("promolecule_latent_pca", ATOMS, "", PROMOLECULE, LATENT_PCA, label="promolecule latent PCA"),
+        Block("deformation_latent_pca", DENSITY, "", DEFORMATION, LATENT_PCA, "deformation latent PCA", "Δ latent PCA"),
+        Block("atom_position_latent_pca", ATOMS, "", ATOM_POSITIONS, LATENT_PCA, label="atom position latent PCA"),
+        Block("graph", STRUCTURE, "rho2prop.features.crystal_graphs:graph", form=GRAPH, label="crystal graph"),
+    )
+}
+assert set(FIELDS) == {block.field for block in BLOCKS.values()} - {""}
 
 
-def block_names(features: str) -> list[str]:
-    """``magpie+latent_pca`` to its blocks; ``none`` to no block."""
-    return [] if features == NO_FEATURES else features.split("+")
+def blocks_that(is_wanted: Callable[[Block], bool]) -> list[str]:
+    """Names of the blocks that a function picks, in the order of the registry."""
+    return [name for name, block in BLOCKS.items() if is_wanted(block)]
+
+
+def blocks_label(blocks, is_short: bool = False) -> str:
+    """``MAGPIE + latent PCA``: the blocks of a set as the reader knows them."""
+    labels = [BLOCKS[name].short if is_short else BLOCKS[name].label for name in blocks]
+    return " + ".join(labels) or "none"
+
+
+def reads_latents(blocks) -> bool:
+    """Whether any of some blocks is made by an autoencoder."""
+    return any(BLOCKS[name].form in (LATENT, LATENT_PCA) for name in blocks)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from rho2prop.models.network_training import Inputs, NetworkModel
+
 REDUCTION = 16
 # In standard deviations. A descriptor that hardly varies in training (magnetic moments of 1e-5) can lie 1e5
 # of them off in a new material, and a linear layer would follow it there.
@@ -122,3 +124,23 @@ class AttentionCnn(nn.Module):
 
 def dense(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.SiLU(), nn.Dropout(dropout))
+
+
+class AttentionCnnModel(NetworkModel):
+    """Estimator of the attention CNN."""
+
+    architecture = "attention_cnn"
+    network: type[nn.Module] = AttentionCnn
+
+    @classmethod
+    def build(cls, shape: dict) -> nn.Module:
+        return cls.network(AttentionCnnConfig(**shape | {"channels": tuple(shape["channels"])}))
+
+    @classmethod
+    def shape(cls, inputs: Inputs, trial: dict) -> dict:
+        return {
+            "latent_channels": 0 if inputs.latent is None else inputs.latent.shape[1],
+            "latent_size": 0 if inputs.latent is None else inputs.latent.shape[2],
+            "n_tabular": 0 if inputs.tabular is None else inputs.tabular.shape[1],
+            **{name: trial[name] for name in ("head_depth", "head_width", "dropout")},
+        }

@@ -1,24 +1,55 @@
-"""LightGBM regression of one target: tuning on the validation part, then a refit with it included."""
+"""LightGBM regression: tuning on the validation part, then a refit with it included."""
 
+import json
 import math
-from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import lightgbm
 import numpy as np
-import optuna
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models.estimator import Fitting, FoldData, Predictions
+from rho2prop.models.settings import BoostingSettings
+
+if TYPE_CHECKING:
+    import optuna  # to fit only
 
 PRUNING_DISTANCE = 0.5  # trials are compared at equal learning rate × rounds, so that slow learners are not cut
 
 
-@dataclass(frozen=True)
-class BoostingSettings:
-    """Section ``lightgbm`` of the configuration."""
+class Boosting:
+    """One LightGBM model for each target; ``records`` say how each was chosen."""
 
-    n_trials: int
-    max_rounds: int
-    patience: int
-    learning_rate: tuple[float, float]
-    max_bin: int
+    def __init__(self, boosters: dict[str, lightgbm.Booster] | None = None):
+        self.boosters, self.records = boosters or {}, {}
+
+    def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
+        unseen = {}
+        for target in data.targets:
+            self.boosters[target], self.records[target], values = fit(
+                *data.known(target),
+                TARGETS[target].is_positive,
+                fitting.settings,
+                fitting.seed(target),
+                fitting.threads,
+            )
+            unseen[target] = data.on_validation_rows(target, values)
+            fitting.advance(1)
+        return unseen
+
+    def predict(self, matrix: DesignMatrix) -> Predictions:
+        return {target: booster.predict(matrix.tabular) for target, booster in self.boosters.items()}
+
+    def save(self, folder: Path) -> None:
+        for target, booster in self.boosters.items():
+            booster.save_model(folder / f"{target}.txt")
+        (folder / "boosting.json").write_text(json.dumps(self.records, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path, targets: list[str]) -> Self:
+        return cls({target: lightgbm.Booster(model_file=folder / f"{target}.txt") for target in targets})
 
 
 def fit(
@@ -31,7 +62,7 @@ def fit(
     seed: int,
     threads: int,
 ) -> tuple[lightgbm.Booster, dict, np.ndarray]:
-    """Tune and fit.
+    """Tune and fit one target.
 
     Parameters
     ----------
@@ -59,6 +90,8 @@ def fit(
     numpy.ndarray
         Predictions for the validation rows by the best trial, which has not learned them, shape (N,).
     """
+    import optuna
+
     fixed = {
         "objective": "tweedie" if is_positive else "regression",
         "metric": "rmse",
@@ -136,7 +169,9 @@ def fit(
     return booster, record, best[1].predict(validation, num_iteration=best[1].best_iteration)
 
 
-def _pruning(trial: optuna.Trial):
+def _pruning(trial: "optuna.Trial"):
+    from optuna import TrialPruned
+
     best, last_step = math.inf, 0
 
     def callback(environment) -> None:
@@ -148,7 +183,7 @@ def _pruning(trial: optuna.Trial):
             last_step = step
             trial.report(best, step)
             if trial.should_prune():
-                raise optuna.TrialPruned
+                raise TrialPruned
 
     callback.order = 40  # after early stopping
     return callback

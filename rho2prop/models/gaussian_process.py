@@ -14,12 +14,18 @@ Everything is chosen by the marginal likelihood times a prior on the lengths: no
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 
-from rho2prop.features.design_matrix import COMPOSITION
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.features.registry import SHARES
+from rho2prop.models.estimator import Fitting, FoldData, Predictions
+
+if TYPE_CHECKING:
+    import torch  # to fit only: predictions need NumPy alone
 
 SCALES = (
     "elemental_solids.log_cohesive_energy_density",
@@ -72,9 +78,9 @@ class GaussianProcess:
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Values in the unit of the target, shape (M,), for scaled features of shape (M, F)."""
         rows = features.astype(np.float32)
-        distances = torch.from_numpy(block_distances(rows, self.rows, self.smooth))
-        products = torch.from_numpy(trend_products(rows, self.rows, self.trend))
-        kernel = _kernel(distances, products, torch.from_numpy(self.hyperparameters)).numpy()
+        distances = block_distances(rows, self.rows, self.smooth)
+        products = trend_products(rows, self.rows, self.trend)
+        kernel = _kernel(np, distances, products, self.hyperparameters)
         values = kernel @ self.weights * self.scale + self.mean
         return np.exp(values) if self.is_log else values
 
@@ -88,6 +94,42 @@ def load(path: Path) -> GaussianProcess:
     with np.load(path) as arrays:
         scalars = {name: arrays[name].item() for name in ("mean", "scale", "is_log")}
         return GaussianProcess(**{name: arrays[name] for name in arrays.files if name not in scalars}, **scalars)
+
+
+class GaussianProcesses:
+    """One process for each target."""
+
+    def __init__(self, processes: dict[str, GaussianProcess] | None = None):
+        self.processes = processes or {}
+
+    def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
+        unseen = {}
+        for target in data.targets:
+            train, train_labels, validation, validation_labels = data.known(target)
+            labels = np.concatenate([train_labels, validation_labels])
+            process = fit(
+                np.vstack([train, validation]),
+                data.train.column_blocks,
+                data.train.column_names,
+                labels,
+                TARGETS[target].is_positive,
+                fitting.threads,
+            )
+            left_out = predict_held_out(process, labels, np.arange(len(labels)) >= len(train))
+            self.processes[target], unseen[target] = process, data.on_validation_rows(target, left_out)
+            fitting.advance(1)
+        return unseen
+
+    def predict(self, matrix: DesignMatrix) -> Predictions:
+        return {target: process.predict(matrix.tabular) for target, process in self.processes.items()}
+
+    def save(self, folder: Path) -> None:
+        for target, process in self.processes.items():
+            process.save(folder / f"{target}.npz")
+
+    @classmethod
+    def load(cls, folder: Path, targets: list[str]) -> Self:
+        return cls({target: load(folder / f"{target}.npz") for target in targets})
 
 
 def fit(
@@ -118,15 +160,17 @@ def fit(
     GaussianProcess
         With the best of the posteriors found from two starts.
     """
+    import torch
+
     torch.set_num_threads(threads)
     values = np.log(labels) if is_positive else labels.astype(float)
     mean, scale = float(values.mean()), float(values.std()) or 1.0
     scaled = torch.from_numpy((values - mean) / scale)
     rows = features.astype(np.float32)
-    smooth = _numbered([block if block != COMPOSITION else None for block in column_blocks])
+    smooth = _numbered([block if block != SHARES else None for block in column_blocks])
     trend = _numbered(
         [
-            COMPOSITION if block == COMPOSITION else "scales" if name in SCALES else None
+            SHARES if block == SHARES else "scales" if name in SCALES else None
             for block, name in zip(column_blocks, column_names, strict=True)
         ]
     )
@@ -181,6 +225,8 @@ def predict_held_out(process: GaussianProcess, labels: np.ndarray, held_out: np.
     numpy.ndarray
         In the unit of the target, shape (number of rows left out,).
     """
+    import torch
+
     values = np.log(labels) if process.is_log else labels.astype(float)
     scaled = torch.from_numpy((values[~held_out] - process.mean) / process.scale)
     rows = process.rows[~held_out]
@@ -217,15 +263,18 @@ def _numbered(groups: list[str | None]) -> np.ndarray:
     return np.array([order.get(group, NEITHER) for group in groups], dtype=int)
 
 
-def _kernel(distances: torch.Tensor, products: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+def _kernel(library: Any, distances, products, parameters):
+    """Covariance of a smooth function and trends, by NumPy or torch."""
     lengths, trends = parameters[2 : 2 + len(distances)], parameters[2 + len(distances) :]
-    squared = torch.einsum("b,bmn->mn", torch.exp(-2 * lengths), distances)
-    r = torch.sqrt(5 * squared + 1e-12)  # the gradient of a root has no value at zero
-    smooth = torch.exp(parameters[1]) * (1 + r + r**2 / 3) * torch.exp(-r)
-    return smooth + torch.einsum("t,tmn->mn", torch.exp(trends), products)
+    squared = library.einsum("b,bmn->mn", library.exp(-2 * lengths), distances)
+    r = library.sqrt(5 * squared + 1e-12)  # the gradient of a root has no value at zero
+    smooth = library.exp(parameters[1]) * (1 + r + r**2 / 3) * library.exp(-r)
+    return smooth + library.einsum("t,tmn->mn", library.exp(trends), products)
 
 
-def _covariance(distances: torch.Tensor, products: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+def _covariance(distances: "torch.Tensor", products: "torch.Tensor", parameters: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
     noise = torch.exp(parameters[0]) + JITTER
     n_rows = distances.shape[1]
-    return _kernel(distances, products, parameters) + noise * torch.eye(n_rows, dtype=torch.float64)
+    return _kernel(torch, distances, products, parameters) + noise * torch.eye(n_rows, dtype=torch.float64)

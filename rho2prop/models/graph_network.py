@@ -14,6 +14,7 @@ from torch import nn
 
 from rho2prop.core.errors import InputError
 from rho2prop.features.crystal_graphs import CrystalGraph
+from rho2prop.models.network_training import Inputs, NetworkModel
 
 try:
     from alignn.models.alignn_atomwise_pure import ALIGNNAtomWisePure, ALIGNNAtomWisePureConfig
@@ -79,3 +80,21 @@ def as_torch(graph: CrystalGraph) -> TorchGraph:
 @cache
 def _atom_features(number: int) -> np.ndarray:
     return np.asarray(get_node_attributes(chemical_symbols[number], atom_features="cgcnn"), dtype=np.float32)
+
+
+class GraphNetworkModel(NetworkModel):
+    """Estimator of the graph network."""
+
+    architecture = "graph_network"
+
+    @classmethod
+    def build(cls, shape: dict) -> nn.Module:
+        return GraphNetwork(GraphNetworkConfig(**shape))
+
+    @classmethod
+    def shape(cls, inputs: Inputs, trial: dict) -> dict:
+        return {}
+
+    @staticmethod
+    def as_input(graph: CrystalGraph) -> TorchGraph:
+        return as_torch(graph)

@@ -6,10 +6,15 @@ One network for all targets is the idea of "universal" prediction from the densi
 "Towards Universal Material Property Prediction with Deep Learning and Single-Descriptor electronic Density").
 """
 
+from pathlib import Path
+from typing import Self
+
 import torch
 from torch import nn
 
-from rho2prop.models.attention_cnn import AttentionCnnConfig, ResidualAttentionBlock, dense
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models.attention_cnn import AttentionCnnConfig, AttentionCnnModel, ResidualAttentionBlock, dense
+from rho2prop.models.estimator import Fitting, FoldData, Predictions
 from rho2prop.models.registry import MULTISCALE_HEADS
 
 N_SCALES = 3
@@ -67,3 +72,37 @@ class MultiscaleCnn(nn.Module):
         )  # (B, scales, width)
         read = self.attention(tokens, tokens, tokens, need_weights=False)[0]
         return self.head(self.norm(tokens + read).flatten(1))
+
+
+class MultiscaleCnnModel(AttentionCnnModel):
+    """Estimator of the multi-scale CNN."""
+
+    architecture = "multiscale_cnn"
+    network = MultiscaleCnn
+
+
+class SingleTaskMultiscaleCnn(MultiscaleCnnModel):
+    """Multi-scale CNNs, one for each target, in a folder of its name."""
+
+    def __init__(self, members: dict[str, MultiscaleCnnModel] | None = None):
+        super().__init__()
+        self.members = members or {}
+
+    def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
+        unseen = {}
+        for target in data.targets:
+            self.members[target] = MultiscaleCnnModel()
+            unseen |= self.members[target].fit(data.of_target(target), fitting)
+        return unseen
+
+    def predict(self, matrix: DesignMatrix) -> Predictions:
+        return {target: member.predict(matrix)[target] for target, member in self.members.items()}
+
+    def save(self, folder: Path) -> None:
+        for target, member in self.members.items():
+            (folder / target).mkdir()
+            member.save(folder / target)
+
+    @classmethod
+    def load(cls, folder: Path, targets: list[str]) -> Self:
+        return cls({target: MultiscaleCnnModel.load(folder / target, targets) for target in targets})

@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
+from rho2prop.features.crystal_graphs import CrystalGraph
 from rho2prop.features.design_matrix import DesignMatrix
-from rho2prop.models.registry import ATTENTION_CNN, GRAPH_NETWORK, MULTISCALE_CNN
+from rho2prop.models.estimator import Fitting, FoldData, Predictions
+from rho2prop.models.settings import NetworkSettings
 
 EVALUATION_BATCH = 256
 HEAD_WIDTHS = (32, 64, 128)
@@ -24,21 +27,25 @@ LARGEST_EXCESS = 0.5  # of the range of the training labels
 LARGEST_LOSS_RATIO = 1.5  # of a trial's validation loss to that of the best: worse ones are left out of the mean
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Section ``attention_cnn`` or ``graph_network`` of the configuration; ``shape``: fixed parts of the network."""
+class Architecture(Protocol):
+    """What the training asks of a kind of network: a name, and how one is built for some inputs."""
 
-    n_trials: int
-    max_epochs: int
-    patience: int
-    batch_size: int
-    shape: dict
+    architecture: ClassVar[str]
 
     @classmethod
-    def of(cls, section: dict) -> "NetworkSettings":
-        """The settings of a section; the keys that are not of the search are of the network."""
-        search = {name: section[name] for name in ("n_trials", "max_epochs", "patience", "batch_size")}
-        return cls(**search, shape={name: value for name, value in section.items() if name not in search})
+    def build(cls, shape: dict) -> torch.nn.Module:
+        """A network with the attribute ``config`` (a dataclass), its weights drawn from torch's current generator.
+
+        ``shape``: fields of that dataclass, ``n_outputs`` among them.
+        """
+
+    @classmethod
+    def shape(cls, inputs: "Inputs", trial: dict) -> dict:
+        """What the inputs and the draws of a trial say of the shape."""
+
+    @staticmethod
+    def as_input(graph: CrystalGraph):
+        """A graph as the network reads it; it can be moved to a device by ``to``."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +57,12 @@ class Inputs:
     graphs: list | None
 
     @classmethod
-    def of(cls, matrix: DesignMatrix) -> "Inputs":
-        """Tensors of a design matrix."""
+    def of(cls, matrix: DesignMatrix, architecture: type[Architecture]) -> "Inputs":
+        """Tensors of a design matrix, graphs as the architecture reads them."""
         latent = None if matrix.latent is None else torch.from_numpy(np.ascontiguousarray(matrix.latent)).float()
         tabular = torch.from_numpy(matrix.tabular).float() if matrix.tabular.shape[1] else None
-        if matrix.graphs is None:
-            return cls(latent, tabular, None)
-        from rho2prop.models.graph_network import as_torch  # the extra of the environment, where it is used only
-
-        return cls(latent, tabular, [as_torch(graph) for graph in matrix.graphs])
+        graphs = None if matrix.graphs is None else [architecture.as_input(graph) for graph in matrix.graphs]
+        return cls(latent, tabular, graphs)
 
     def __len__(self) -> int:
         return len(next(part for part in (self.latent, self.tabular, self.graphs) if part is not None))
@@ -95,7 +99,7 @@ class TrainedNetwork:
     the training labels than half of the range (of logarithms) that these span.
     """
 
-    architecture: str
+    architecture: type[Architecture]
     network: Ensemble
     targets: list[str]
     minimum: np.ndarray
@@ -105,7 +109,7 @@ class TrainedNetwork:
 
     def predict(self, matrix: DesignMatrix) -> dict[str, np.ndarray]:
         """Target to predictions, shape (N,), in the unit of the target."""
-        scaled = _forward(self.network, Inputs.of(matrix)).double().numpy()
+        scaled = _forward(self.network, Inputs.of(matrix, self.architecture)).double().numpy()
         bounded = np.where(self.is_log, scaled.clip(-LARGEST_EXCESS, 1 + LARGEST_EXCESS), scaled)
         values = (bounded * self.span + self.minimum).T
         return {name: np.exp(x) if log else x for name, x, log in zip(self.targets, values, self.is_log, strict=True)}
@@ -117,32 +121,55 @@ class TrainedNetwork:
             folder / "model.safetensors",
         )
         members = [asdict(member.config) for member in self.network.members]
-        record = {"architecture": self.architecture, "members": members, "targets": self.targets}
+        record = {"architecture": self.architecture.architecture, "members": members, "targets": self.targets}
         record |= {name: getattr(self, name).tolist() for name in ("minimum", "span", "is_log")}
         (folder / "model.json").write_text(json.dumps(record | self.record, indent=1))
 
 
-def load_network(folder: Path) -> TrainedNetwork:
+def load_network(architecture: type[Architecture], folder: Path) -> TrainedNetwork:
     """Read what ``TrainedNetwork.save`` wrote."""
     record = json.loads((folder / "model.json").read_text())
-    architecture = record.pop("architecture")
-    network = Ensemble([build_network(architecture, shape) for shape in record.pop("members")]).eval()
+    found = record.pop("architecture")
+    if found != architecture.architecture:
+        problem = f"holds the network {found!r}, expected {architecture.architecture!r}"
+        raise InputError(folder / "model.json", problem, "Delete the folder and fit again")
+    network = Ensemble([architecture.build(shape) for shape in record.pop("members")]).eval()
     network.load_state_dict(load_file(folder / "model.safetensors"))
     arrays = {name: np.array(record.pop(name)) for name in ("minimum", "span", "is_log")}
     return TrainedNetwork(architecture, network, record.pop("targets"), **arrays, record=record)
 
 
-def build_network(architecture: str, shape: dict) -> torch.nn.Module:
-    """A network of an architecture, its weights drawn from torch's current generator; ``shape``: its configuration."""
-    if architecture == GRAPH_NETWORK:
-        from rho2prop.models.graph_network import GraphNetwork, GraphNetworkConfig
+class NetworkModel:
+    """Estimator base: one network for all targets. A subclass is an ``Architecture``."""
 
-        return GraphNetwork(GraphNetworkConfig(**shape))
-    from rho2prop.models.attention_cnn import AttentionCnn, AttentionCnnConfig
-    from rho2prop.models.multiscale_cnn import MultiscaleCnn
+    architecture: ClassVar[str]
 
-    config = AttentionCnnConfig(**shape | {"channels": tuple(shape["channels"])})
-    return {ATTENTION_CNN: AttentionCnn, MULTISCALE_CNN: MultiscaleCnn}[architecture](config)
+    def __init__(self, trained: TrainedNetwork | None = None):
+        self.trained = trained
+
+    def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
+        # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
+        ends = np.linspace(0, len(data.targets), fitting.settings.n_trials + 1).round().astype(int)
+        steps = iter(np.diff(ends).tolist())
+        self.trained = fit(
+            type(self),
+            data,
+            fitting.settings,
+            fitting.seed("network"),
+            fitting.threads,
+            lambda: fitting.advance(next(steps)),
+        )
+        return self.trained.predict(data.validation)
+
+    def predict(self, matrix: DesignMatrix) -> Predictions:
+        return self.trained.predict(matrix)
+
+    def save(self, folder: Path) -> None:
+        self.trained.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, targets: list[str]) -> Self:
+        return cls(load_network(cls, folder))
 
 
 def masked_mse(prediction: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -160,12 +187,8 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor, known: torch.Tens
 
 
 def fit(
-    architecture: str,
-    train: DesignMatrix,
-    train_targets: np.ndarray,
-    validation: DesignMatrix,
-    validation_targets: np.ndarray,
-    targets: list[str],
+    architecture: type[Architecture],
+    data: FoldData,
     settings: NetworkSettings,
     seed: int,
     threads: int,
@@ -181,13 +204,9 @@ def fit(
     Parameters
     ----------
     architecture
-        ``attention_cnn``, ``multiscale_cnn`` or ``graph_network``.
-    train, validation
-        Features of the two parts.
-    train_targets, validation_targets
-        Labels in physical units, shape (N, T), NaN where unknown. Rows without any label are left out.
-    targets
-        Names of the T columns.
+        Kind of network.
+    data
+        Features and labels of the two parts. Rows without any label are left out.
     settings
         Budget of the search and fixed parts of the network.
     seed
@@ -198,21 +217,21 @@ def fit(
         Called after each trial.
     """
     torch.set_num_threads(threads)
-    is_log = np.array([TARGETS[name].is_positive for name in targets])
-    train_targets, validation_targets = (_logarithms(part, is_log) for part in (train_targets, validation_targets))
+    is_log = np.array([TARGETS[name].is_positive for name in data.targets])
+    train_targets, validation_targets = (_logarithms(labels.to_numpy(), is_log) for _, labels in data.parts)
     minimum = np.nanmin(train_targets, axis=0)
     span = np.nanmax(train_targets, axis=0) - minimum
     span = np.where(span > 0, span, 1.0)
     parts = []
-    for matrix, labels in ((train, train_targets), (validation, validation_targets)):
+    for matrix, labels in ((data.train, train_targets), (data.validation, validation_targets)):
         labelled = ~np.isnan(labels).all(axis=1)
         scaled = torch.from_numpy((labels[labelled] - minimum) / span).float()
-        parts.append((Inputs.of(matrix.rows(labelled)), scaled, ~torch.isnan(scaled)))
+        parts.append((Inputs.of(matrix.rows(labelled), architecture), scaled, ~torch.isnan(scaled)))
     if min(len(part[1]) for part in parts) < 2:
         raise InputError(
             "results/splits.csv",
             f"{len(parts[0][1])} training and {len(parts[1][1])} validation rows, 2 of each are needed",
-            f"Add materials or take {architecture} out of evaluation.regressions",
+            f"Add materials or take {architecture.architecture} out of evaluation.regressions",
         )
     rng = np.random.default_rng(seed)
     trials, networks = [], []
@@ -228,11 +247,17 @@ def fit(
     ensemble = Ensemble([network for network, trial in zip(networks, trials, strict=True) if trial["is_member"]])
     inputs, scaled, known = parts[1]
     record = {"validation_loss": masked_mse(_forward(ensemble, inputs), scaled, known).item(), "trials": trials}
-    return TrainedNetwork(architecture, ensemble.eval(), list(targets), minimum, span, is_log, record)
+    return TrainedNetwork(architecture, ensemble.eval(), data.targets, minimum, span, is_log, record)
 
 
 def _logarithms(values: np.ndarray, is_log: np.ndarray) -> np.ndarray:
     return np.where(is_log, np.log(np.where(is_log, values, 1.0)), values)
+
+
+def _fixed_shape(settings: NetworkSettings) -> dict:
+    """The settings that are not of the search."""
+    of_search = {field.name for field in fields(NetworkSettings)}
+    return {name: value for name, value in asdict(settings).items() if name not in of_search}
 
 
 def _draw_trial(rng: np.random.Generator) -> dict:
@@ -251,7 +276,7 @@ def _draw_trial(rng: np.random.Generator) -> dict:
 
 
 def _train(
-    architecture: str, trial: dict, train: tuple, validation: tuple, settings: NetworkSettings
+    architecture: type[Architecture], trial: dict, train: tuple, validation: tuple, settings: NetworkSettings
 ) -> tuple[float, list[float], torch.nn.Module]:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment
@@ -260,17 +285,10 @@ def _train(
     fabric = Fabric(accelerator="auto", devices=1, plugins=[LightningEnvironment()])
     train, validation = ([part.to(fabric.device) for part in parts] for parts in (train, validation))
     inputs, targets, known = train
-    shape = dict(settings.shape) | {"n_outputs": targets.shape[1]}
-    if architecture != GRAPH_NETWORK:
-        shape |= {
-            "latent_channels": 0 if inputs.latent is None else inputs.latent.shape[1],
-            "latent_size": 0 if inputs.latent is None else inputs.latent.shape[2],
-            "n_tabular": 0 if inputs.tabular is None else inputs.tabular.shape[1],
-            **{name: trial[name] for name in ("head_depth", "head_width", "dropout")},
-        }
+    shape = _fixed_shape(settings) | {"n_outputs": targets.shape[1]} | architecture.shape(inputs, trial)
     with torch.random.fork_rng():
         torch.manual_seed(trial["seed"])
-        network = build_network(architecture, shape)
+        network = architecture.build(shape)
         optimiser = getattr(torch.optim, trial["optimiser"])(
             network.parameters(), lr=trial["learning_rate"], weight_decay=trial["weight_decay"]
         )

@@ -1,109 +1,186 @@
-"""Families of models: what each reads and is fitted with. Nothing slow is imported: the Snakefile reads this."""
+"""Models: the one list of all that there are. Nothing slow is imported: the Snakefile reads this.
+
+A new model is one class (``rho2prop.models.estimator.Estimator``) and one line in ``MODELS``. Rules, checks, labels and
+bundles follow.
+"""
 
 import math
 from dataclasses import dataclass
 
 from rho2prop.core.errors import InputError, suggestion
-from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, GRAPH, LATENT, LATENT_PCA, NO_FEATURES, TABLE, sort_of
-
-ATTENTION_CNN, MULTISCALE_CNN, GRAPH_NETWORK = "attention_cnn", "multiscale_cnn", "graph_network"
+from rho2prop.core.settings import read_section
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.feature_sets import NO_FEATURES
+from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, GRAPH, LATENT, LATENT_PCA, TABLE
+from rho2prop.models.settings import BoostingSettings, CnnSettings, GraphNetworkSettings, ModelSettings
 
 MEAN, LIGHTGBM, GAUSSIAN_PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
-SINGLE_TASK = "multiscale_cnn_single"  # one network for each target instead of one for all
+FROM_KG = "_from_kg"  # end of the name of a model whose E and Θ were calculated from its K and G
 LEAST_LABELS = 10  # of a property, over the whole table
 LEAST_TRAIN_LABELS = 5  # of a property, in each fold
 LEAST_NETWORK_ROWS = 2  # to validate a network by
-MULTISCALE_HEADS = 4  # of the self-attention of the multi-scale CNN: its width must be a multiple
+MULTISCALE_HEADS = 4  # of the self-attention of the multi-scale CNN
+BY_TREES, BY_GRADIENTS, BY_BLOCKS = "trees", "gradients", "blocks"
+_FROM_K_AND_G = ("youngs_modulus_gpa", "debye_temperature_k")
 
 
 @dataclass(frozen=True)
-class Model:
-    """A family of models.
+class ModelSpec:
+    """A model.
 
     Parameters
     ----------
-    reads
-        Sorts of blocks that it takes.
-    section
-        Section of the configuration that it is fitted with; empty for none.
-    is_network
-        Trained on a GPU where there is one.
+    name
+        Key of the configuration.
+    label
+        In tables.
+    short
+        In figures; the label unless given.
+    estimator
+        ``module:Class`` of an ``Estimator``.
+    accepts
+        Forms of the blocks that it reads; none: it takes the features ``none``.
+    settings
+        Section of the configuration that it is fitted with; None for none.
+    device
+        ``gpu`` where it is trained on one if there is one.
+    derived_targets
+        Targets that it does not learn, since they follow exactly from its predictions of K and G
+        (``rho2prop.crystals.elasticity``), where both can be learned.
+    explain
+        How the importance of each block is told (``rho2prop.evaluation.importance``): ``trees``, ``gradients``,
+        ``blocks``; empty where it cannot be.
+    members
+        Models that it is made of: its files are theirs.
+    is_joint
+        Learns all targets at once, from every row with any label.
+    width_multiple
+        The last of the settings' channels must be a multiple of it.
     package
         Python package that it needs beside the requirements; empty for none.
     """
 
-    reads: tuple[str, ...]
-    section: str = ""
-    is_network: bool = False
+    name: str
+    label: str
+    estimator: str
+    accepts: tuple[str, ...]
+    short: str = ""
+    settings: type[ModelSettings] | None = None
+    device: str = "cpu"
+    derived_targets: tuple[str, ...] = ()
+    explain: str = BY_BLOCKS
+    members: tuple[str, ...] = ()
+    is_joint: bool = False
+    width_multiple: int = 1
     package: str = ""
+
+    @property
+    def section(self) -> str:
+        """Section of the configuration that it is fitted with; empty for none."""
+        return self.settings.section if self.settings else ""
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether its jobs ask for a GPU."""
+        return self.device == "gpu"
 
     @property
     def least_validation_labels(self) -> int:
         """Labelled rows that the validation part of each fold must have."""
-        return LEAST_NETWORK_ROWS if self.is_network else 1
+        return LEAST_NETWORK_ROWS if self.needs_gpu else 1
 
-    @property
-    def tells_blocks_apart(self) -> bool:
-        """Whether the importance of each block can be told; blocks of densities alone share their channels."""
-        return TABLE in self.reads
+    def settings_of(self, section: dict) -> ModelSettings | None:
+        """Its settings from its section of the configuration."""
+        return read_section(self.settings, section, self.section) if self.settings else None
 
-
-MODELS = {
-    MEAN: Model(()),
-    LIGHTGBM: Model((TABLE, LATENT_PCA), LIGHTGBM),
-    GAUSSIAN_PROCESS: Model((TABLE, LATENT_PCA)),
-    BLEND: Model((TABLE, LATENT_PCA), LIGHTGBM),
-    ATTENTION_CNN: Model((TABLE, LATENT_PCA, LATENT), ATTENTION_CNN, is_network=True),
-    MULTISCALE_CNN: Model((LATENT,), ATTENTION_CNN, is_network=True),
-    SINGLE_TASK: Model((LATENT,), ATTENTION_CNN, is_network=True),
-    GRAPH_NETWORK: Model((GRAPH,), GRAPH_NETWORK, is_network=True, package="alignn"),
-}
-NETWORKS = tuple(name for name, model in MODELS.items() if model.is_network)
-OTHERS = tuple(name for name in MODELS if name not in NETWORKS)
+    def targets_not_learned(self, targets: list[str]) -> list[str]:
+        """Those of ``derived_targets`` that follow from other targets."""
+        follow = {"bulk_modulus_gpa", "shear_modulus_gpa"} <= set(targets)
+        return [target for target in targets if follow and target in self.derived_targets]
 
 
-def check(model: str, blocks: list[str], place: str = "evaluation.regressions") -> None:
-    """Whether a family takes these feature blocks; InputError says what to change.
+_TABULAR = (TABLE, LATENT_PCA)
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(LIGHTGBM, "LightGBM", "rho2prop.models.boosting:Boosting", _TABULAR, "LGBM", BoostingSettings,
+                  explain=BY_TREES),
+        ModelSpec(GAUSSIAN_PROCESS, "Gaussian process", "rho2prop.models.gaussian_process:GaussianProcesses", _TABULAR,
+                  "GP", derived_targets=_FROM_K_AND_G),
+        ModelSpec(BLEND, "Blend", "rho2prop.models.blend:Blend", _TABULAR, "blend", BoostingSettings,
+                  derived_targets=_FROM_K_AND_G, members=(GAUSSIAN_PROCESS, LIGHTGBM)),
+        ModelSpec("attention_cnn", "Attention CNN", "rho2prop.models.attention_cnn:AttentionCnnModel",
+                  (*_TABULAR, LATENT), "CNN", CnnSettings, "gpu", explain=BY_GRADIENTS, is_joint=True),
+        ModelSpec("multiscale_cnn", "Multi-scale CNN", "rho2prop.models.multiscale_cnn:MultiscaleCnnModel", (LATENT,),
+                  "multi", CnnSettings, "gpu", explain="", is_joint=True, width_multiple=MULTISCALE_HEADS),
+        ModelSpec("multiscale_cnn_single", "Multi-scale CNN, one for each target",
+                  "rho2prop.models.multiscale_cnn:SingleTaskMultiscaleCnn", (LATENT,), "single", CnnSettings, "gpu",
+                  explain="", width_multiple=MULTISCALE_HEADS),
+        ModelSpec("graph_network", "Graph network", "rho2prop.models.graph_network:GraphNetworkModel", (GRAPH,), "GNN",
+                  GraphNetworkSettings, "gpu", explain="", is_joint=True, package="alignn"),
+        ModelSpec(MEAN, "Mean", "rho2prop.models.mean:Mean", (), "mean", explain=""),
+    )
+}  # fmt: skip
+assert all(set(spec.derived_targets) <= set(TARGETS) for spec in MODELS.values())
+
+
+def is_derived(model: str) -> bool:
+    """Whether predictions were calculated from those of K and G."""
+    return model.endswith(FROM_KG)
+
+
+def model_label(model: str, is_short: bool = False) -> str:
+    """A model as the reader knows it; ``<model>_from_kg`` too."""
+    if is_derived(model):
+        return f"{model_label(model.removesuffix(FROM_KG), is_short)} (from K, G)"
+    spec = MODELS.get(model)
+    return model if spec is None else spec.short or spec.label if is_short else spec.label
+
+
+def models_that_need_gpu(needed: bool) -> list[str]:
+    """Names of the models that are trained on a GPU, or of the others."""
+    return [name for name, spec in MODELS.items() if spec.needs_gpu == needed]
+
+
+def check(model: str, features: str, blocks: tuple[str, ...], place: str = "evaluation.regressions") -> None:
+    """Whether a model takes a feature set; InputError says what to change.
 
     Parameters
     ----------
     model
-        Name of the family.
+        Name of the model.
+    features
+        Name of the feature set, for messages.
     blocks
-        Names of the blocks; none for the mean.
+        Its blocks; none for the mean.
     place
         Key of the configuration that chose them.
     """
     if model not in MODELS:
         raise InputError(place, f"unknown model {model!r}", suggestion(model, MODELS))
-    for block in blocks:
-        if block not in BLOCKS:
-            raise InputError(place, f"{model}: unknown feature block {block!r}", suggestion(block, BLOCKS))
-    problem = f"{model} with the features {'+'.join(blocks) or NO_FEATURES!r}"
-    if len(set(blocks)) < len(blocks):
-        raise InputError(place, f"{problem}: a block appears twice", "Name each block once")
-    if (model == MEAN) != (not blocks):
-        fix = f'The mean takes the features "{NO_FEATURES}", every other model at least one block'
+    problem, accepts = f"{model} with the features {features!r}", MODELS[model].accepts
+    if bool(accepts) != bool(blocks):
+        fix = f"The mean takes the features {NO_FEATURES!r}, every other model at least one block"
         raise InputError(place, problem, fix)
-    if blocks == [COHESIVE_ENERGY]:
-        fix = "Add blocks to learn from, such as magpie+cohesive_energy"
+    if list(blocks) == [COHESIVE_ENERGY]:
+        fix = "Add blocks to learn from, such as magpie"
         raise InputError(place, f"{problem}: this block is the zero of formation energies and no feature", fix)
-    wrong = [block for block in blocks if sort_of(block) not in MODELS[model].reads]
+    wrong = [block for block in blocks if BLOCKS[block].form not in accepts]
     if wrong:
         raise InputError(place, f"{problem}: it cannot read {wrong[0]!r}", _readable(model, wrong[0]))
-    if model == GRAPH_NETWORK and len(blocks) > 1:
+    if accepts == (GRAPH,) and len(blocks) > 1:
         raise InputError(place, problem, f"It takes the one block {GRAPH}")
 
 
 def _readable(model: str, block: str) -> str:
-    reads = MODELS[model].reads
-    if sort_of(block) == LATENT and LATENT_PCA in reads:
+    accepts = MODELS[model].accepts
+    if BLOCKS[block].form == LATENT and LATENT_PCA in accepts:
         return f"Use {block}_pca, or a network"
-    if reads == (LATENT,):
+    if accepts == (LATENT,):
         return "It reads densities only: give it latent, or that of another field such as deformation_latent"
-    if reads == (GRAPH,):
+    if accepts == (GRAPH,):
         return f"It takes the one block {GRAPH}"
-    return "Choose among " + ", ".join(block for block in BLOCKS if sort_of(block) in reads)
+    return "Choose among " + ", ".join(name for name, block in BLOCKS.items() if block.form in accepts)
 
 
 def least_labels(model: str, n_folds: int, validation_fraction: float) -> int:
@@ -115,5 +192,6 @@ def least_labels(model: str, n_folds: int, validation_fraction: float) -> int:
 
 
 def is_enough(n_remaining: int, validation_fraction: float, least_validation: int) -> bool:
+    """Whether what remains beside a test part can train and validate a model."""
     n_validation = max(1, round(validation_fraction * n_remaining))
     return n_validation >= least_validation and n_remaining - n_validation >= LEAST_TRAIN_LABELS

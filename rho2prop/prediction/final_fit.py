@@ -1,6 +1,5 @@
 """Predictions for new materials: pure application of the models on disk."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +8,18 @@ import pandas as pd
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import BULK, POISSON, SHEAR, YOUNG, derive_from_kg, poisson_ratio
-from rho2prop.evaluation.cross_validation import FROM_KG, is_trained, predict_fold
+from rho2prop.evaluation.cross_validation import predict_fold
+from rho2prop.evaluation.fold_results import is_trained, read_summary
+from rho2prop.evaluation.settings import Choice
 from rho2prop.features.design_matrix import BlockData
 from rho2prop.materials.splits import FINAL_FOLD
+from rho2prop.models.registry import FROM_KG
 
 COLUMNS = ["material_id", "formula", "target", "unit", "value", "model", "features", "fold_std"]
 
 
 def predict(
-    model: str,
-    features: str,
+    choice: Choice,
     final_dir: Path | str,
     cv_dir: Path | str,
     blocks: BlockData,
@@ -29,8 +30,8 @@ def predict(
 
     Parameters
     ----------
-    model, features
-        As in the configuration; checked against the folders.
+    choice
+        Model and feature set, as in the configuration; checked against the folders.
     final_dir
         Regression folder of the split ``all``: its model gives the values.
     cv_dir
@@ -52,19 +53,20 @@ def predict(
     """
     final_dir, cv_dir = Path(final_dir), Path(cv_dir)
     for folder in (final_dir, cv_dir):
-        _check(folder, model, features)
+        _check(folder, choice)
     if not (is_trained(final_dir) and is_trained(cv_dir)):  # too few labels: left out with a note
         return pd.DataFrame(columns=COLUMNS)
     ids = materials["material_id"].astype(str).tolist()
     formulas = materials.set_index("material_id")["formula"]
     final = predict_fold(final_dir / "folds" / FINAL_FOLD, blocks, ids)
-    folds = json.loads((cv_dir / "targets.json").read_text())["n_train"]
+    folds = read_summary(cv_dir)["n_train"]
     spread = [predict_fold(cv_dir / "folds" / fold, blocks, ids) for fold in folds]
-    frames = [_long(final, spread, model, features, formulas)]
+    frames = [_long(final, spread, choice, formulas)]
     derived = _derived(final, materials)
     if len(derived.columns):
         derived_spread = [_derived(one, materials) for one in spread]
-        frames.append(_long(derived, derived_spread, model + FROM_KG, features, formulas))
+        of_kg = Choice(choice.model + FROM_KG, choice.features)
+        frames.append(_long(derived, derived_spread, of_kg, formulas))
     table = pd.concat(frames, ignore_index=True)[COLUMNS]
     judged = zip(table["model"], table["features"], table["target"].replace(POISSON, YOUNG), strict=True)
     return table[[key in offered for key in judged]].reset_index(drop=True)
@@ -77,9 +79,7 @@ def _derived(predicted: pd.DataFrame, materials: pd.DataFrame) -> pd.DataFrame:
     return derived
 
 
-def _long(
-    values: pd.DataFrame, spread: list[pd.DataFrame], model: str, features: str, formulas: pd.Series
-) -> pd.DataFrame:
+def _long(values: pd.DataFrame, spread: list[pd.DataFrame], choice: Choice, formulas: pd.Series) -> pd.DataFrame:
     frames = []
     for target in values:
         of_folds = [one[target].to_numpy() for one in spread if target in one]
@@ -90,22 +90,16 @@ def _long(
             "target": target,
             "unit": TARGETS[target].unit if target in TARGETS else "1",
             "value": values[target].to_numpy(),
-            "model": model,
-            "features": features,
+            "model": choice.model,
+            "features": choice.features,
             "fold_std": std,
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames)
 
 
-def _check(folder: Path, model: str, features: str) -> None:
-    path = folder / "targets.json"
-    if not path.is_file():
-        raise InputError(path, "there is no trained model", "Run the regression for it first")
-    found = json.loads(path.read_text())
-    if (found["model"], found["features"]) != (model, features):
-        raise InputError(
-            path,
-            f"holds {found['model']} on {found['features']}, wanted {model} on {features}",
-            "Name the right folder",
-        )
+def _check(folder: Path, choice: Choice) -> None:
+    found = read_summary(folder)
+    if (found["model"], found["features"]) != (choice.model, choice.features):
+        problem = f"holds {found['model']} on {found['features']}, wanted {choice}"
+        raise InputError(folder / "targets.json", problem, "Name the right folder")

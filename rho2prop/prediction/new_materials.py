@@ -1,5 +1,7 @@
 """New materials: their features, one folder each, and the predictions for all of them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,12 @@ from rho2prop.densities.density import read_npz
 from rho2prop.densities.grids import Grid
 from rho2prop.dft.outcome import collect, read_outcome
 from rho2prop.evaluation.final_models import read_offered
+from rho2prop.evaluation.fold_results import read_summary
+from rho2prop.evaluation.settings import Choice
 from rho2prop.features.block_files import write_block
-from rho2prop.features.description import TABLE_BLOCKS, describe
-from rho2prop.features.design_matrix import BlockData, Latents, block_names, read_blocks
+from rho2prop.features.description import describe
+from rho2prop.features.design_matrix import BlockData, Latents, read_blocks
+from rho2prop.features.registry import BLOCKS, TABLE, reads_latents
 from rho2prop.materials.collection import DENSITY_FILE, material_row, read_materials, require_one_kind
 from rho2prop.prediction.final_fit import COLUMNS, predict
 
@@ -65,55 +70,64 @@ def describe_material(
             write_latents(temporary / f"{autoencoder.name}.npz", [material_id], *latents)
 
 
+@dataclass(frozen=True)
+class PredictionFiles:
+    """Files of a run that predictions for its new materials are made from.
+
+    Parameters
+    ----------
+    materials
+        Table of the training materials: the new densities must be of their kind and engine.
+    final, folds
+        Regression folders of the final models and of the fold models, in the order of the choices.
+    dft, new
+        DFT folders of the new materials and the folders that ``describe_material`` wrote, both named by id.
+    judged
+        ``results/final_models.csv``: what is not offered is not predicted.
+    """
+
+    materials: Path | str
+    final: list[str]
+    folds: list[str]
+    dft: list[str]
+    new: list[str]
+    judged: Path | str
+
+
 def predict_all(
-    choices: list[dict],
-    training_path: Path | str,
-    final: list[str],
-    folds: list[str],
-    dft: list[str],
-    new: list[str],
-    judged: Path | str,
-    predictions_path: str,
-    outcomes_path: str,
+    choices: Sequence[Choice], files: PredictionFiles, predictions_path: Path | str, outcomes_path: Path | str
 ) -> None:
     """Predict all new materials with each chosen model.
 
     Parameters
     ----------
     choices
-        ``model`` and ``features`` of each, as in the configuration key ``predict``.
-    training_path
-        Table of the training materials: the new densities must be of their kind and engine.
-    final, folds
-        Regression folders of the final models and of the fold models, in the order of ``choices``.
-    dft, new
-        DFT folders of the new materials and the folders that ``describe_material`` wrote, both named by id.
-    judged
-        ``results/final_models.csv``: what is not offered is not predicted.
+        Models and feature sets, as in the configuration key ``predict``.
+    files
+        Of the run.
     predictions_path, outcomes_path
         Tables to write; without new materials they have a header only.
     """
-    outcomes = collect({Path(folder).name: folder for folder in dft})
-    folders = {Path(folder).name: Path(folder) for folder in new}
+    outcomes = collect({Path(folder).name: folder for folder in files.dft})
+    folders = {Path(folder).name: Path(folder) for folder in files.new}
     converged = [folders[name] for name in outcomes.loc[outcomes["status"] == "converged", "material_id"]]
     frames = [pd.DataFrame(columns=COLUMNS)]
-    offered = read_offered(judged)
+    offered = read_offered(files.judged)
     if converged:
         materials = pd.concat([read_materials(folder / "material.csv") for folder in converged])
-        require_one_kind(pd.concat([read_materials(training_path), materials]))
-        for choice, final_dir, fold_dir in zip(choices, final, folds, strict=True):
-            blocks = _blocks(converged, choice["features"])
-            model, features = choice["model"], choice["features"]
-            frames.append(predict(model, features, final_dir, fold_dir, blocks, materials, offered))
+        require_one_kind(pd.concat([read_materials(files.materials), materials]))
+        for choice, final, folds in zip(choices, files.final, files.folds, strict=True):
+            features = _features(converged, read_summary(final)["blocks"])
+            frames.append(predict(choice, final, folds, features, materials, offered))
     write_table(outcomes, outcomes_path)
     write_table(pd.concat([frame for frame in frames if len(frame)] or frames), predictions_path)
 
 
-def _blocks(folders: list[Path], features: str) -> BlockData:
-    names = [name for name in block_names(features) if name in TABLE_BLOCKS]
+def _features(folders: list[Path], blocks: list[str]) -> BlockData:
+    names = [name for name in blocks if BLOCKS[name].form == TABLE]
     single = [read_blocks({name: folder / f"{name}.csv" for name in names}, {}) for folder in folders]
-    tables = {name: pd.concat([blocks.tables[name] for blocks in single]) for name in names}
-    if len(names) == len(block_names(features)):
+    tables = {name: pd.concat([features.tables[name] for features in single]) for name in names}
+    if not reads_latents(blocks):
         return BlockData(tables)
     scopes = [path.stem for path in folders[0].glob("*.npz")]
     latents = {}

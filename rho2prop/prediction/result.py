@@ -9,7 +9,6 @@ import pandas as pd
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import BULK, SHEAR, poisson_ratio
-from rho2prop.features.description import NO_DENSITY, NO_DENSITY_NAME
 from rho2prop.prediction.applicability import Applicability
 
 COLUMNS = [
@@ -198,7 +197,7 @@ def _table_lines(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _named(model: str, features: str) -> str:
-    return f"{model} ({features.replace(NO_DENSITY, NO_DENSITY_NAME)})"
+    return f"{model} ({features})"
 
 
 def _poisson_ratios(table: pd.DataFrame, named: Callable[[str, str], str] = "{} ({})".format) -> dict[str, float]:

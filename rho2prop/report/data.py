@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -12,7 +13,9 @@ import pandas as pd
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.metrics import summarise as summarise_scores
-from rho2prop.features.description import COMPOSITION_BLOCKS
+from rho2prop.features.feature_sets import SECTION, resolve
+from rho2prop.features.registry import BLOCKS, COMPOSITION, DENSITY, STRUCTURE
+from rho2prop.models.registry import FROM_KG, is_derived
 from rho2prop.report import paper
 
 # Columns of each table: text, then numbers.
@@ -72,7 +75,6 @@ LATER_COLUMNS = {
     "atoms": (("protocol_changes",), ("magnetic_moment_mub",)),
 }
 SLICE_ARRAYS = ("original", "reconstructed", "difference")
-FROM_KG = "_from_kg"  # end of the name of a model whose E and Θ follow from its K and G
 KEYS = (*TABLES, "predictions_dir", "slices", "benchmarks")
 POOLED_TEXT = ("fold", "material_id", "target")
 POOLED_NUMBERS = ("y_true", "y_pred")
@@ -101,6 +103,33 @@ class Run:
     predictions_dir: Path | None
     slices: tuple[dict, ...]
     benchmarks: pd.DataFrame | None
+
+    @cached_property
+    def feature_sets(self) -> dict[str, tuple[str, ...]]:
+        """Sets of the configuration with their blocks in order."""
+        return resolve(self.config[SECTION])
+
+    def blocks(self, features: str) -> tuple[str, ...]:
+        """Blocks of a feature set of the run."""
+        if features not in self.feature_sets:
+            fix = "Render the report with the configuration of the run"
+            raise InputError(SECTION, f"does not define the set {features!r}, which a table of the run names", fix)
+        return self.feature_sets[features]
+
+    def uses_density(self, features: str) -> bool:
+        """Whether a feature set holds a block of the self-consistent density."""
+        return any(BLOCKS[block].source == DENSITY for block in self.blocks(features))
+
+    @property
+    def sets_with_density(self) -> set[str]:
+        """Evaluated feature sets that hold a block of the self-consistent density."""
+        evaluated = [] if self.metrics is None else self.metrics["features"].unique()
+        return {name for name in evaluated if self.uses_density(name)}
+
+    def set_with(self, blocks: tuple[str, ...]) -> str | None:
+        """The set that was evaluated with just these blocks, by whatever name; None if there is none."""
+        evaluated = [] if self.metrics is None else self.metrics["features"].unique()
+        return next((name for name in evaluated if blocks and self.blocks(name) == blocks), None)
 
     @property
     def split_names(self) -> list[str]:
@@ -233,21 +262,10 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rule", "wall_s", "cpu_s", "max_rss_mb"])
 
 
-def is_density(block: str) -> bool:
-    """Whether a feature block is made from the charge density."""
-    return block.startswith(("latent", "fingerprint", "deformation"))
-
-
-def uses_density(features: str) -> bool:
-    """Whether a feature set holds a density block."""
-    return any(is_density(block) for block in features.split("+"))
-
-
 def kind_of(block: str) -> str:
-    """Family of a feature block: density, composition or structure."""
-    if is_density(block):
-        return "density"
-    return "composition" if block in COMPOSITION_BLOCKS else "structure"
+    """Kind of a feature block in figures: density, composition or structure."""
+    source = BLOCKS[block].source
+    return source if source in (DENSITY, COMPOSITION) else STRUCTURE
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -267,11 +285,6 @@ def with_own_answers(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(model=names)
 
 
-def is_derived(model: str) -> bool:
-    """Whether predictions were calculated from those of K and G."""
-    return model.endswith(FROM_KG)
-
-
 def hybrid_features(run: Run, model: str) -> str | None:
     """Feature set of a model for the parity plots and the importance.
 
@@ -280,7 +293,7 @@ def hybrid_features(run: Run, model: str) -> str | None:
     if run.metrics is None:
         return None
     evaluated = set(run.metrics.loc[run.metrics["model"] == model, "features"])
-    wanted = [paper.HYBRID.get(model)]
+    wanted = [run.set_with(paper.HYBRID.get(model, ()))]
     wanted += [entry["features"] for entry in run.config.get("predict", ()) if entry["model"] == model]
     return next((features for features in wanted if features in evaluated), None)
 
@@ -327,7 +340,7 @@ def density_gain(run: Run) -> pd.DataFrame:
     for split in run.split_names:
         for target in run.targets:
             part = metrics[(metrics["split"] == split) & (metrics["target"] == target)]
-            dense = part["features"].map(uses_density)
+            dense = part["features"].map(run.uses_density)
             if dense.all() or not dense.any():
                 continue
             best = [_best_by_fold(part[mask]) for mask in (dense, ~dense)]

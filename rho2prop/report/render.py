@@ -150,7 +150,9 @@ def main_figures(run: Run) -> dict[str, Drawing | str]:
     if run.metrics is not None and len(run.metrics):
         table = summarise(run.metrics)
         if (table["model"] != "mean").any():
-            drawn["feature_sets"] = model_figures.feature_sets(table, run.split_names, run.targets)
+            drawn["feature_sets"] = model_figures.feature_sets(
+                table, run.split_names, run.targets, run.sets_with_density
+            )
         for model in models.PARITY_MODELS:
             features = hybrid_features(run, model)
             pooled = pooled_predictions(run, model, features, run.main_split) if features else None

@@ -37,7 +37,7 @@ def resources(tmp_path_factory):
     """Resources of each job of a run of all models, as the profile and the rules give them: (rule, model) to text."""
     folder = tmp_path_factory.mktemp("resources")
     features = {TABLE: "magpie", LATENT: "latent", GRAPH: "graph"}
-    sets = {name: [features[model.reads[0]]] for name, model in MODELS.items() if model.reads}
+    sets = {name: [features[model.accepts[0]]] for name, model in MODELS.items() if model.accepts}
     learned = [{"model": name, "features": sets[name][0]} for name in sets]
     predict = [{"model": "lightgbm", "features": "magpie"}]
     config = {

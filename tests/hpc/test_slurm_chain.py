@@ -21,7 +21,7 @@ from rho2prop.densities.grids import Grid
 # One core is reserved for each in the cluster, two on the local machine: the numbers do not depend on it.
 OPTIONS = ("--set-threads", "train_autoencoder=1", "encode_latents=1", "write_fingerprints=1")
 CONFIG = "tests/hpc/chain.yaml"
-LEARNED = "results/learning/attention_cnn/magpie+latent/random"  # one point of a network's learning curve
+LEARNED = "results/learning/attention_cnn/magpie_latent/random"  # one point of a network's learning curve
 
 
 def smooth_density(edge_ang, anion):

@@ -109,9 +109,10 @@ def test_a_calculation_that_does_not_converge_is_an_outcome_and_too_many_stop_th
 @pytest.mark.parametrize(
     ("settings", "place", "words"),
     [
-        ({"evaluation": {"regressions": {"lightgbm": ["magpie+latent"]}}}, "evaluation.regressions", "latent_pca"),
+        ({"evaluation": {"regressions": {"lightgbm": ["magpie_latent"]}}}, "evaluation.regressions", "latent_pca"),
         ({"invariance": {"models": [{"model": "blend", "features": "magpi"}]}}, "invariance.models", "'magpie'?"),
-        ({"predict": [{"model": "lightgbm", "features": "spring_network"}]}, "predict", "is not evaluated"),
+        ({"predict": [{"model": "lightgbm", "features": "no_density"}]}, "predict", "is not evaluated"),
+        ({"feature_sets": {"mine": {"extends": "magpi", "add": []}}}, "feature_sets.mine", "'magpie'?"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_when_it_is_read(table, settings, place, words):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from pymatgen.core import Structure
+from standins.regressions import run
 
 from rho2prop.__main__ import main
 from rho2prop.autoencoder import encoding, training
@@ -21,16 +22,17 @@ from rho2prop.densities.density import Density, write_npz
 from rho2prop.densities.grids import Grid
 from rho2prop.dft.base import run_material
 from rho2prop.dft.files import FilesSettings
-from rho2prop.evaluation.cross_validation import run
 from rho2prop.evaluation.final_models import judge_final_models
 from rho2prop.evaluation.intervals import evaluate_intervals
+from rho2prop.evaluation.plan import Plan
+from rho2prop.evaluation.settings import choices
 from rho2prop.features.block_files import block_data, write_block
 from rho2prop.features.description import descriptor_tables
 from rho2prop.features.fingerprint import fingerprint
 from rho2prop.materials.collection import material_row
 from rho2prop.materials.splits import draw_splits
 from rho2prop.prediction.bundle.writer import FinishedRun, write_bundle
-from rho2prop.prediction.new_materials import describe_material, predict_all
+from rho2prop.prediction.new_materials import PredictionFiles, describe_material, predict_all
 
 ELEMENTS = (3, 5, 8, 11, 12, 13, 14, 17)
 SPLIT = "chemical_system"
@@ -43,8 +45,8 @@ CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
     "attention_cnn": {"n_trials": 1, "max_epochs": 4, "patience": 4, "batch_size": 16, "channels": [4]},
     "intervals": {"coverage": 0.8},
     "predict": [
-        {"model": "lightgbm", "features": "magpie+fingerprint"},
-        {"model": "attention_cnn", "features": "magpie+latent"},
+        {"model": "lightgbm", "features": "magpie_fingerprint"},
+        {"model": "attention_cnn", "features": "magpie_latent"},
     ],
 }
 CONFIG["dft"]["vasp"]["machine"]["binary"] = "/somewhere/vasp_std"
@@ -112,7 +114,8 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
         settings = config["lightgbm" if model == "blend" else model]
         for split_name, kept in ((SPLIT, folds), ("all", final)):
             out = folder / "regression" / model / features / split_name
-            run(model, features, split_name, materials, splits, blocks, settings, 8, out, 1, threads=1)
+            joined = "+".join(Plan(config).blocks(features))
+            run(model, joined, split_name, materials, splits, blocks, settings, 8, out, 1)
             kept.append(str(out))
     coverage = CONFIG["intervals"]["coverage"]
     write_table(evaluate_intervals(folds, final, coverage), folder / "intervals.csv")
@@ -153,17 +156,10 @@ def workflow_predictions(run_files: FinishedRun, density: Density, folder: Path)
     scope_all.symlink_to(run_files.autoencoder)
     describe_material(NEW, dft, [str(scope_all)], str(poscar), ["magpie", "fingerprint"], Grid(**CONFIG["grid"]), new)
     out = folder / "predictions.csv"
-    predict_all(
-        CONFIG["predict"],
-        run_files.materials,
-        run_files.final,
-        run_files.folds,
-        [str(dft)],
-        [str(new)],
-        run_files.judged,
-        out,
-        folder / "outcomes.csv",
+    files = PredictionFiles(
+        run_files.materials, run_files.final, run_files.folds, [str(dft)], [str(new)], run_files.judged
     )
+    predict_all(choices(CONFIG["predict"]), files, out, folder / "outcomes.csv")
     return pd.read_csv(out, float_precision="round_trip")
 
 

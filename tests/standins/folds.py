@@ -2,9 +2,9 @@
 
 import numpy as np
 import pandas as pd
+from standins.regressions import run
 
 from rho2prop.crystals.elasticity import BULK, SHEAR, derive_from_kg
-from rho2prop.evaluation.cross_validation import run
 from rho2prop.features.design_matrix import BlockData, Latents
 from rho2prop.materials.splits import draw_splits
 

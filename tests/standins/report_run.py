@@ -180,14 +180,14 @@ def write_run(tmp_path: Path) -> dict:
         "new_predictions": write_csv(
             tmp_path / "predictions.csv",
             "material_id formula target unit value model features fold_std",
-            [("new-1", "Mg2Pd", K, "GPa", 61.23, "lightgbm", "magpie+fingerprint", 2.5)],
+            [("new-1", "Mg2Pd", K, "GPa", 61.23, "lightgbm", "magpie_fingerprint", 2.5)],
         ),
         "learning_curve": write_csv(
             tmp_path / "learning_curve.csv",
             "size target features model split fold n_train n_test r2 mae rmse",
             [
                 (size, K, features, "lightgbm", "chemical_system", fold, n, 6, 0.9, mae + fold, 1.2 * mae)
-                for features, maes in (("magpie", (20, 16, 12)), ("magpie+fingerprint", (12, 9, 7)))
+                for features, maes in (("magpie", (20, 16, 12)), ("magpie_fingerprint", (12, 9, 7)))
                 for (size, n), mae in zip((("50", 50), ("100", 100), ("all", 140)), maes, strict=True)
                 for fold in (0, 1)
             ],
@@ -195,25 +195,25 @@ def write_run(tmp_path: Path) -> dict:
         "largest_errors": write_csv(
             tmp_path / "largest_errors.csv",
             "target material_id formula model features y_true y_pred error remarks",
-            [(K, "m-7", "Fe2O3", "lightgbm", "magpie+fingerprint", 170, 184, 14, "magnetic element Fe")],
+            [(K, "m-7", "Fe2O3", "lightgbm", "magpie_fingerprint", 170, 184, 14, "magnetic element Fe")],
         ),
         "importance": write_csv(
             tmp_path / "importance.csv",
             "model features split target block share net_share",
             [
-                ("lightgbm", "magpie+latent_pca", "chemical_system", K, "magpie", 0.7, 0.8),
-                ("lightgbm", "magpie+latent_pca", "chemical_system", K, "latent_pca", 0.3, 0.2),
+                ("lightgbm", "magpie_latent_pca", "chemical_system", K, "magpie", 0.7, 0.8),
+                ("lightgbm", "magpie_latent_pca", "chemical_system", K, "latent_pca", 0.3, 0.2),
             ],
         ),
         "intervals": write_csv(
             tmp_path / "intervals.csv",
             "target model features fold coverage_stated coverage_found n mean_width scale_power",
             [
-                (K, "lightgbm", "magpie+fingerprint", fold, 0.9, found, n, 41.5, 0.5)
+                (K, "lightgbm", "magpie_fingerprint", fold, 0.9, found, n, 41.5, 0.5)
                 for fold, found, n in ((0, 0.86, 50), (1, 0.92, 50), ("pooled", 0.89, 100), ("final", 0.5, 103))
             ]
             + [
-                (G, "lightgbm_from_kg", "magpie+fingerprint", fold, 0.9, found, n, 20.25, 0)
+                (G, "lightgbm_from_kg", "magpie_fingerprint", fold, 0.9, found, n, 20.25, 0)
                 for fold, found, n in ((0, 0.6, 50), (1, 0.7, 50), ("pooled", 0.65, 100))
             ],
         ),
@@ -222,7 +222,7 @@ def write_run(tmp_path: Path) -> dict:
             "model features target n mae mae_folds mae_folds_least mae_folds_largest p_error coverage_stated "
             "coverage_found p_coverage is_offered reason",
             [
-                ("lightgbm", "magpie+fingerprint", K, 103, 5.1, 5, 4.5, 6.25, 0.4, 0.9, 0.91, 0.7, True, ""),
+                ("lightgbm", "magpie_fingerprint", K, 103, 5.1, 5, 4.5, 6.25, 0.4, 0.9, 0.91, 0.7, True, ""),
                 ("attention_cnn", "latent", G, 103, 41, 24, 20, 28, 1e-9, 0.9, 0.63, 1e-9, False, FAR_OFF),
             ],
         ),
@@ -230,7 +230,7 @@ def write_run(tmp_path: Path) -> dict:
         "benchmarks": tmp_path / "benchmarks",
         "slices": [tmp_path / "slice.npz"],
     }
-    scores = {"none": (50, 54), "magpie": (10, 14), "magpie+latent_pca": (8, 14.7), "latent": (20, 22)}
+    scores = {"none": (50, 54), "magpie": (10, 14), "magpie_latent_pca": (8, 14.7), "latent": (20, 22)}
     metrics = []
     for split in ("random", "chemical_system"):
         for features, maes in scores.items():

@@ -36,7 +36,7 @@ SHORT = {  # of the chain behind the densities, what is enough for a report
         "n_folds": 3,
         "regressions": {
             "mean": [],
-            "lightgbm": ["magpie+fingerprint"],
+            "lightgbm": ["magpie_fingerprint"],
             "attention_cnn": [],
             "gaussian_process": [],
             "blend": [],
@@ -46,8 +46,8 @@ SHORT = {  # of the chain behind the densities, what is enough for a report
         },
     },
     "learning_curve": {"sizes": [], "models": []},
-    "predict": [{"model": "lightgbm", "features": "magpie+fingerprint"}],
-    "invariance": {"n_materials": 1, "models": [{"model": "lightgbm", "features": "magpie+fingerprint"}]},
+    "predict": [{"model": "lightgbm", "features": "magpie_fingerprint"}],
+    "invariance": {"n_materials": 1, "models": [{"model": "lightgbm", "features": "magpie_fingerprint"}]},
 }
 CRYSTALS = {
     "magnesia": Structure(FCC * 4.178, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]),

@@ -1,12 +1,10 @@
-"""Fingerprints of one field of the training materials."""
+"""Block of one field of the training materials' densities."""
 
 from rho2prop.core.jobs.log import job
-from rho2prop.densities.field_names import field_of
 from rho2prop.features.block_files import write_block
-from rho2prop.features.fingerprint import fingerprint_table
+from rho2prop.features.description import block_tables
 from rho2prop.materials.collection import density_paths, read_materials
 
 with job(snakemake):
-    paths = density_paths(read_materials(snakemake.input.materials))
-    field, _ = field_of(snakemake.wildcards.fingerprint)
-    write_block(fingerprint_table(paths, snakemake.threads, field), snakemake.output.fingerprint)
+    paths, block = density_paths(read_materials(snakemake.input.materials)), snakemake.wildcards.block
+    write_block(block_tables(paths, [block], snakemake.threads)[block], snakemake.output.table)

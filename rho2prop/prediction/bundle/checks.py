@@ -76,6 +76,7 @@ MANIFEST_FIELDS = {
 REGRESSOR_FIELDS = {
     "model": (is_text, "a text"),
     "features": (is_text, "a text"),
+    "blocks": (lambda value: isinstance(value, list) and all(map(is_text, value)), "a list of feature blocks"),
     "folder": (lambda value: is_text(value) and is_inside(value), "a folder inside the bundle"),
     "targets": (
         lambda value: isinstance(value, list) and bool(value) and all(map(is_text, value)),

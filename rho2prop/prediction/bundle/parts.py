@@ -18,7 +18,9 @@ from rho2prop.core.archive_check import array_header
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.intervals import Calibration
-from rho2prop.features.registry import BUNDLE_BLOCKS, COHESIVE_ENERGY, LATENT, LATENT_PCA, TABLE_BLOCKS, block_names
+from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, LATENT, LATENT_PCA, TABLE
+from rho2prop.models.estimator import estimator_class
+from rho2prop.models.registry import GAUSSIAN_PROCESS, MODELS, check
 from rho2prop.prediction.applicability import TrainingSpace
 from rho2prop.prediction.bundle.checks import FIX_WHOLE, check_fields, is_number, is_text, read_json
 from rho2prop.prediction.bundle.tree_text import check_tree_text
@@ -131,22 +133,34 @@ def check_regressor(folder: Path, record: dict, latent_shape: list[int]) -> dict
     """
     path = folder / FOLD
     fold = read_json(path)
-    for key in ("model", "features", "targets"):
+    for key in ("model", "features", "blocks", "targets"):
         if fold.get(key) != record[key]:
             problem = f"its {key} are {str(fold.get(key))[:200]}, the manifest says {str(record[key])[:200]}"
             raise InputError(path, problem, FIX_WHOLE)
-    width = _check_design(folder, record["features"], latent_shape)
+    _check_choice(record, path)
+    width = _check_design(folder, record["blocks"], latent_shape)
+    model = MODELS[record["model"]]
     for file in sorted(folder.rglob("*")):
         if file.suffix == ".txt":
             check_tree_text(file, width.columns)
         elif file.suffix == ".npz" and file.name != f"{DESIGN}.npz":
-            _check_process(file, width.columns)
+            arrays = read_arrays(file)
+            if GAUSSIAN_PROCESS in (model.name, *model.members):
+                _check_process(file, arrays, width.columns)
         elif file.name == "mean.json":
             check_fields(read_json(file), dict.fromkeys(record["targets"], (is_number, "a number")), "", file)
         elif file.suffix == ".safetensors":
             with readable(file):
-                _check_network(file.parent, width, record["targets"])
+                _check_network(file.parent, width, record)
     return fold
+
+
+def _check_choice(record: dict, path: Path) -> None:
+    """Whether this program knows the model and the blocks, and has a way to make them from a density alone."""
+    for block in record["blocks"]:
+        if block not in BLOCKS or not BLOCKS[block].travels:
+            raise InputError(path, f"reads the block {block[:80]!r}, which no density alone gives", FIX_WHOLE)
+    check(record["model"], record["features"], tuple(record["blocks"]), str(path))
 
 
 def _check_header(file, member: zipfile.ZipInfo, path: Path) -> None:
@@ -171,26 +185,24 @@ def _expect(arrays: dict, name: str, shape: tuple, path: Path, kinds: str = "f")
     return values
 
 
-def _check_design(folder: Path, features: str, latent_shape: list[int]) -> DesignWidth:
+def _check_design(folder: Path, blocks: list[str], latent_shape: list[int]) -> DesignWidth:
     path = folder / f"{DESIGN}.json"
     record, arrays = read_json(path), read_arrays(folder / f"{DESIGN}.npz")
     columns = record.get("columns")
-    blocks = block_names(features)
     is_right = isinstance(columns, dict) and all(
         isinstance(names, list) and all(map(is_text, names)) for names in columns.values()
     )
-    if record.get("features") != features or not is_right or not set(columns) <= set(blocks):
-        raise InputError(path, f"is not the design of a model on {features}", FIX_WHOLE)
+    if record.get("blocks") != blocks or not is_right or not set(columns) <= set(blocks):
+        raise InputError(path, f"is not the design of a model on {', '.join(blocks)}", FIX_WHOLE)
     n_columns, channels, wanted = 0, 0, set()
     for block in blocks:
-        if block not in BUNDLE_BLOCKS:
-            raise InputError(path, f"reads the block {block!r}, which no density alone gives", FIX_WHOLE)
-        if block in TABLE_BLOCKS and block not in columns:
+        form = BLOCKS[block].form
+        if form == TABLE and block not in columns:
             raise InputError(path, f"has no columns of the block {block!r}", FIX_WHOLE)
         shape = (len(columns.get(block, ())),)
-        if block == LATENT:
+        if form == LATENT:
             shape, channels = (latent_shape[0], 1, 1, 1), channels + latent_shape[0]
-        elif block == LATENT_PCA:
+        elif form == LATENT_PCA:
             shape = (math.prod(latent_shape),)
             n_kept = len(np.atleast_1d(arrays.get(f"{block}.components", ())))
             _expect(arrays, f"{block}.components", (n_kept, *shape), folder / f"{DESIGN}.npz")
@@ -209,8 +221,7 @@ def _check_design(folder: Path, features: str, latent_shape: list[int]) -> Desig
     return DesignWidth(n_columns, channels, latent_shape[1] if channels else 0)
 
 
-def _check_process(path: Path, n_columns: int) -> None:
-    arrays = read_arrays(path)
+def _check_process(path: Path, arrays: dict[str, np.ndarray], n_columns: int) -> None:
     if path.stem not in TARGETS:
         raise InputError(path, "is not named after a property", FIX_WHOLE)
     n_rows = len(np.atleast_1d(arrays.get("weights", ())))
@@ -230,15 +241,16 @@ def _check_process(path: Path, n_columns: int) -> None:
         raise InputError(path, "its scale is not positive or a hyperparameter out of all bounds", FIX_WHOLE)
 
 
-def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None:
+def _check_network(folder: Path, width: DesignWidth, regressor: dict) -> None:
     """Sizes of a network, bounded, and weights of the shapes that it has; nothing of its size is allocated."""
     import torch
 
-    from rho2prop.models.network_training import Ensemble, build_network
+    from rho2prop.models.network_training import Ensemble
 
+    architecture = estimator_class(regressor["model"])
     path = folder / "model.json"
     record = read_json(path)
-    own = [folder.name] if folder.name in TARGETS else targets
+    own = [folder.name] if folder.name in TARGETS else regressor["targets"]
     are_tables = (
         lambda value: (
             isinstance(value, list)
@@ -247,7 +259,8 @@ def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None
         ),
         f"a list of 1 to {MOST_MEMBERS} networks' sizes",
     )
-    check_fields(record, {"architecture": (is_text, "a text"), "members": are_tables}, "", path)
+    is_right = (lambda value: value == architecture.architecture, f"{architecture.architecture!r}")
+    check_fields(record, {"architecture": is_right, "members": are_tables}, "", path)
     for sizes in record["members"]:
         _check_sizes(sizes, width, len(own), path)
     if record.get("targets") != own:
@@ -262,7 +275,7 @@ def _check_network(folder: Path, width: DesignWidth, targets: list[str]) -> None
         if not isinstance(values, list) or len(values) != len(own) or not all(map(is_right, values)):
             raise InputError(path, f"its {name} is {str(values)[:60]}, expected one number for each target", FIX_WHOLE)
     with torch.device("meta"):  # shapes only: no memory is taken before they are known to be those of the file
-        network = Ensemble([build_network(record["architecture"], sizes) for sizes in record["members"]])
+        network = Ensemble([architecture.build(sizes) for sizes in record["members"]])
     check_weights(folder / "model.safetensors", network)
 
 

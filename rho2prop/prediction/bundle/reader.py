@@ -17,17 +17,12 @@ from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
 from rho2prop.densities.grids import Grid
 from rho2prop.evaluation.intervals import Calibration
-from rho2prop.features.description import describe, needs_atoms
-from rho2prop.features.design_matrix import (
-    COHESIVE_ENERGY,
-    LATENT,
-    LATENT_PCA,
-    BlockData,
-    Latents,
-    block_names,
-    load_design,
-)
+from rho2prop.features.description import describe
+from rho2prop.features.design_matrix import BlockData, Latents, load_design
+from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, reads_latents
 from rho2prop.materials.splits import FINAL_FOLD, FINAL_SPLIT
+from rho2prop.models.estimator import load
+from rho2prop.models.registry import FROM_KG, MODELS
 from rho2prop.prediction.applicability import Applicability, TrainingSpace
 from rho2prop.prediction.bundle.checks import DECODER, ENCODER, INTERVALS, REFERENCE, TRAINING_SPACE, read_manifest
 from rho2prop.prediction.bundle.parts import (
@@ -46,7 +41,6 @@ if TYPE_CHECKING:
     from rho2prop.autoencoder.latent_record import LatentRecord
     from rho2prop.autoencoder.network import Autoencoder
 
-FROM_KG = "_from_kg"
 _CALCULATING = threading.Lock()  # GPAW is not made for several threads
 _CHECKING = threading.Lock()  # the reference once, whatever number of threads predict
 
@@ -114,7 +108,7 @@ class Bundle:
         coverage = self.coverage if coverage is None else coverage
         material = _material_row(name, density)
         density = self._with_atoms(density, warnings)
-        usable = [one for one in self._regressors if density.promolecule is not None or not one.needs_atoms]
+        usable = [one for one in self._regressors if density.promolecule is not None or not one.needs_promolecule]
         if not usable:
             problem = f"holds no superposition of atoms, which all models of the bundle {self.folder.name} read"
             raise InputError(name, problem, "Give a density that is stored with it (.npz, key promolecule)")
@@ -259,7 +253,7 @@ class Bundle:
         wanted = {block for one in regressors for block in one.blocks} | {"magpie", "fingerprint"}
         crystal = CrystalDescription(density, name)
         tables = describe(crystal, name, wanted)
-        if not wanted & {LATENT, LATENT_PCA}:
+        if not reads_latents(wanted):
             return BlockData(tables)
         from rho2prop.autoencoder.encoding import encode_averaged
 
@@ -268,7 +262,7 @@ class Bundle:
 
     def _with_atoms(self, density: Density, warnings: list[str]) -> Density:
         """The density with its superposition of atoms, where a model reads it and the engine's atoms are at hand."""
-        wanted = density.promolecule is None and any(one.needs_atoms for one in self._regressors)
+        wanted = density.promolecule is None and any(one.needs_promolecule for one in self._regressors)
         settings = self.manifest["config"]["dft"].get("gpaw")
         if not wanted or settings is None or _program(density.engine) != "gpaw":
             return density
@@ -306,15 +300,12 @@ class _Regressor:
     """A fitted model and the preparation of its features, held in memory."""
 
     def __init__(self, folder: Path, listed: dict, latent_shape: list[int]):
-        from rho2prop.models import families, registry
-
         record = check_regressor(folder, listed, latent_shape)
         self.model, self.features, self.targets = record["model"], record["features"], record["targets"]
-        self.blocks = block_names(self.features)
-        self.needs_atoms = any(map(needs_atoms, self.blocks))
+        self.blocks = record["blocks"]
+        self.needs_promolecule = any(BLOCKS[block].needs_promolecule for block in self.blocks)
         with readable(folder):
-            registry.check(self.model, self.blocks)
-            self._design, self._predictor = load_design(folder), families.load(folder, record)
+            self._design, self._predictor = load_design(folder), load(folder, self.model, self.targets)
 
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
         matrix = self._design.apply(blocks, FINAL_SPLIT, FINAL_FOLD, [name])
@@ -322,10 +313,8 @@ class _Regressor:
 
 
 def _needs_torch(listed: dict) -> bool:
-    from rho2prop.models import registry
-
-    is_network = listed["model"] in registry.NETWORKS
-    return is_network or not {LATENT, LATENT_PCA}.isdisjoint(block_names(listed["features"]))
+    spec = MODELS.get(listed["model"])
+    return spec is not None and (spec.needs_gpu or reads_latents(listed["blocks"]))
 
 
 def _material_row(name: str, density: Density) -> pd.DataFrame:

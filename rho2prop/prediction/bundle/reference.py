@@ -87,9 +87,7 @@ def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
     arrays[f"{PREDICTIONS}/{COLUMNS}"] = (table["target"] + " of " + table["model"]).to_numpy(dtype=str)
     arrays[f"{DISTANCES}/{first}"] = np.array([distance for _, _, distance in applicability.nearest])
     for name, density in densities.items():  # latents cost most, and know no symmetry: of the first only
-        tables = (
-            blocks.tables if name == first else describe(CrystalDescription(density, name), name, set(blocks.tables))
-        )
+        tables = blocks.tables if name == first else describe(CrystalDescription(density, name), name, blocks.tables)
         for block, features in tables.items():
             arrays[f"{block}/{name}"] = features.loc[name].to_numpy(dtype=np.float64)
             arrays[f"{block}/{COLUMNS}"] = features.columns.to_numpy(dtype=str)

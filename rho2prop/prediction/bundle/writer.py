@@ -20,14 +20,18 @@ from rho2prop.core.jobs.provenance import digest
 from rho2prop.core.tables import write_table
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.element_tables import table_digests
-from rho2prop.evaluation.cross_validation import FROM_KG, TESTED, VALIDATED, collect_metrics
+from rho2prop.evaluation.cross_validation import TESTED, VALIDATED
 from rho2prop.evaluation.final_models import read_judged
+from rho2prop.evaluation.fold_results import collect_metrics, read_summary
 from rho2prop.evaluation.intervals import calibrations
 from rho2prop.evaluation.metrics import summarise
+from rho2prop.evaluation.plan import Plan
+from rho2prop.evaluation.settings import Choice
 from rho2prop.features.block_files import block_data
-from rho2prop.features.registry import BUNDLE_BLOCKS, block_names
+from rho2prop.features.registry import BLOCKS, blocks_that
 from rho2prop.materials.collection import read_materials, require_one_kind
 from rho2prop.materials.splits import FINAL_FOLD
+from rho2prop.models.registry import FROM_KG
 from rho2prop.prediction.applicability import fit_training_space
 from rho2prop.prediction.bundle.checks import (
     DECODER,
@@ -99,7 +103,8 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
     if materials.empty:
         raise InputError(run.materials, "has no training materials", "Finish the run first")
     require_one_kind(materials)
-    _check_blocks(config["predict"])
+    plan = Plan(config)
+    _check_blocks(plan.blocks_of(plan.predict))
     blocks = block_data(list(run.features))
     with atomic(folder) as temporary:
         temporary.mkdir()
@@ -107,11 +112,11 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
         judged = read_judged(run.judged)
         offered = {(row.model.removesuffix(FROM_KG), row.features) for row in judged[judged["is_offered"]].itertuples()}
         regressors = [
-            _copy_regressor(choice, Path(final), temporary)
-            for choice, final in zip(config["predict"], run.final, strict=True)
-            if (choice["model"], choice["features"]) in offered
+            _copy_regressor(choice, plan.blocks(choice.features), Path(final), temporary)
+            for choice, final in zip(plan.predict, run.final, strict=True)
+            if (choice.model, choice.features) in offered
         ]
-        intervals = _write_intervals(run.folds, judged, config["intervals"]["coverage"], temporary)
+        intervals = _write_intervals(run.folds, judged, plan.intervals.coverage, temporary)
         calibrated = {record["target"] for record in intervals["calibrations"]}
         elements = _write_training(materials, blocks, temporary)
         write_table(summarise(collect_metrics(run.folds)), temporary / METRICS)
@@ -181,26 +186,26 @@ def _write_autoencoder(source: Path, folder: Path, grid: dict) -> dict:
     }
 
 
-def _check_blocks(choices: list[dict]) -> None:
-    blocks = [block for choice in choices for block in block_names(choice["features"])]
-    unknown = [block for block in blocks if block not in BUNDLE_BLOCKS]
+def _check_blocks(blocks: list[str]) -> None:
+    unknown = [block for block in blocks if not BLOCKS[block].travels]
     if unknown:
-        fix = f"Under predict, join features of {', '.join(BUNDLE_BLOCKS)}"
+        known = ", ".join(blocks_that(lambda block: block.travels))
+        fix = f"Under predict, name feature sets of {known}"
         raise InputError("config predict", f"the block {unknown[0]!r} cannot be put into a bundle", fix)
 
 
-def _copy_regressor(choice: dict, final: Path, folder: Path) -> dict:
-    summary = json.loads((final / "targets.json").read_text())
-    model, features = choice["model"], choice["features"]
-    if (summary["model"], summary["features"]) != (model, features):
-        problem = f"holds {summary['model']} on {summary['features']}, wanted {model} on {features}"
-        raise InputError(final, problem, "Name the right folder")
-    name = f"regressors/{model}/{features}"
+def _copy_regressor(choice: Choice, blocks: list[str], final: Path, folder: Path) -> dict:
+    summary = read_summary(final)
+    if (summary["model"], summary["features"], summary["blocks"]) != (choice.model, choice.features, blocks):
+        problem = f"holds {summary['model']} on {summary['features']} ({', '.join(summary['blocks'])})"
+        raise InputError(final, f"{problem}, wanted {choice} ({', '.join(blocks)})", "Name the right folder")
+    name = f"regressors/{choice.folder}"
     shutil.copytree(final / "folds" / FINAL_FOLD, folder / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
     record = json.loads((folder / name / "fold.json").read_text())
     return {
-        "model": model,
-        "features": features,
+        "model": choice.model,
+        "features": choice.features,
+        "blocks": blocks,
         "folder": name,
         "targets": record["targets"],
         "n_train": record["n_train"],
@@ -212,7 +217,7 @@ def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, fo
     records, scores = [], {}
     verdicts = {(row.model, row.features, row.target): row.is_offered for row in judged.itertuples()}
     for source in folds:
-        features = json.loads((Path(source) / "targets.json").read_text())["features"]
+        features = read_summary(source)["features"]
         for (model, target), calibration in calibrations(source, coverage).items():
             if not verdicts.get((model, features, target), False):
                 continue

@@ -1,54 +1,25 @@
 """Figures of the property models: feature sets compared, parity, importance."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
-from rho2prop.report.data import FROM_KG, is_derived, kind_of, uses_density
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import MODELS, is_derived, model_label
+from rho2prop.report.data import kind_of
 from rho2prop.report.numbers import plus_minus, significant
 from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, plain_log, style
 
-MODEL_NAMES = {  # in the order of figures
-    "lightgbm": "LightGBM",
-    "gaussian_process": "Gaussian process",
-    "blend": "Blend of process and trees",
-    "attention_cnn": "Attention CNN",
-    "multiscale_cnn": "Multi-scale CNN, all targets",
-    "multiscale_cnn_single": "Multi-scale CNN, one target",
-    "graph_network": "Graph network",
-    "mean": "Mean",
-}
-SHORT_NAMES = {
-    "lightgbm": "LGBM",
-    "gaussian_process": "GP",
-    "blend": "blend",
-    "attention_cnn": "CNN",
-    "multiscale_cnn": "multi",
-    "multiscale_cnn_single": "single",
-    "graph_network": "GNN",
-}
 SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system"}
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
 
 
-def model_name(model: str) -> str:
-    """A model as the reader knows it."""
-    return (
-        f"{model_name(model.removesuffix(FROM_KG))} (from K, G)" if is_derived(model) else MODEL_NAMES.get(model, model)
-    )
-
-
-def blocks_label(features: str) -> str:
-    """The same for figures, fingerprints (FP) by their fields."""
-    text = blocks_text(features).replace("promolecule", "atoms").replace("deformation", "Δ")
-    return text.replace("Δ fingerprint", "ΔFP").replace("fingerprint", "FP")
-
-
-def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -> Figure:
+def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str], with_density: Collection[str]) -> Figure:
     """Mean absolute error of each model and feature set, one panel per target, one mark per split.
 
     Parameters
@@ -57,18 +28,20 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -
         As ``rho2prop.report.data.summarise`` gives it.
     splits, targets
         What to show, in order. The control "mean" is not drawn (its error is beyond the others) but named.
+    with_density
+        Feature sets that hold a block of the self-consistent density.
     """
     drawn = summary[(summary["model"] != "mean") & ~summary["model"].map(is_derived)]
-    models = [name for name in SHORT_NAMES if name in set(drawn["model"])]
+    models = [name for name in MODELS if name in set(drawn["model"])]
     combinations = [
         (model, features)
         for model in models
         for features in sorted(
             drawn.loc[drawn["model"] == model, "features"].unique(),
-            key=lambda name: (uses_density(name), name.count("+")),
+            key=lambda name: name in with_density,
         )
     ]
-    labels = [f"{blocks_label(features)}  |  {_short(model)}" for model, features in combinations]
+    labels = [f"{set_label(features)}  |  {model_label(model, is_short=True)}" for model, features in combinations]
     offsets = np.linspace(0.24, -0.24, len(splits)) if len(splits) > 1 else [0.0]
     with style():
         figure, axes_list = panels(
@@ -91,7 +64,7 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str]) -
             axes.set_ylim(-0.6, len(combinations) - 0.4)
             axes.set_yticks(np.arange(len(combinations))[::-1], labels if number % 2 == 0 else [])
             for row, (_, features) in enumerate(combinations):
-                if uses_density(features):
+                if features in with_density:
                     axes.axhspan(
                         len(combinations) - row - 1.5,
                         len(combinations) - row - 0.5,
@@ -133,7 +106,7 @@ def learning_curves(table: pd.DataFrame) -> Figure:
                     color=CYCLE[index % len(CYCLE)],
                     markersize=4,
                     elinewidth=1,
-                    label=f"{_short(model)}: {blocks_label(features)}",
+                    label=f"{model_label(model, is_short=True)}: {set_label(features)}",
                 )
             axes.set_xscale("log")
             axes.set_yscale("log")
@@ -146,10 +119,6 @@ def learning_curves(table: pd.DataFrame) -> Figure:
         handles, names = axes_list[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=2)
     return figure
-
-
-def _short(model: str) -> str:
-    return SHORT_NAMES.get(model, model)
 
 
 def parity(

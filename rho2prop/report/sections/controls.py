@@ -3,10 +3,11 @@
 import pandas as pd
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import FROM_KG, is_derived, model_label
 from rho2prop.report.blocks import Heading, Row, Table, Text
-from rho2prop.report.data import FROM_KG, Run, is_derived, uses_density
-from rho2prop.report.figures.models import SPLIT_NAMES, model_name
+from rho2prop.report.data import Run
+from rho2prop.report.figures.models import SPLIT_NAMES
 from rho2prop.report.numbers import DASH, plus_minus
 
 
@@ -25,9 +26,9 @@ def controls(run: Run) -> list:
             else DASH
             for target in run.targets
         ]
-        name = model_name(model) if features == "none" else f"{model_name(model)}: {blocks_text(features)}"
+        name = model_label(model) if features == "none" else f"{model_label(model)}: {set_label(features)}"
         rows.append(Row((name, *cells)))
-    predicting = f"{model_name(chosen['model'])} on {blocks_text(chosen['features'])}"
+    predicting = f"{model_label(chosen['model'])} on {set_label(chosen['features'])}"
     split = SPLIT_NAMES.get(run.main_split, run.main_split)
     return [
         Heading("The selected model against the baselines"),
@@ -64,7 +65,7 @@ def against_controls(run: Run) -> pd.DataFrame:
     derived = own[own["model"] == chosen["model"] + FROM_KG]
     direct = own[(own["model"] == chosen["model"]) & ~own["target"].isin(derived["target"])]
     mae = pd.concat([part for part in (direct, derived) if len(part)] or [direct]).set_index(["target", "fold"])["mae"]
-    others = errors[~errors["model"].map(is_derived) & ~errors["features"].map(uses_density)]
+    others = errors[~errors["model"].map(is_derived) & ~errors["features"].map(run.uses_density)]
     rows = []
     for (model, features, target), part in others.groupby(["model", "features", "target"], sort=False):
         if target not in mae.index.get_level_values("target"):

@@ -1,10 +1,10 @@
 """Section on the largest errors."""
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import model_label
 from rho2prop.report.blocks import Row, Section, Table, Text
 from rho2prop.report.data import Run
-from rho2prop.report.figures.models import model_name
 from rho2prop.report.numbers import DASH, significant
 from rho2prop.report.sections.models import split_name
 
@@ -19,7 +19,7 @@ def errors(run: Run) -> Section:
     first = table.iloc[0]
     section.blocks += [
         Text(
-            f"{model_name(first['model'])} on {blocks_text(first['features'])}, test folds of the split "
+            f"{model_label(first['model'])} on {set_label(first['features'])}, test folds of the split "
             f"{split_name(run.main_split)}. Remarks follow fixed rules. Bonding: connectivity of the crystal. A label "
             "is called suspect where at least three good models agree with each other but not with it, or where it "
             "contradicts the other labels. No material was removed because of a remark."

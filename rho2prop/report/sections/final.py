@@ -3,9 +3,9 @@
 import pandas as pd
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import model_label
 from rho2prop.report.blocks import Heading, Row, Table, Text
-from rho2prop.report.figures.models import model_name
 from rho2prop.report.numbers import DASH, count, decimals, significant
 
 OFFERED = "True"
@@ -24,7 +24,7 @@ def final_models(table: pd.DataFrame | None) -> list:
     rows = [
         Row(
             (
-                f"{model_name(row.model)}: {blocks_text(row.features)}",
+                f"{model_label(row.model)}: {set_label(row.features)}",
                 f"{TARGETS[row.target].symbol} / {TARGETS[row.target].unit}",
                 significant(row.mae),
                 significant(row.mae_folds),
@@ -68,7 +68,7 @@ def _verdict(table: pd.DataFrame) -> str:
     if refused.empty:
         return f"Offered: all {count(n_offered, 'model')}, counted by property."
     reasons = "; ".join(
-        f"{model_name(row.model)} on {blocks_text(row.features)}, {TARGETS[row.target].symbol} ({row.reason})"
+        f"{model_label(row.model)} on {set_label(row.features)}, {TARGETS[row.target].symbol} ({row.reason})"
         for row in refused.itertuples()
     )
     return f"Offered: {n_offered} of {count(len(table), 'model')}, counted by property. Not offered: {reasons}."

@@ -4,10 +4,11 @@ import math
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.intervals import POOLED
+from rho2prop.features.feature_sets import set_label
 from rho2prop.materials.splits import FINAL_FOLD
+from rho2prop.models.registry import model_label
 from rho2prop.report.blocks import Row, Section, Table, Text
-from rho2prop.report.data import FROM_KG, Run
-from rho2prop.report.figures.models import model_name
+from rho2prop.report.data import Run
 from rho2prop.report.numbers import decimals, significant
 from rho2prop.report.sections.final import final_models
 
@@ -27,7 +28,7 @@ def intervals(run: Run) -> Section:
     for (model, features, target), group in table.groupby(["model", "features", "target"], sort=False):
         pooled = group[group["fold"] == POOLED].iloc[0]
         folds = group.loc[~group["fold"].isin([POOLED, FINAL_FOLD]), "coverage_found"]
-        name = f"{_name(model)}, {features}"
+        name = f"{model_label(model)}, {set_label(features)}"
         standard_error = math.sqrt(stated * (1 - stated) / pooled["n"])
         deviation = (pooled["coverage_found"] - stated) / standard_error
         smallest = min(smallest, pooled["n"])
@@ -85,7 +86,3 @@ def _verdict(off: list[str], n_rows: int, stated: float, smallest: float) -> str
         text = f"All {n_rows} rows lie {within}." if n_rows > 1 else f"The one row lies {within}."
     unseen = 100 * STANDARD_ERRORS * math.sqrt(stated * (1 - stated) / smallest)
     return f"{text} With {smallest:.0f} materials a deviation of less than {decimals(unseen, 1)} % cannot be resolved."
-
-
-def _name(model: str) -> str:
-    return model_name(model.removesuffix(FROM_KG)) + (" (from K and G)" if model.endswith(FROM_KG) else "")

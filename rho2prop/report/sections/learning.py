@@ -4,11 +4,11 @@ import pandas as pd
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.learning_curve import ALL
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import is_derived, model_label
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
-from rho2prop.report.data import Run, is_derived
+from rho2prop.report.data import Run
 from rho2prop.report.figures import models
-from rho2prop.report.figures.models import model_name
 from rho2prop.report.numbers import DASH, plus_minus
 from rho2prop.report.sections.models import split_name
 
@@ -69,6 +69,6 @@ def _rows(table: pd.DataFrame) -> list[Row]:
             for size in ordered_sizes(table):
                 errors = own.loc[own["size"] == size, "mae"]
                 cells.append(plus_minus(errors.mean(), errors.std()) if len(errors) else DASH)
-            name = f"{model_name(model)}: {blocks_text(features)}"
+            name = f"{model_label(model)}: {set_label(features)}"
             rows.append(Row((f"{TARGETS[target].symbol} / {TARGETS[target].unit}", name, *cells)))
     return rows

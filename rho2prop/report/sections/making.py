@@ -9,11 +9,12 @@ import yaml
 
 import rho2prop
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.features.registry import reads_latents
+from rho2prop.models.registry import is_derived, model_label
 from rho2prop.report import paper
 from rho2prop.report.blocks import Code, Heading, Items, Row, Section, Table, Text, Tiles
-from rho2prop.report.data import Run, density_gain, is_derived, summarise, uses_density
-from rho2prop.report.figures.models import model_name
+from rho2prop.report.data import Run, density_gain, summarise
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
 from rho2prop.report.sections.models import percent, split_name
 
@@ -101,7 +102,7 @@ def _best(run: Run) -> list:
         baseline = scores.loc[scores["model"] == "mean", "mae_mean"]
         cells = [
             f"{info.name} {info.symbol} / {info.unit}",
-            f"{model_name(best.model)}: {DASH if best.features == 'none' else blocks_text(best.features)}",
+            f"{model_label(best.model)}: {DASH if best.features == 'none' else set_label(best.features)}",
             plus_minus(best.mae_mean, best.mae_std),
             plus_minus(best.r2_mean, best.r2_std, 3),
             significant(baseline.iloc[0]) if len(baseline) else DASH,
@@ -201,7 +202,7 @@ def _splits(run: Run) -> list:
 def notes(run: Run) -> list[str]:
     """What a reader must know to judge the numbers, as far as it applies to this run."""
     config, told = run.config, []
-    latent = run.metrics is not None and run.metrics["features"].str.contains("latent").any()
+    latent = run.metrics is not None and any(map(reads_latents, map(run.blocks, run.metrics["features"].unique())))
     if latent and config["autoencoder"]["scope"] == "all":
         told.append(
             "One autoencoder was trained for all folds (autoencoder.scope: all). It sees no labels, but it has seen "
@@ -237,6 +238,6 @@ def notes(run: Run) -> list[str]:
             f"Densities were computed at the given geometry, without relaxation, with {config['dft']['gpaw']['xc']} "
             f"and a cut-off of {config['dft']['gpaw']['ecut_ev']} eV; the paper relaxed each cell with VASP at 500 eV."
         )
-    if run.metrics is not None and not run.metrics["features"].map(uses_density).any():
+    if run.metrics is not None and not run.sets_with_density:
         told.append("No feature set of this run contains the density.")
     return told

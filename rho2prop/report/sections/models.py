@@ -3,21 +3,21 @@
 import pandas as pd
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import NO_DENSITY, NO_DENSITY_NAME, blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.features.registry import blocks_label
+from rho2prop.models.registry import FROM_KG, is_derived, model_label
 from rho2prop.report import paper
 from rho2prop.report.blocks import Figure, Heading, Row, Section, Table, Text
 from rho2prop.report.data import (
-    FROM_KG,
     Run,
     density_gain,
     hybrid_features,
-    is_derived,
     left_out,
     pooled_predictions,
     summarise,
 )
 from rho2prop.report.figures import models
-from rho2prop.report.figures.models import SPLIT_NAMES, model_name
+from rho2prop.report.figures.models import SPLIT_NAMES
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
 from rho2prop.report.sections.controls import controls
 
@@ -56,15 +56,13 @@ def properties(run: Run) -> Section:
             "in training."
         )
     )
-    if summary["features"].str.startswith(NO_DENSITY).any():
-        blocks = NO_DENSITY.replace("+", ", ")
-        section.blocks.append(Text(f"“{NO_DENSITY_NAME.capitalize()}” stands for the blocks {blocks}."))
+    section.blocks.append(_set_table(run))
     direct = summary[~summary["model"].map(is_derived)]
     if (direct["model"] != "mean").any():
         section.blocks.append(
             Figure(
                 "feature-sets",
-                models.feature_sets(summary, run.split_names, run.targets),
+                models.feature_sets(summary, run.split_names, run.targets, run.sets_with_density),
                 "Mean absolute error of each feature set and model over the test folds (bars: standard "
                 "deviation); left "
                 "is better. LGBM: LightGBM, GP: Gaussian process, blend: of both, CNN: attention CNN, FP: fingerprint. "
@@ -89,12 +87,26 @@ def properties(run: Run) -> Section:
     return section
 
 
+def _set_table(run: Run) -> Table:
+    """The feature sets that were evaluated and their blocks; the others of the configuration are not of this run."""
+    names = [name for name in run.feature_sets if name in set(run.metrics["features"]) and run.blocks(name)]
+    return Table(
+        "Feature sets of this run and their blocks, in order.",
+        ("feature set", "name in the configuration", "blocks", "uses the density"),
+        tuple(
+            Row((set_label(name), name, blocks_label(run.blocks(name)), "yes" if run.uses_density(name) else "no"))
+            for name in names
+        ),
+        n_text=4,
+    )
+
+
 def _left_out(run: Run) -> list[Text]:
     """Models and feature sets that had too few labels where others had enough."""
     blocks = []
     for (model, features, split), reasons in left_out(run).items():
         reason = next((reasons[target] for target in run.targets if target in reasons), next(iter(reasons.values())))
-        name = f"{model_name(model)} on {blocks_text(features)}, {split_name(split)}"
+        name = f"{model_label(model)} on {set_label(features)}, {split_name(split)}"
         blocks.append(Text(f"{name}: left out, {reason}.", "missing"))
     return blocks
 
@@ -121,8 +133,8 @@ def _score_table(summary: pd.DataFrame, targets: list[str], split: str) -> Table
         best = {2: (-part["r2_mean"]).argmin(), 3: part["mae_mean"].argmin(), 4: part["rmse_mean"].argmin()}
         for row in part.itertuples():
             cells = (
-                model_name(row.model),
-                DASH if row.features == "none" else blocks_text(row.features),
+                model_label(row.model),
+                DASH if row.features == "none" else set_label(row.features),
                 plus_minus(row.r2_mean, row.r2_std, 3),
                 plus_minus(row.mae_mean, row.mae_std),
                 plus_minus(row.rmse_mean, row.rmse_std),
@@ -150,8 +162,8 @@ def _gain(run: Run) -> list:
         for row in part.itertuples():
             cells = (
                 split_name(row.split),
-                f"{model_name(row.with_density[0])}: {blocks_text(row.with_density[1])}",
-                f"{model_name(row.without_density[0])}: {blocks_text(row.without_density[1])}",
+                f"{model_label(row.with_density[0])}: {set_label(row.with_density[1])}",
+                f"{model_label(row.without_density[0])}: {set_label(row.without_density[1])}",
                 significant(row.mae_with),
                 significant(row.mae_without),
                 percent(row.change, row.change_std),
@@ -177,7 +189,7 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
     figures = ({} if chosen in PARITY_MODELS or chosen is None else {chosen: None}) | PARITY_MODELS
     for model, figure_number in figures.items():
         features = hybrid_features(run, model)
-        name = model_name(model)
+        name = model_label(model)
         counterpart = "the selected model" if figure_number is None else f"{figure_number} of the paper"
         if features is None:
             blocks.append(Text(f"{name}: not evaluated on density and composition together.", "missing"))
@@ -196,7 +208,7 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
             Figure(
                 f"parity-{model.replace('_', '-')}",
                 models.parity(pooled, rows, targets, shares),
-                f"{name}, features {blocks_text(features)}, split {split_name(split)}: test parts of all folds "
+                f"{name}, features {set_label(features)}, split {split_name(split)}: test parts of all folds "
                 f"together; scores are means ± standard deviations over folds ({counterpart}).",
                 f"Scatter plots of predicted against actual values. {described}.",
             )
@@ -204,7 +216,7 @@ def _parity(run: Run, summary: pd.DataFrame) -> list:
     return blocks
 
 
-def rows_of(summary: pd.DataFrame, model: str, features: str, split: str) -> pd.DataFrame:
+def rows_of(summary: pd.DataFrame, model: str, features: str | None, split: str) -> pd.DataFrame:
     """Rows of the summary for one model, feature set and split."""
     return summary[
         (summary["model"] == model) & (summary["features"] == features) & (summary["split"] == split)
@@ -224,11 +236,11 @@ def shares_of(run: Run, model: str, features: str) -> pd.DataFrame | None:
 
 def _ablation(run: Run, summary: pd.DataFrame) -> Table:
     rows = []
-    for label, model, features, published in paper.ABLATION:
+    for label, model, blocks, published in paper.ABLATION:
         rows.append(Row((label,), kind="group"))
         rows.append(Row(("paper", *(DASH if value is None else f"{value:.2f}" for value in published)), kind="paper"))
         for split in run.split_names:
-            part = rows_of(summary, model, features, split).set_index("target")
+            part = rows_of(summary, model, run.set_with(blocks), split).set_index("target")
             cells = [
                 plus_minus(part.loc[target, "r2_mean"], part.loc[target, "r2_std"], 2) if target in part.index else DASH
                 for target in paper.ABLATION_TARGETS
@@ -266,7 +278,7 @@ def _derived(run: Run, summary: pd.DataFrame) -> list:
                     continue
                 other = direct.iloc[0]
                 cells = (
-                    f"{model_name(model)}: {DASH if row.features == 'none' else blocks_text(row.features)}",
+                    f"{model_label(model)}: {DASH if row.features == 'none' else set_label(row.features)}",
                     plus_minus(other.r2_mean, other.r2_std, 3),
                     plus_minus(row.r2_mean, row.r2_std, 3),
                     plus_minus(other.mae_mean, other.mae_std),

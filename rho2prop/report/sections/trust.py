@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.evaluation.invariance import summarise
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.models.registry import model_label
 from rho2prop.report.blocks import Figure, Row, Section, Table, Text
 from rho2prop.report.figures import trust
-from rho2prop.report.figures.models import blocks_label, model_name
 from rho2prop.report.figures.trust import BAR_PERCENT, KINDS, PAPER_PERCENT
 from rho2prop.report.numbers import DASH, count, decimals, significant
 
@@ -51,7 +51,7 @@ def invariance(table: pd.DataFrame | None) -> Section:
         Text(_verdict(worst)),
         Figure(
             "invariance",
-            trust.invariance(table, {key: _label(*key, blocks_label) for key in labels}),
+            trust.invariance(table, {key: _label(*key) for key in labels}),
             f"Change of each prediction relative to that for the crystal as given (bar: the largest; dashed: "
             f"{BAR_PERCENT:g} %, our limit; dotted: {PAPER_PERCENT:g} %, the paper’s scatter). Changes below "
             f"{trust.FLOOR_PERCENT:g} %, including exact zeros, are drawn at that value.",
@@ -183,8 +183,8 @@ def _errors(measured: pd.DataFrame) -> list:
     ]
 
 
-def _label(model: str, features: str, grid: str, named=blocks_text) -> str:
-    return f"{model_name(model)}, {named(features)}" + (f" ({grid})" if grid else "")
+def _label(model: str, features: str, grid: str) -> str:
+    return f"{model_label(model)}, {set_label(features)}" + (f" ({grid})" if grid else "")
 
 
 def _percent(value: float) -> str:

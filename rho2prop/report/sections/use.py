@@ -3,12 +3,13 @@
 import pandas as pd
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.features.registry import BLOCKS
+from rho2prop.models.registry import model_label
 from rho2prop.report import paper
 from rho2prop.report.blocks import Figure, Items, Row, Section, Table, Text
-from rho2prop.report.data import Run, uses_density
+from rho2prop.report.data import Run
 from rho2prop.report.figures import models
-from rho2prop.report.figures.models import blocks_label, model_name
 from rho2prop.report.numbers import DASH, decimals, plus_minus
 from rho2prop.report.sections.data import MAX_ROWS
 from rho2prop.report.sections.models import shares_of, short_target, split_name
@@ -24,11 +25,11 @@ def importance(run: Run) -> Section:
     chosen = importance_panels(run)
     statements = []
     for model, features in chosen:
-        if not uses_density(features):
+        if not run.uses_density(features):
             continue
         shares = models.share_text(shares_of(run, model, features))
-        said = f"{model_name(model)}, {blocks_text(features)}: share of the density {shares}."
-        if features == paper.HYBRID.get(model):
+        said = f"{model_label(model)}, {set_label(features)}: share of the density {shares}."
+        if run.blocks(features) == paper.HYBRID.get(model):
             said += f" The paper says that {paper.IMPORTANCE[model]}."
         statements.append((said, ""))
     section.blocks += [
@@ -75,7 +76,7 @@ def _share_table(table: pd.DataFrame, chosen: dict[tuple[str, str], str]) -> Tab
     caption = "Share of mean |SHAP| by feature block, in %"
     if has_net:
         caption += "; in brackets after adding up the inputs of a block, where opposite ones cancel"
-    return Table(caption + ".", ("target", *(blocks_text(block) for block in blocks)), tuple(rows))
+    return Table(caption + ".", ("target", *(BLOCKS[block].label for block in blocks)), tuple(rows))
 
 
 def importance_figure(run: Run):
@@ -87,7 +88,7 @@ def importance_figure(run: Run):
 def importance_panels(run: Run) -> dict[tuple[str, str], str]:
     """Models and feature sets with SHAP values, and their titles."""
     pairs = run.importance[["model", "features"]].drop_duplicates().itertuples(index=False)
-    return {(pair.model, pair.features): f"{model_name(pair.model)}:\n{blocks_label(pair.features)}" for pair in pairs}
+    return {(pair.model, pair.features): f"{model_label(pair.model)}:\n{set_label(pair.features)}" for pair in pairs}
 
 
 def predictions(run: Run) -> Section:
@@ -114,7 +115,7 @@ def predictions(run: Run) -> Section:
             plus_minus(values.loc[target, "value"], values.loc[target, "fold_std"]) if target in values.index else DASH
             for target in order
         ]
-        rows.append(Row((material, formula, f"{model_name(model)}: {blocks_text(features)}", *cells)))
+        rows.append(Row((material, formula, f"{model_label(model)}: {set_label(features)}", *cells)))
     cut = (
         ""
         if len(rows) <= MAX_ROWS

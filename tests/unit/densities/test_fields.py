@@ -8,11 +8,12 @@ from scipy.spatial.transform import Rotation
 from standins.densities import TRICLINIC_ANG, gaussian_density
 from standins.refusals import refused
 
-from rho2prop.densities.density import write_npz
+from rho2prop.densities.crystal_description import CrystalDescription
+from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.field_names import FIELDS, field_of
 from rho2prop.densities.fields import take_field
 from rho2prop.densities.transformations import rotated, shifted, supercell
-from rho2prop.features.fingerprint import fingerprint, fingerprint_of_file
+from rho2prop.features.fingerprint import fingerprint, fingerprint_row
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_occupancy_knows_where_atoms_are_but_not_which(bonded):
 def test_without_stored_atoms_the_message_says_what_to_set(field, tmp_path):
     write_npz(gaussian_density(), tmp_path / "d.npz")
     with refused(field, "dft.<engine>.promolecule", source="d.npz"):
-        fingerprint_of_file(tmp_path / "d.npz", field)
+        fingerprint_row(CrystalDescription(read_npz(tmp_path / "d.npz"), tmp_path / "d.npz"), field)
 
 
 def test_names_of_blocks_and_scopes():

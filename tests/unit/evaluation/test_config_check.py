@@ -3,20 +3,37 @@
 import copy
 import subprocess
 import sys
+from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from standins.regressions import block_list, set_name
 
 from rho2prop.core.errors import InputError
+from rho2prop.evaluation import config_check
 from rho2prop.evaluation.config_check import problems
+from rho2prop.evaluation.settings import (
+    EvaluationSettings,
+    IntervalSettings,
+    InvarianceSettings,
+    LearningCurveSettings,
+)
 from rho2prop.features.registry import BLOCKS
-from rho2prop.models import families, registry
-from rho2prop.models.registry import MODELS, NETWORKS, check, least_labels
+from rho2prop.models.estimator import estimator_class
+from rho2prop.models.network_training import NetworkModel
+from rho2prop.models.registry import MODELS, check, least_labels, models_that_need_gpu
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 PREDICTED = DEFAULTS["predict"]
+SECTION_OF = {
+    EvaluationSettings: "evaluation",
+    LearningCurveSettings: "learning_curve",
+    InvarianceSettings: "invariance",
+    IntervalSettings: "intervals",
+}
 
 
 def merged(config: dict, changes: dict) -> dict:
@@ -28,12 +45,20 @@ def merged(config: dict, changes: dict) -> dict:
 
 
 def places(changes: dict, **options) -> dict[str, InputError]:
-    """The problems of the default configuration with changes, by the key that is wrong."""
+    """The problems of the default configuration with changes, by the key that is wrong; each block is a set too."""
+    changes = merged({"feature_sets": {block: [block] for block in BLOCKS}}, changes)
     return {error.source: error for error in problems(merged(DEFAULTS, changes), **options)}
 
 
-def regressions(**sets) -> dict:
-    return {"evaluation": {"regressions": sets}}
+def regressions(**joined) -> dict:
+    """Regressions on sets that are written as their blocks."""
+    sets = {set_name(name): list(block_list(name)) for names in joined.values() for name in names if "+" in name}
+    names = {model: [set_name(name) for name in of_model] for model, of_model in joined.items()}
+    return {"evaluation": {"regressions": names}, "feature_sets": sets}
+
+
+def sets(**definitions) -> dict:
+    return {"feature_sets": definitions}
 
 
 def test_the_defaults_and_the_shipped_configurations_have_no_problem():
@@ -57,7 +82,13 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
         (regressions(mean=["magpie"]), "evaluation.regressions.mean", "none"),
         (regressions(blend=["none"]), "evaluation.regressions.blend", "at least one block"),
         (regressions(blend=["cohesive_energy"]), "evaluation.regressions.blend", "zero of formation energies"),
-        (regressions(blend=["magpie+magpie"]), "evaluation.regressions.blend", "twice"),
+        (sets(mine=["magpie", "magpie"]), "feature_sets.mine", "twice"),
+        (sets(mine=["magpie", "fingerprnt"]), "feature_sets.mine", "Did you mean 'fingerprint'?"),
+        (sets(mine=[]), "feature_sets.mine", "no block"),
+        (sets(none=["magpie"]), "feature_sets.none", "reserved"),
+        (sets(mine={"extends": "ful", "add": []}), "feature_sets.mine", "Did you mean 'full'?"),
+        (sets(mine={"extends": "full", "add": ["magpie"]}), "feature_sets.mine", "'magpie' appears twice"),
+        (sets(a={"extends": "b", "add": []}, b={"extends": "a", "add": []}), "feature_sets.a", "a extends b extends a"),
         (regressions(lightgbm=["fingerprnt"]), "evaluation.regressions.lightgbm", "Did you mean 'fingerprint'?"),
         (regressions(lightbgm=["magpie"]), "evaluation.regressions.lightbgm", "Did you mean 'lightgbm'?"),
         (regressions(gaussian_process=["magpie", "magpie"]), "evaluation.regressions.gaussian_process", "2 times"),
@@ -75,7 +106,7 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
          | {"dft": {"gpaw": {"promolecule": False}}}, "evaluation.regressions.lightgbm", "promolecule: true"),
         (regressions(gaussian_process=["deformation_fingerprint"])
          | {"materials": "table.csv", "dft": {"engine": "materials_project"}},
-         "evaluation.regressions.gaussian_process", "stores no promolecule"),
+         "evaluation.regressions.gaussian_process", "stores no superposition"),
         ({"autoencoder": {"compared_fields": ["deformation"]},
           "dft": {"engine": "vasp", "vasp": {"promolecule": False}}},
          "autoencoder.compared_fields", "promolecule: true"),
@@ -111,7 +142,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_a_network_without_its_package_is_told(monkeypatch):
-    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    monkeypatch.setattr(config_check, "find_spec", lambda name: None)
     graph = regressions(graph_network=["graph"])
     assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].fix
     assert "envs/rho2prop.yaml" in places(graph, environment="- torch==2")["evaluation.regressions.graph_network"].fix
@@ -121,12 +152,15 @@ def test_a_network_without_its_package_is_told(monkeypatch):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_can_be_fitted_and_read_and_takes_some_block(model):
-    assert model in families._FIT
-    assert model in families._LOAD
+    if not MODELS[model].package or find_spec(MODELS[model].package):
+        methods = {
+            name for name in ("fit", "predict", "save", "load") if callable(getattr(estimator_class(model), name))
+        }
+        assert methods == {"fit", "predict", "save", "load"}
     taken = []
     for block in BLOCKS:
         try:
-            check(model, [block])
+            check(model, block, (block,))
         except InputError:
             continue
         taken.append(block)
@@ -135,8 +169,9 @@ def test_every_model_can_be_fitted_and_read_and_takes_some_block(model):
 
 
 def test_networks_are_the_models_that_are_trained_by_torch():
-    fitted_by_torch = {name for name, fit in families._FIT.items() if "network" in str(fit) or "single" in str(fit)}
-    assert set(NETWORKS) == fitted_by_torch
+    here = [name for name, spec in MODELS.items() if not spec.package or find_spec(spec.package)]
+    trained_by_torch = {name for name in here if issubclass(estimator_class(name), NetworkModel)}
+    assert trained_by_torch == set(models_that_need_gpu(True)) & set(here)
 
 
 def test_fewest_labels_of_which_every_fold_has_enough():
@@ -147,6 +182,20 @@ def test_fewest_labels_of_which_every_fold_has_enough():
 
 
 def test_the_snakefile_imports_no_numerical_library_for_it():
-    code = "import sys, rho2prop.models.choices, rho2prop.evaluation.label_check as _; print(*sys.modules)"
+    code = "import sys, rho2prop.evaluation.config_check, rho2prop.evaluation.label_check; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True).stdout
     assert not {"numpy", "scipy", "pandas", "torch", "pymatgen", "ase"} & set(modules.split())
+
+
+def test_a_set_of_ones_own_may_extend_a_shipped_one_and_unused_sets_are_no_problem():
+    mine = sets(mine={"extends": "magpie", "add": ["spring_network"]}, spare={"extends": "mine", "add": ["graph"]})
+    assert not places(mine | {"evaluation": {"regressions": {"gaussian_process": ["mine"]}}})
+
+
+def test_sections_of_models_have_the_keys_of_their_dataclasses():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))["properties"]
+    kinds = {spec.settings for spec in MODELS.values() if spec.settings}
+    kinds |= {EvaluationSettings, LearningCurveSettings, InvarianceSettings, IntervalSettings}
+    for kind in kinds:
+        name = getattr(kind, "section", SECTION_OF.get(kind))
+        assert {field.name for field in fields(kind)} == set(schema[name]["properties"]), name

@@ -5,15 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from standins.folds import SETTINGS, make_inputs, run_model
+from standins.regressions import block_list, run, set_name
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG
 from rho2prop.evaluation import cross_validation
-from rho2prop.evaluation.cross_validation import collect_metrics, predict_fold, read_predictions, run
+from rho2prop.evaluation.cross_validation import predict_fold
+from rho2prop.evaluation.fold_results import collect_metrics, read_predictions
 from rho2prop.evaluation.importance import block_importance
 from rho2prop.features.design_matrix import BlockData, Latents, fit_design
-from rho2prop.models import families
+from rho2prop.models import estimator
+from rho2prop.models.registry import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +130,16 @@ def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, input
     gained = pd.Series(-(x["a"] ** 2), name=FORMATION_ENERGY)
     predicted = {}
     for features in ("magpie", "magpie+cohesive_energy"):
-        design = fit_design(features, given, "random", "0", ids["train"], 8, seed=0)
+        design = fit_design(block_list(features), given, "random", "0", ids["train"], 8, seed=0)
         parts = {part: design.apply(given, "random", "0", names) for part, names in ids.items()}
         zero = {part: 0.0 if matrix.energy_zero is None else matrix.energy_zero for part, matrix in parts.items()}
         labels = [(gained[ids[part]] + zero[part]).to_frame() for part in ("train", "validation")]
-        data = families.FoldData(parts["train"], labels[0], parts["validation"], labels[1])
+        data = estimator.FoldData(parts["train"], labels[0], parts["validation"], labels[1])
         folder = tmp_path / features
         folder.mkdir()
-        families.fit(model, data, SETTINGS.get(model, SETTINGS["lightgbm"]), lambda name: 1, 1, folder, lambda n: None)
-        fitted = families.load(folder, {"model": model, "targets": [FORMATION_ENERGY]})
+        settings = MODELS[model].settings_of(SETTINGS.get(model, SETTINGS["lightgbm"]))
+        estimator.fit(model, data, estimator.Fitting(settings, lambda name: 1, 1), folder)
+        fitted = estimator.load(folder, model, [FORMATION_ENERGY])
         predicted[features] = fitted(parts["test"])[FORMATION_ENERGY] - zero["test"]
     assert zero["test"][-1] == pytest.approx(-cohesive["e"][:100].mean())
     np.testing.assert_allclose(predicted["magpie+cohesive_energy"], predicted["magpie"], atol=1e-6)
@@ -213,7 +217,7 @@ def test_the_zero_of_formation_energies_has_its_share_and_no_other_target_has_on
     gained = -0.5 * blocks.tables["magpie"]["a"].to_numpy()
     labelled = materials.assign(formation_energy_ev_per_atom=gained - cohesive["e"].to_numpy())
     features = "magpie+cohesive_energy"
-    folder = tmp_path / model / features / "random"
+    folder = tmp_path / model / set_name(features) / "random"
     run(model, features, "random", labelled, one_fold, given, SETTINGS["lightgbm"], 8, folder, seed=1, threads=1)
     shares = block_importance(folder, splits, given, seed=0).set_index(["target", "block"])["share"]
     assert shares[FORMATION_ENERGY, "cohesive_energy"] == pytest.approx(1.75 / 1.875, abs=0.05)  # mean deviations

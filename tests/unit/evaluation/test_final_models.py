@@ -9,10 +9,11 @@ import pytest
 from scipy.stats import norm
 from standins.crystals import rock_salt
 from standins.folds import SETTINGS
+from standins.regressions import run
 
 from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, SHEAR
-from rho2prop.evaluation.cross_validation import predict_fold, run
+from rho2prop.evaluation.cross_validation import predict_fold
 from rho2prop.evaluation.final_models import COLUMNS, judge_final_models, read_offered
 from rho2prop.evaluation.intervals import calibrations
 from rho2prop.features.crystal_graphs import crystal_graph

@@ -23,7 +23,13 @@ def proportional_errors(n=4000, seed=1):
 
 def write_regression(folder, rows: pd.DataFrame, derived: pd.DataFrame | None = None):
     folder.mkdir(parents=True)
-    summary = {"model": "lightgbm", "features": "magpie", "split": "random", "targets": sorted(set(rows["target"]))}
+    summary = {
+        "model": "lightgbm",
+        "features": "magpie",
+        "blocks": [],
+        "split": "random",
+        "targets": sorted(set(rows["target"])),
+    }
     (folder / "targets.json").write_text(json.dumps(summary))
     rows.to_csv(folder / "predictions.csv", index=False)
     (rows[:0] if derived is None else derived).to_csv(folder / "predictions_from_kg.csv", index=False)

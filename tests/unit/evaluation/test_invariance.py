@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from standins.regressions import run
 
 from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents, turned, write_latents
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
@@ -14,7 +15,7 @@ from rho2prop.densities.density import Density, check, read_npz, write_npz
 from rho2prop.densities.grids import Grid, to_grid
 from rho2prop.densities.transformations import ROTATIONS, rolled, rotated, shifted, supercell
 from rho2prop.evaluation import invariance
-from rho2prop.evaluation.cross_validation import predict_fold, run
+from rho2prop.evaluation.cross_validation import predict_fold
 from rho2prop.evaluation.invariance import REFERENCE, evaluate, sample, summarise, transformations
 from rho2prop.features.design_matrix import BlockData, Latents
 from rho2prop.features.fingerprint import fingerprint, statistics

@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from rho2prop.core.errors import InputError
 from rho2prop.evaluation.label_check import formula_and_system, require_any_label, require_groups, require_labels
+from rho2prop.evaluation.plan import Plan
 from rho2prop.materials.table import Material
 
 DEFAULTS = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text(encoding="utf-8"))
@@ -29,36 +30,36 @@ def test_a_table_without_labels_is_told_what_is_missing():
 
 def test_too_few_labels_are_told_with_count_need_and_setting():
     with pytest.raises(InputError, match=r"6 of bulk_modulus_gpa.*10 .*evaluation\.n_folds 5.*Add .*4 at least"):
-        require_labels(labelled(6), SOURCE, DEFAULTS)
-    require_labels(labelled(10), SOURCE, DEFAULTS)
+        require_labels(labelled(6), SOURCE, Plan(DEFAULTS))
+    require_labels(labelled(10), SOURCE, Plan(DEFAULTS))
     halves = copy.deepcopy(DEFAULTS)
     halves["evaluation"]["n_folds"] = 2
     with pytest.raises(InputError, match=r"12 of one property"):
-        require_labels(labelled(10), SOURCE, halves)
+        require_labels(labelled(10), SOURCE, Plan(halves))
 
 
 def test_labels_of_different_properties_do_not_add_up():
     mixed = labelled(6) | {f"g{i}": Material(f"g{i}", "g.cif", labels={"shear_modulus_gpa": 9.0}) for i in range(6)}
     with pytest.raises(InputError, match=r"6 of bulk_modulus_gpa, 6 of shear_modulus_gpa"):
-        require_labels(mixed, SOURCE, DEFAULTS)
+        require_labels(mixed, SOURCE, Plan(DEFAULTS))
     computed = copy.deepcopy(DEFAULTS)
     computed["dft"]["formation_energy"] = "computed"  # a label of all twelve
-    require_labels(mixed, SOURCE, computed)
+    require_labels(mixed, SOURCE, Plan(computed))
 
 
 def test_one_model_that_predicts_is_enough_and_networks_need_more():
     network = copy.deepcopy(DEFAULTS)
-    network["predict"] = [{"model": "attention_cnn", "features": "magpie+latent"}]
-    require_labels(labelled(12), SOURCE, DEFAULTS)
+    network["predict"] = [{"model": "attention_cnn", "features": "magpie_latent"}]
+    require_labels(labelled(12), SOURCE, Plan(DEFAULTS))
     with pytest.raises(InputError, match=r"13 of one property.*validation_fraction 0\.25"):
-        require_labels(labelled(12), SOURCE, network)
+        require_labels(labelled(12), SOURCE, Plan(network))
 
 
 def test_more_materials_to_turn_than_there_are():
     many = copy.deepcopy(DEFAULTS)
     many["invariance"]["n_materials"] = 11
     with pytest.raises(InputError, match=r"invariance\.n_materials: 11.*10 labelled"):
-        require_labels(labelled(10), SOURCE, many)
+        require_labels(labelled(10), SOURCE, Plan(many))
 
 
 def test_fewer_groups_than_folds_are_told_before_anything_runs():

@@ -58,7 +58,7 @@ def run(tmp_path):
         young = pd.DataFrame({"fold": "0", "material_id": names, "target": YOUNG, "y_true": 225.0, "y_pred": 225.0})
         young.loc[2, "y_pred"] = 290.0
         young.to_csv(folder / "predictions_from_kg.csv", index=False)
-        summary = {"model": "lightgbm", "features": f"f{n}", "split": "random", "targets": [BULK]}
+        summary = {"model": "lightgbm", "features": f"f{n}", "blocks": [], "split": "random", "targets": [BULK]}
         (folder / "targets.json").write_text(json.dumps(summary))
         folders.append(folder)
     return materials, folders
@@ -68,7 +68,7 @@ def test_the_largest_errors_are_listed_with_what_stands_out(run):
     materials, folders = run
     left_out = folders[0].parent / "left_out"  # the first choice had too few labels
     left_out.mkdir()
-    (left_out / "targets.json").write_text(json.dumps({"targets": []}))
+    (left_out / "targets.json").write_text(json.dumps({"targets": [], "blocks": []}))
     everything = largest_errors([left_out, *folders[:1]], folders, materials, n_largest=3)
     derived = everything[everything["target"] == YOUNG]  # which the model does not learn: from its K and G
     assert (derived["material_id"].iloc[0], derived["error"].iloc[0]) == ("m2", 65.0)

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from standins.regressions import regression, run
 
 from rho2prop.core.targets import TARGETS
-from rho2prop.evaluation.cross_validation import run
+from rho2prop.evaluation.cross_validation import RegressionData
 from rho2prop.evaluation.learning_curve import ALL, COLUMNS, collect, learn, thinned
 from rho2prop.features.design_matrix import BlockData
 from rho2prop.materials.splits import draw_splits
@@ -55,7 +56,8 @@ def test_a_size_that_a_fold_does_not_have_is_none(crystals):
 def test_errors_fall_with_the_number_of_materials(crystals, tmp_path, capsys):
     materials, splits, blocks = crystals
     arguments = ("gaussian_process", "magpie", "random")
-    learn(*arguments, [12, 40, 500], materials, splits, blocks, {}, 1, tmp_path / "learned", 1, 1)
+    data = RegressionData(materials, splits, blocks)
+    learn(regression(*arguments, {}), data, [12, 40, 500], tmp_path / "learned")
     assert "fewer than 500 materials, this size is left out" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "learned").iterdir()) == ["12", "40"]
     (tmp_path / "learned" / ".snakemake_timestamp").touch()  # Snakemake's mark in each folder that a rule makes

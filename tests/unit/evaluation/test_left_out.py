@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from standins.regressions import regression, run
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import BULK, SHEAR
 from rho2prop.evaluation import learning_curve
-from rho2prop.evaluation.cross_validation import _trainable_targets, collect_metrics, is_trained, read_predictions, run
+from rho2prop.evaluation.cross_validation import RegressionData, _trainable_targets
 from rho2prop.evaluation.final_models import judge_final_models, read_offered
+from rho2prop.evaluation.fold_results import collect_metrics, is_trained, read_predictions
 from rho2prop.evaluation.importance import COLUMNS, block_importance
 from rho2prop.evaluation.intervals import calibrations
 from rho2prop.features.design_matrix import BlockData
@@ -85,8 +87,8 @@ def test_the_report_says_which_models_were_left_out_and_why(folders, tmp_path):
 
 def test_a_point_of_a_learning_curve_is_left_out_like_it(tmp_path, small, folders):
     materials, splits, blocks = small
-    arguments = (materials, splits, blocks, SETTINGS["attention_cnn"], 4)
-    learning_curve.learn("attention_cnn", "magpie", "random", [8], *arguments, tmp_path / "curve", seed=1, threads=1)
+    chosen = regression("attention_cnn", "magpie", "random", SETTINGS["attention_cnn"], 4)
+    learning_curve.learn(chosen, RegressionData(materials, splits, blocks), [8], tmp_path / "curve")
     assert not is_trained(tmp_path / "curve" / "8")
     curve = learning_curve.collect([tmp_path / "curve"], list(folders))
     assert set(curve["size"]) == {"all"}

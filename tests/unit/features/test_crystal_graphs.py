@@ -1,6 +1,7 @@
 """Crystal graphs against known coordination shells, and the graph network's invariances."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 from standins.crystals import rock_salt
@@ -8,9 +9,11 @@ from standins.crystals import rock_salt
 from rho2prop.core.errors import InputError
 from rho2prop.features.crystal_graphs import crystal_graph, read_graphs, write_graphs
 from rho2prop.features.design_matrix import DesignMatrix
-from rho2prop.models.network_training import NetworkSettings, fit, load_network
+from rho2prop.models.estimator import FoldData, estimator_class
+from rho2prop.models.network_training import fit, load_network
+from rho2prop.models.settings import GraphNetworkSettings
 
-SETTINGS = NetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, shape={"width": 16, "layers": 2})
+SETTINGS = GraphNetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, width=16, layers=2)
 
 
 def lengths(graph):
@@ -59,18 +62,21 @@ def trained():
     rng = np.random.default_rng(0)
     edges = rng.uniform(3.9, 6.0, 50)
     graphs = [crystal_graph(rock_salt(a).get_primitive_structure()) for a in edges]
-    labels = (2000 / edges**2)[:, None]
-    parts = matrix(graphs[:35]), labels[:35], matrix(graphs[35:]), labels[35:]
-    return fit("graph_network", *parts, ["bulk_modulus_gpa"], SETTINGS, seed=3, threads=1), parts
+    labels = 2000 / edges**2
+    tables = [pd.DataFrame({"bulk_modulus_gpa": values}) for values in (labels[:35], labels[35:])]
+    data = FoldData(matrix(graphs[:35]), tables[0], matrix(graphs[35:]), tables[1])
+    return fit(estimator_class("graph_network"), data, SETTINGS, seed=3, threads=1), data
 
 
 def test_it_learns_from_bond_lengths_and_is_positive(trained, tmp_path):
-    network, (_, _, unseen, labels) = trained
+    network, data = trained
+    unseen, labels = data.validation, data.validation_labels["bulk_modulus_gpa"].to_numpy()
     predicted = network.predict(unseen)["bulk_modulus_gpa"]
-    assert 1 - np.var(predicted - labels[:, 0]) / np.var(labels[:, 0]) > 0.9
+    assert 1 - np.var(predicted - labels) / np.var(labels) > 0.9
     assert (predicted > 0).all()
     network.save(tmp_path)
-    np.testing.assert_array_equal(load_network(tmp_path).predict(unseen)["bulk_modulus_gpa"], predicted)
+    again = load_network(network.architecture, tmp_path).predict(unseen)
+    np.testing.assert_array_equal(again["bulk_modulus_gpa"], predicted)
 
 
 def test_no_description_of_the_crystal_changes_its_prediction(trained):

@@ -24,7 +24,7 @@ def make_blocks(garbage=False):
 
 
 def fit(blocks, features="elemental_solids+latent_pca+latent", n_components=8):
-    return fit_design(features, blocks, "random", "0", TRAIN, n_components, seed=1)
+    return fit_design(features.split("+"), blocks, "random", "0", TRAIN, n_components, seed=1)
 
 
 def test_training_part_is_standardised_and_the_rest_is_not_seen():

@@ -1,13 +1,22 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from rho2prop.core.errors import InputError
 from rho2prop.features.design_matrix import DesignMatrix
-from rho2prop.models.attention_cnn import AttentionCnn, AttentionCnnConfig, ChannelAttention, SpatialAttention
-from rho2prop.models.network_training import NetworkSettings, fit, load_network, masked_mse
+from rho2prop.models.attention_cnn import (
+    AttentionCnn,
+    AttentionCnnConfig,
+    AttentionCnnModel,
+    ChannelAttention,
+    SpatialAttention,
+)
+from rho2prop.models.estimator import FoldData
+from rho2prop.models.network_training import fit, load_network, masked_mse
+from rho2prop.models.settings import CnnSettings
 
-SETTINGS = NetworkSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, shape={"channels": (4, 8)})
+SETTINGS = CnnSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, channels=(4, 8))
 NAMES = ["bulk_modulus_gpa", "formation_energy_ev_per_atom"]
 
 
@@ -20,6 +29,11 @@ def make_data(n_rows=90, seed=0):
     tabular = rng.normal(size=(n_rows, 3))
     labels = np.stack([100 + 30 * strength, -5 + tabular[:, 0] - tabular[:, 1]], axis=1)
     return DesignMatrix(tabular, ["magpie"] * 3, latent), labels
+
+
+def fold_data(train, labels, validation, validation_labels):
+    tables = [pd.DataFrame(values, columns=NAMES) for values in (labels, validation_labels)]
+    return FoldData(train, tables[0], validation, tables[1])
 
 
 def config(**changes):
@@ -78,14 +92,15 @@ def test_learns_both_branches_with_missing_labels_and_round_trips(tmp_path):
     train, labels = make_data(seed=0)
     labels[::3, 1] = np.nan
     validation, validation_labels = make_data(40, seed=1)
-    trained = fit("attention_cnn", train, labels, validation, validation_labels, NAMES, SETTINGS, seed=4, threads=1)
+    data = fold_data(train, labels, validation, validation_labels)
+    trained = fit(AttentionCnnModel, data, SETTINGS, seed=4, threads=1)
     test, truth = make_data(60, seed=2)
     predicted = trained.predict(test)
     for i, name in enumerate(NAMES):
         assert 1 - np.var(predicted[name] - truth[:, i]) / np.var(truth[:, i]) > 0.9
     trained.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
-    again = load_network(tmp_path)
+    again = load_network(AttentionCnnModel, tmp_path)
     assert again.record["trials"] == trained.record["trials"]
     for name, values in again.predict(test).items():
         np.testing.assert_array_equal(values, predicted[name])
@@ -93,14 +108,13 @@ def test_learns_both_branches_with_missing_labels_and_round_trips(tmp_path):
 
 def test_the_seed_decides_the_predictions_and_the_callers_random_state_is_kept():
     (train, labels), (validation, validation_labels) = make_data(), make_data(20, seed=1)
-    settings = NetworkSettings(n_trials=2, max_epochs=2, patience=2, batch_size=16, shape={"channels": (4,)})
+    settings = CnnSettings(n_trials=2, max_epochs=2, patience=2, batch_size=16, channels=(4,))
     torch.manual_seed(11)
     state = torch.random.get_rng_state()
     runs = []
     for seed in (4, 4, 5):
-        trained = fit(
-            "attention_cnn", train, labels, validation, validation_labels, NAMES, settings, seed=seed, threads=1
-        )
+        data = fold_data(train, labels, validation, validation_labels)
+        trained = fit(AttentionCnnModel, data, settings, seed=seed, threads=1)
         runs.append(trained.predict(validation)[NAMES[0]])
     assert torch.equal(state, torch.random.get_rng_state())
     np.testing.assert_array_equal(runs[0], runs[1])
@@ -109,5 +123,6 @@ def test_the_seed_decides_the_predictions_and_the_callers_random_state_is_kept()
 
 def test_too_few_rows_are_refused():
     train, labels = make_data(20)
+    data = fold_data(train, labels, train.rows(np.arange(1)), labels[:1])
     with pytest.raises(InputError, match="20 training and 1 validation rows"):
-        fit("attention_cnn", train, labels, train.rows(np.arange(1)), labels[:1], NAMES, SETTINGS, seed=0, threads=1)
+        fit(AttentionCnnModel, data, SETTINGS, seed=0, threads=1)

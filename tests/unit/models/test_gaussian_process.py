@@ -16,13 +16,15 @@ from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.evaluation import importance
 from rho2prop.features.description import describe
 from rho2prop.features.design_matrix import DesignMatrix
-from rho2prop.models import families, gaussian_process, registry
+from rho2prop.models import estimator, gaussian_process, registry
+from rho2prop.models.estimator import Fitting
 from rho2prop.models.gaussian_process import SCALES
+from rho2prop.models.settings import BoostingSettings
 
 BULK, FORMATION = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
 BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
 NAMES = tuple(f"{block}.{number}" for number, block in enumerate(BLOCKS))
-BOOSTING = {"n_trials": 2, "max_rounds": 60, "patience": 20, "learning_rate": [0.1, 0.2], "max_bin": 31}
+BOOSTING = BoostingSettings(n_trials=2, max_rounds=60, patience=20, learning_rate=(0.1, 0.2), max_bin=31)
 
 
 def crystals(n_rows, seed=0):
@@ -87,7 +89,7 @@ def test_distances_are_those_of_each_block():
 def test_it_finds_the_power_law_of_a_scale():
     """K = c·s^0.7 holds far outside of the training range too: what the trend is for."""
     rng = np.random.default_rng(3)
-    names = ("elements.log_cohesive_energy_density", "magpie.noise")
+    names = ("elemental_solids.log_cohesive_energy_density", "magpie.noise")
     log_scale = rng.normal(size=80)
     features = np.stack([log_scale, rng.normal(size=80)], axis=1)
     process = gaussian_process.fit(
@@ -126,16 +128,16 @@ def fold_data():
         labels.iloc[0, 0] = np.nan
         return DesignMatrix(features, BLOCKS, None, column_names=NAMES), labels
 
-    return families.FoldData(*part(90, 3), *part(30, 4))
+    return estimator.FoldData(*part(90, 3), *part(30, 4))
 
 
 @pytest.mark.parametrize("model", ["gaussian_process", "blend"])
-def test_families_are_written_and_read_back(model, tmp_path):
+def test_models_are_written_and_read_back(model, tmp_path):
     data, advanced = fold_data(), []
-    families.fit(model, data, BOOSTING, lambda *names: 5, 1, tmp_path, advanced.append)
+    estimator.fit(model, data, Fitting(BOOSTING, lambda *names: 5, 1, advanced.append), tmp_path)
     assert sum(advanced) == 2
     unseen, truth = crystals(60, seed=5)
-    found = families.load(tmp_path, {"model": model, "targets": data.targets})(DesignMatrix(unseen, BLOCKS, None))
+    found = estimator.load(tmp_path, model, data.targets)(DesignMatrix(unseen, BLOCKS, None))
     assert (found[BULK] > 0).all()
     assert np.abs(found[BULK] - truth).mean() < 0.5 * np.abs(truth - truth.mean()).mean()
     assert np.corrcoef(found[FORMATION], -np.log(truth))[0, 1] > 0.8
@@ -143,11 +145,10 @@ def test_families_are_written_and_read_back(model, tmp_path):
 
 def test_the_blend_lies_between_its_members(tmp_path):
     data = fold_data()
-    families.fit("blend", data, BOOSTING, lambda *names: 5, 1, tmp_path, lambda n: None)
+    estimator.fit("blend", data, Fitting(BOOSTING, lambda *names: 5, 1), tmp_path)
     matrix = DesignMatrix(crystals(20, seed=6)[0], BLOCKS, None)
     blend, process, trees = (
-        families.load(tmp_path, {"model": name, "targets": data.targets})(matrix)
-        for name in ("blend", "gaussian_process", "lightgbm")
+        estimator.load(tmp_path, name, data.targets)(matrix) for name in ("blend", "gaussian_process", "lightgbm")
     )
     np.testing.assert_allclose(blend[BULK] ** 10, process[BULK] ** 9 * trees[BULK], rtol=1e-9)
     np.testing.assert_allclose(10 * blend[FORMATION], 9 * process[FORMATION] + trees[FORMATION], rtol=1e-9)
@@ -155,7 +156,7 @@ def test_the_blend_lies_between_its_members(tmp_path):
 
 def test_three_dimensional_latents_are_refused():
     with pytest.raises(InputError, match="Use latent_pca"):
-        registry.check("blend", ["magpie", "latent"])
+        registry.check("blend", "mine", ("magpie", "latent"))
 
 
 def test_shares_of_blocks_are_shapley_values():

@@ -7,7 +7,7 @@ import torch
 
 from rho2prop.core.errors import InputError
 from rho2prop.features.design_matrix import DesignMatrix
-from rho2prop.models import families, registry
+from rho2prop.models import estimator, registry
 from rho2prop.models.attention_cnn import AttentionCnnConfig
 from rho2prop.models.multiscale_cnn import MultiscaleCnn, VoxelPooling
 
@@ -43,7 +43,7 @@ def test_it_reads_densities_only():
     with pytest.raises(ValueError, match="latents and nothing else"):
         MultiscaleCnn(config(n_tabular=3))
     with pytest.raises(InputError, match="reads densities only"):
-        registry.check("multiscale_cnn", ["magpie", "latent"])
+        registry.check("multiscale_cnn", "mine", ("magpie", "latent"))
 
 
 def make_data(n_rows, seed):
@@ -61,10 +61,11 @@ def test_learns_all_targets_with_missing_labels(model, tmp_path):
     (train, labels), (validation, held_out), (test, truth) = (make_data(n, n) for n in (90, 30, 40))
     labels.loc[::3, TARGETS[1]] = np.nan
     advanced = []
-    data = families.FoldData(train, labels, validation, held_out)
-    families.fit(model, data, SETTINGS, lambda *names: 5, 1, tmp_path, advanced.append)
+    data = estimator.FoldData(train, labels, validation, held_out)
+    settings = registry.MODELS[model].settings_of(SETTINGS)
+    estimator.fit(model, data, estimator.Fitting(settings, lambda *names: 5, 1, advanced.append), tmp_path)
     assert sum(advanced) == len(TARGETS)
-    predicted = families.load(tmp_path, {"model": model, "targets": TARGETS})(test)
+    predicted = estimator.load(tmp_path, model, TARGETS)(test)
     for target in TARGETS:
         assert 1 - np.var(predicted[target] - truth[target]) / np.var(truth[target]) > 0.8
     assert (predicted[TARGETS[0]] > 0).all()

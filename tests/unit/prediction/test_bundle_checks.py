@@ -28,7 +28,7 @@ from rho2prop.prediction.bundle.parts import check_regressor
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.pretrained import SHIPPED
 
-LIGHTGBM, NETWORK = "regressors/lightgbm/magpie+fingerprint", "regressors/attention_cnn/magpie+latent"
+LIGHTGBM, NETWORK = "regressors/lightgbm/magpie_fingerprint", "regressors/attention_cnn/magpie_latent"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
 
 
@@ -221,7 +221,8 @@ def test_a_process_that_does_not_fit_its_design_is_named(tmp_path, fault):
     [
         (f"{LIGHTGBM}/fold.json", "targets", ["bulk_modulus_gpa"]),
         (f"{LIGHTGBM}/fold.json", "features", "magpie"),
-        (f"{LIGHTGBM}/design.json", "features", "magpie"),
+        (f"{LIGHTGBM}/fold.json", "blocks", ["magpie"]),
+        (f"{LIGHTGBM}/design.json", "blocks", ["magpie"]),
         (f"{LIGHTGBM}/design.json", "columns", {"magpie": 5}),
         (f"{LIGHTGBM}/design.json", "columns.magpie", []),
     ],

@@ -28,7 +28,7 @@ from rho2prop.densities.given_density import checked_density
 from rho2prop.densities.grids import Grid
 from rho2prop.prediction.bundle.reader import COLUMNS, load_bundle
 
-LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
+LIGHTGBM = "regressors/lightgbm/magpie_fingerprint"
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from rho2prop.features import fingerprint, spring_network
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.bundle.reference import library_versions, reference_densities
 
-LIGHTGBM = "regressors/lightgbm/magpie+fingerprint"
+LIGHTGBM = "regressors/lightgbm/magpie_fingerprint"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
 
 

@@ -12,7 +12,7 @@ from standins.bundle_run import CONFIG, ENGINE, finished_run, made_density
 from rho2prop import __version__
 from rho2prop.core.errors import InputError
 from rho2prop.core.targets import TARGETS
-from rho2prop.evaluation.cross_validation import collect_metrics
+from rho2prop.evaluation.fold_results import collect_metrics
 from rho2prop.evaluation.intervals import calibrations
 from rho2prop.evaluation.metrics import summarise
 from rho2prop.prediction.bundle.checks import SUFFIXES, VERSION
@@ -45,8 +45,8 @@ def test_the_manifest_says_what_the_models_are_and_expect(made, manifest):
         name: target.unit for name, target in TARGETS.items()
     }
     assert [(one["model"], one["features"]) for one in manifest["regressors"]] == [
-        ("lightgbm", "magpie+fingerprint"),
-        ("attention_cnn", "magpie+latent"),
+        ("lightgbm", "magpie_fingerprint"),
+        ("attention_cnn", "magpie_latent"),
     ]
     training = pd.read_csv(made[1] / "training.csv")
     materials = pd.read_csv(made[0].materials)
@@ -132,7 +132,7 @@ def test_a_block_that_no_density_gives_is_refused(made, tmp_path):
     run_files, _ = made
     final = tmp_path / "final"
     (final / "folds").mkdir(parents=True)
-    (final / "targets.json").write_text(json.dumps({"model": "lightgbm", "features": "phonons"}))
-    config = CONFIG | {"predict": [{"model": "lightgbm", "features": "phonons"}]}
-    with pytest.raises(InputError, match="'phonons' cannot be put into a bundle"):
+    (final / "targets.json").write_text(json.dumps({"model": "lightgbm", "features": "other", "blocks": []}))
+    config = CONFIG | {"predict": [{"model": "lightgbm", "features": "graph"}]}
+    with pytest.raises(InputError, match="'graph' cannot be put into a bundle"):
         write_bundle(replace(run_files, final=[final], folds=run_files.folds[:1]), config, tmp_path / "models")

@@ -6,9 +6,11 @@ from rho2prop.core.errors import InputError
 from rho2prop.crystals.elasticity import BULK, POISSON, SHEAR, YOUNG, derive_from_kg
 from rho2prop.evaluation.cross_validation import predict_fold
 from rho2prop.evaluation.final_models import judge_final_models, read_offered
+from rho2prop.evaluation.settings import Choice
 from rho2prop.prediction.final_fit import COLUMNS, predict
 
 FEATURES = "magpie+structure"
+CHOICE = Choice("lightgbm", "magpie_structure")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def test_values_come_from_the_final_model_and_spread_from_the_folds(trained):
     folder, (materials, _, blocks) = trained
     new = materials.iloc[[5, 2, 40]]
     ids = new["material_id"].tolist()
-    result = predict("lightgbm", FEATURES, folder / "all", folder / "random", blocks, new, offered(folder))
+    result = predict(CHOICE, folder / "all", folder / "random", blocks, new, offered(folder))
     assert list(result.columns) == COLUMNS
     bulk = result[(result["target"] == BULK) & (result["model"] == "lightgbm")]
     assert bulk["material_id"].tolist() == ids
@@ -57,7 +59,7 @@ def test_the_final_model_learns_from_training_and_validation_rows(trained):
 
 def test_predictions_do_not_depend_on_the_company(trained):
     folder, (materials, _, blocks) = trained
-    arguments = "lightgbm", FEATURES, folder / "all", folder / "random", blocks
+    arguments = CHOICE, folder / "all", folder / "random", blocks
     alone = predict(*arguments, materials.iloc[[7]], offered(folder))
     among = predict(*arguments, materials.iloc[:20], offered(folder))
     among = among[among["material_id"] == "m007"]
@@ -68,7 +70,7 @@ def test_what_is_not_offered_is_not_predicted(trained):
     folder, (materials, _, blocks) = trained
     everything = offered(folder)
     without = {key for key in everything if key[2] not in (BULK, YOUNG)}
-    arguments = "lightgbm", FEATURES, folder / "all", folder / "random", blocks, materials.iloc[[7]]
+    arguments = CHOICE, folder / "all", folder / "random", blocks, materials.iloc[[7]]
     whole, rest = predict(*arguments, everything), predict(*arguments, without)
     missing = set(whole[["model", "target"]].itertuples(index=False)) - set(
         rest[["model", "target"]].itertuples(index=False)
@@ -81,6 +83,6 @@ def test_what_is_not_offered_is_not_predicted(trained):
 def test_the_wrong_folder_and_a_missing_one_are_named(trained, tmp_path):
     folder, (materials, _, blocks) = trained
     with pytest.raises(InputError, match="wanted attention_cnn on magpie"):
-        predict("attention_cnn", "magpie", folder / "all", folder / "random", blocks, materials, set())
-    with pytest.raises(InputError, match="there is no trained model"):
-        predict("lightgbm", FEATURES, tmp_path, folder / "random", blocks, materials, set())
+        predict(Choice("attention_cnn", "magpie"), folder / "all", folder / "random", blocks, materials, set())
+    with pytest.raises(InputError, match="holds no regression"):
+        predict(CHOICE, tmp_path, folder / "random", blocks, materials, set())

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from standins import bundle_run
 
-from rho2prop.evaluation.cross_validation import is_trained
+from rho2prop.evaluation.fold_results import is_trained
 from rho2prop.evaluation.invariance import evaluate
 from rho2prop.materials.splits import draw_splits
 from rho2prop.prediction.bundle.writer import write_bundle

@@ -12,11 +12,11 @@ import pytest
 from standins.report_run import CONFIG, FAR_OFF, REASON, SECTIONS, SMEARED, E, G, K, Page, write_csv, write_run
 
 from rho2prop.core.errors import InputError
-from rho2prop.features.description import blocks_text
+from rho2prop.features.feature_sets import set_label
+from rho2prop.features.registry import blocks_label
 from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
 from rho2prop.report.figures.density import density_slices
-from rho2prop.report.figures.models import blocks_label
 from rho2prop.report.numbers import duration, percentage, plain, plus_minus, significant
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 from rho2prop.report.sections.controls import against_controls
@@ -92,7 +92,7 @@ def test_report_compares_density_with_control_fold_by_fold(rendered):
     gain = density_gain(read_run(inputs, CONFIG))
     of_k = gain[(gain["target"] == K) & (gain["split"] == "random")].iloc[0]
     assert of_k.without_density == ("lightgbm", "magpie")
-    assert of_k.with_density == ("lightgbm", "magpie+latent_pca")
+    assert of_k.with_density == ("lightgbm", "magpie_latent_pca")
     assert of_k.change == pytest.approx(11.35 / 12 - 1)
     assert (of_k.n_better, of_k.n_folds) == (1, 2)
     assert of_k.change_std == pytest.approx(np.std([-0.2, 0.05], ddof=1))
@@ -100,7 +100,7 @@ def test_report_compares_density_with_control_fold_by_fold(rendered):
 
 
 def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
-    config = CONFIG | {"predict": [{"model": "lightgbm", "features": "magpie+latent_pca"}]}
+    config = CONFIG | {"predict": [{"model": "lightgbm", "features": "magpie_latent_pca"}]}
     table = against_controls(read_run(inputs, config)).set_index(["model", "features", "target"])
     assert not any("latent" in features for _, features, _ in table.index)
     of_k = table.loc[("lightgbm", "magpie", K)]
@@ -111,13 +111,27 @@ def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
     assert any(row and row[0] == "LightGBM: MAGPIE" and "−5 ± 18 %" in row for row in found.rows("properties"))
 
 
-def test_long_feature_sets_have_short_names():
-    known = "magpie+composition+cohesive_energy+elemental_solids+structure+spring_network"
-    features = f"{known}+fingerprint+deformation_fingerprint+promolecule_fingerprint"
-    assert blocks_text(known) == "all without density"
-    assert blocks_text(features).startswith("all without density + fingerprint + difference fingerprint")
-    assert blocks_label(features) == "all without density + FP + ΔFP + atoms FP"
-    assert blocks_label("magpie+deformation_latent_pca") == "MAGPIE + Δ latent PCA"
+def test_sets_and_blocks_are_named_as_a_reader_knows_them():
+    assert set_label("magpie_deformation_latent_pca") == "MAGPIE deformation latent PCA"
+    assert set_label("no_density") == "no density"
+    blocks = ("magpie", "latent_pca", "deformation_fingerprint")
+    assert blocks_label(blocks) == "MAGPIE + latent PCA + deformation fingerprint"
+    assert blocks_label(blocks, is_short=True) == "MAGPIE + latent PCA + ΔFP"
+
+
+def test_the_feature_sets_of_the_run_are_listed_with_their_blocks(inputs, tmp_path):
+    _, found = page(inputs, tmp_path)
+    rows = found.rows("properties")
+    assert ["MAGPIE latent PCA", "magpie_latent_pca", "MAGPIE + latent PCA", "yes"] in rows
+    assert ["MAGPIE", "magpie", "MAGPIE", "no"] in rows
+    assert not any(row and row[0] == "full" for row in rows)  # defined and not evaluated
+
+
+def test_a_set_is_known_by_its_blocks_and_one_without_definition_is_named(inputs):
+    renamed = {"feature_sets": {"none_of_it": ["magpie"], "hybrid": ["magpie", "latent_pca"]}}
+    run = read_run(inputs, CONFIG | renamed)
+    with pytest.raises(InputError, match="does not define the set"):
+        run.uses_density("magpie_latent_pca")
 
 
 def test_what_a_model_derives_and_does_not_learn_is_its_own_answer():
@@ -213,11 +227,11 @@ def test_report_states_found_coverage_and_names_what_is_off(rendered):
     _, _, found = rendered
     rows = [row for row in found.rows("intervals") if row]
     # √(0.9 · 0.1 / 100) = 3.0 %
-    assert rows[0][:6] == ["LightGBM, magpie+fingerprint", "K / GPa", "89.0", "3.0", "−0.3", "86 to 92"]
-    assert rows[1][:6] == ["LightGBM (from K and G), magpie+fingerprint", "G / GPa", "65.0", "3.0", "−8.3", "60 to 70"]
+    assert rows[0][:6] == ["LightGBM, magpie_fingerprint", "K / GPa", "89.0", "3.0", "−0.3", "86 to 92"]
+    assert rows[1][:6] == ["LightGBM (from K and G), magpie_fingerprint", "G / GPa", "65.0", "3.0", "−8.3", "60 to 70"]
     text = found.text["intervals"]
     assert "1 of 2 rows lie within" in text
-    assert "Outside: LightGBM (from K and G), magpie+fingerprint, G (65.0 %)." in text
+    assert "Outside: LightGBM (from K and G), magpie_fingerprint, G (65.0 %)." in text
     assert "K (89" not in text
 
 
@@ -362,7 +376,7 @@ def test_captions_exist_for_each_figure():
 
 def test_hybrid_features_follow_the_paper_then_the_configuration(inputs):
     run = read_run(inputs, CONFIG)
-    assert hybrid_features(run, "lightgbm") == "magpie+latent_pca"
+    assert hybrid_features(run, "lightgbm") == "magpie_latent_pca"
     assert hybrid_features(run, "attention_cnn") is None
 
 

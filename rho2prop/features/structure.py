@@ -1,56 +1,26 @@
-"""Feature blocks that need no density: composition, elements and crystal structure."""
+"""Feature blocks of the crystal structure: volume and symmetry, and the elements as solids of their own."""
 
 import numpy as np
 from pymatgen.core import Structure
 from scipy import constants
 
 from rho2prop.crystals import element_tables
-from rho2prop.crystals.element_tables import of_elements
+from rho2prop.crystals.element_tables import COHESIVE_ENERGY, of_elements
 from rho2prop.crystals.symmetry import CRYSTAL_SYSTEMS
 from rho2prop.densities.crystal_description import CrystalDescription
+from rho2prop.features.composition import element_shares
 
-COHESIVE_ENERGY = element_tables.COHESIVE_ENERGY  # the one column of the block cohesive_energy
 ANG3_PER_CM3_PER_MOL = 1e24 / constants.Avogadro
 GPA_PER_EV_PER_ANG3 = constants.electron_volt * 1e30 / 1e9
 GRAM_PER_U, CM3_PER_ANG3 = 1.6605390689199997e-24, 1e-8**3  # CODATA 2022; both rounded as pymatgen rounds them
-HEAVIEST = 103  # atomic number of the last element of the block composition
 BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent radii are counted as bonded
-
-
-def cohesive_energy_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Mean cohesive energy of the elements: minus the formation energy of a compound that gains no bond.
-
-    Source: C. Kittel (``rho2prop.crystals.element_tables``). Models learn the formation energy relative to it
-    (``rho2prop.models.families``).
-
-    Returns
-    -------
-    dict
-        One value in eV per atom; blank where an element has no measured value.
-    """
-    numbers, shares = _elements(crystal.structure)
-    # added up one by one: a sum of NumPy may differ in its last bit
-    return {COHESIVE_ENERGY: sum((shares * of_elements(COHESIVE_ENERGY, numbers)).tolist())}
-
-
-def composition_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Share of each element in the atoms, for models that add up contributions of the elements.
-
-    Returns
-    -------
-    dict
-        One value for each element up to lawrencium; they add up to 1.
-    """
-    symbols = element_tables.symbols()
-    share_of = {symbols[number - 1]: share for number, share in zip(*_elements(crystal.structure), strict=True)}
-    return {symbol: share_of.get(symbol, 0.0) for symbol in symbols[:HEAVIEST]}
 
 
 def elemental_solids_row(crystal: CrystalDescription) -> dict[str, float]:
     """Properties of the elements as solids, and how the crystal's volume compares with theirs.
 
-    Sources: cohesive energies as in ``cohesive_energy_row``; bulk and shear modulus, molar volume and electronegativity
-    of pymatgen's table of the elements. Means are by atoms, over the elements with a value.
+    Sources: cohesive energies as in ``rho2prop.features.composition``; bulk and shear modulus, molar volume and
+    electronegativity of pymatgen's table of the elements. Means are by atoms, over the elements with a value.
 
     Returns
     -------
@@ -60,7 +30,7 @@ def elemental_solids_row(crystal: CrystalDescription) -> dict[str, float]:
         a value.
     """
     structure = crystal.structure
-    numbers, shares = _elements(structure)
+    numbers, shares = element_shares(structure)
     values = {
         COHESIVE_ENERGY: of_elements(COHESIVE_ENERGY, numbers),
         "bulk_modulus_gpa": of_elements(element_tables.BULK_MODULUS, numbers),
@@ -124,12 +94,6 @@ def structure_row(crystal: CrystalDescription) -> dict[str, float]:
         "crystal_system": CRYSTAL_SYSTEMS.index(symmetry.crystal_system),
         "n_sites_primitive": symmetry.n_sites_primitive,
     }
-
-
-def _elements(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers in the order of the sites, which the last bit of sums depends on, and shares of the atoms."""
-    fractions = structure.composition.fractional_composition
-    return np.array([element.Z for element in fractions]), np.array(list(fractions.values()))
 
 
 def _mass_u(structure: Structure) -> float:

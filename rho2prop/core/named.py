@@ -1,0 +1,9 @@
+"""Functions and classes by name: registries name what does the work and import nothing."""
+
+from importlib import import_module
+
+
+def load_named(name: str):
+    """What ``module:attribute`` names, such as ``rho2prop.models.boosting:Boosting``; the module is imported now."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,123 @@
+"""What a configuration asks for: feature sets resolved, regressions, and the files that the rules expand over.
+
+The Snakefile asks this each time it is read, also inside every cluster job, so nothing slow is imported.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from rho2prop.densities.field_names import TOTAL
+from rho2prop.evaluation.settings import (
+    Choice,
+    EvaluationSettings,
+    IntervalSettings,
+    InvarianceSettings,
+    LearningCurveSettings,
+    choices,
+)
+from rho2prop.features import feature_sets
+from rho2prop.features.registry import BLOCKS, GRAPH, LATENT, LATENT_PCA, blocks_that
+from rho2prop.models.registry import MODELS
+
+REGRESSION, LEARNING = "results/regression", "results/learning"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts of a configuration, which its schema accepts, that say what is fitted, and with what."""
+
+    config: dict
+
+    @cached_property
+    def feature_sets(self) -> dict[str, tuple[str, ...]]:
+        """Sets with their blocks in order; those with a problem are left out (``config_check`` names them)."""
+        return feature_sets.sound(self.config[feature_sets.SECTION])
+
+    @cached_property
+    def evaluation(self) -> EvaluationSettings:
+        return EvaluationSettings.of(self.config["evaluation"])
+
+    @cached_property
+    def learning_curve(self) -> LearningCurveSettings:
+        return LearningCurveSettings.of(self.config["learning_curve"])
+
+    @cached_property
+    def invariance(self) -> InvarianceSettings:
+        return InvarianceSettings.of(self.config["invariance"])
+
+    @cached_property
+    def intervals(self) -> IntervalSettings:
+        return IntervalSettings(**self.config["intervals"])
+
+    @cached_property
+    def predict(self) -> tuple[Choice, ...]:
+        return choices(self.config["predict"])
+
+    @property
+    def main_split(self) -> str:
+        """The split that is looked at closely: the last."""
+        return self.evaluation.splits[-1]
+
+    @property
+    def folds(self) -> list[str]:
+        """Names of the folds of each split."""
+        return [str(fold) for fold in range(self.evaluation.n_folds)]
+
+    def blocks(self, features: str) -> list[str]:
+        """Blocks of a set, in order: a param of each rule that reads it, so that another definition runs it again."""
+        return list(self.feature_sets[features])
+
+    def blocks_of(self, chosen: tuple[Choice, ...]) -> list[str]:
+        """All blocks that some choices read, sorted."""
+        return sorted({block for choice in chosen for block in self.blocks(choice.features)})
+
+    def settings_of(self, model: str) -> dict:
+        """The section of the configuration that a model is fitted with."""
+        return self.config.get(MODELS[model].section, {})
+
+    def latent_scopes(self, split: str, field: str = TOTAL) -> list[str]:
+        """Autoencoders of a field whose latents a split uses: one for all, or one per fold."""
+        prefix = "" if field == TOTAL else f"{field}-"
+        if self.config["autoencoder"]["scope"] == "all" or split == "all":
+            return [f"{prefix}all"]
+        return [f"{prefix}{split}-{fold}" for fold in self.folds]
+
+    def feature_files(self, features: str, split: str) -> list[str]:
+        """Files of the blocks that a feature set is joined from."""
+        files = []
+        for block in (BLOCKS[name] for name in self.blocks(features)):
+            if block.form in (LATENT, LATENT_PCA):
+                files += [f"results/latents/{scope}.npz" for scope in self.latent_scopes(split, block.field)]
+            else:
+                files.append(f"results/features/{block.name}.{'npz' if block.form == GRAPH else 'csv'}")
+        return files
+
+    def regressions(self, *splits: str) -> list[str]:
+        """Folders of all regressions on some splits; on all configured ones if none is named."""
+        return [
+            f"{REGRESSION}/{choice.folder}/{split}"
+            for choice in self.evaluation.regressions
+            for split in splits or self.evaluation.splits
+        ]
+
+    def predicting(self, split: str) -> list[str]:
+        """Folders of the models that predict, on one split: ``all`` for the final ones."""
+        return [f"{REGRESSION}/{choice.folder}/{split}" for choice in self.predict]
+
+    def importance(self) -> list[str]:
+        """Tables of importance: of models of which it can be told, on more than one block."""
+        return [
+            f"results/importance/{choice.folder}/{self.main_split}.csv"
+            for choice in self.evaluation.regressions
+            if len(self.blocks(choice.features)) > 1 and MODELS[choice.model].explain
+        ]
+
+
+def descriptor_files() -> dict[str, str]:
+    """Blocks that one job makes for all materials, by name, with their files."""
+    return {name: f"results/features/{name}.csv" for name in blocks_that(lambda block: block.is_descriptor)}
+
+
+def field_blocks() -> list[str]:
+    """Blocks that are tables of a field, each made by a job of its own."""
+    return blocks_that(lambda block: block.form == "table" and bool(block.field))

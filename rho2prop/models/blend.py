@@ -1,0 +1,46 @@
+"""Blend of a Gaussian process and LightGBM, fitted to the same rows."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from rho2prop.core.targets import TARGETS
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models.boosting import Boosting
+from rho2prop.models.estimator import Fitting, FoldData, Predictions
+from rho2prop.models.gaussian_process import GaussianProcesses
+
+PROCESS_WEIGHT = 0.9  # of the Gaussian process, the rest is LightGBM's: docs/method.md
+
+
+class Blend:
+    """Weighted geometric mean of the members' values of positive targets, the arithmetic one of the others."""
+
+    def __init__(self, process: GaussianProcesses | None = None, boosting: Boosting | None = None):
+        self.process, self.boosting = process or GaussianProcesses(), boosting or Boosting()
+
+    def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
+        silent = Fitting(fitting.settings, fitting.seed, fitting.threads)
+        return _blended(self.process.fit(data, silent), self.boosting.fit(data, fitting))
+
+    def predict(self, matrix: DesignMatrix) -> Predictions:
+        return _blended(self.process.predict(matrix), self.boosting.predict(matrix))
+
+    def save(self, folder: Path) -> None:
+        self.process.save(folder)
+        self.boosting.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, targets: list[str]) -> Self:
+        return cls(GaussianProcesses.load(folder, targets), Boosting.load(folder, targets))
+
+
+def _blended(process: Predictions, boosted: Predictions) -> Predictions:
+    return {target: _between(process[target], boosted[target], TARGETS[target].is_positive) for target in process}
+
+
+def _between(first: np.ndarray, second: np.ndarray, is_positive: bool) -> np.ndarray:
+    if is_positive:
+        return first**PROCESS_WEIGHT * second ** (1 - PROCESS_WEIGHT)
+    return PROCESS_WEIGHT * first + (1 - PROCESS_WEIGHT) * second

@@ -1,0 +1,178 @@
+"""What every model does: one protocol for fitting it to a fold, writing it there and predicting with it again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pandas as pd
+
+from rho2prop.core.named import load_named
+from rho2prop.core.targets import FORMATION_ENERGY
+from rho2prop.features.design_matrix import DesignMatrix
+from rho2prop.models.registry import MODELS
+
+Predictions = dict[str, np.ndarray]  # target to values in its unit, shape (N,)
+Predictor = Callable[[DesignMatrix], Predictions]
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """Features and labels of the two parts of a fold that a model may see.
+
+    Labels have one column per target, in its unit, NaN where unknown; their rows are those of the features.
+    """
+
+    train: DesignMatrix
+    train_labels: pd.DataFrame
+    validation: DesignMatrix
+    validation_labels: pd.DataFrame
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.train_labels)
+
+    @property
+    def parts(self) -> tuple[tuple[DesignMatrix, pd.DataFrame], ...]:
+        """Features and labels of the training part, then of the validation part."""
+        return (self.train, self.train_labels), (self.validation, self.validation_labels)
+
+    def of_target(self, target: str) -> "FoldData":
+        """The same with the labels of one target."""
+        return FoldData(self.train, self.train_labels[[target]], self.validation, self.validation_labels[[target]])
+
+    def relative_to_elements(self) -> "FoldData":
+        """The same with formation energies relative to the zero of each material, where the features name one."""
+        if self.train.energy_zero is None or FORMATION_ENERGY not in self.targets:
+            return self
+        train, validation = (
+            labels.assign(**{FORMATION_ENERGY: labels[FORMATION_ENERGY] - matrix.energy_zero})
+            for matrix, labels in self.parts
+        )
+        return FoldData(self.train, train, self.validation, validation)
+
+    def known(self, target: str) -> list[np.ndarray]:
+        """Training features and labels, then those of the validation part: rows that have the label."""
+        data = []
+        for matrix, labels in self.parts:
+            is_known = labels[target].notna().to_numpy()
+            data += [matrix.tabular[is_known], labels[target].to_numpy()[is_known]]
+        return data
+
+    def on_validation_rows(self, target: str, values: np.ndarray) -> np.ndarray:
+        """Values of the validation rows that have the label, among NaN for the others, shape (N,)."""
+        all_rows = np.full(len(self.validation_labels), np.nan)
+        all_rows[self.validation_labels[target].notna().to_numpy()] = values
+        return all_rows
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a model is fitted.
+
+    Parameters
+    ----------
+    settings
+        Its section of the configuration (``rho2prop.models.settings``), None where it has none.
+    seed
+        Names to a seed.
+    threads
+        CPU threads.
+    advance
+        Is told of each finished share; the shares add up to the number of targets.
+    """
+
+    settings: Any
+    seed: Callable[..., int]
+    threads: int
+    advance: Callable[[int], None] = lambda n: None
+
+
+class Estimator(Protocol):
+    """One model of one fold: made without arguments, then fitted, or loaded from what ``save`` wrote."""
+
+    def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
+        """Fit to a fold.
+
+        Parameters
+        ----------
+        data
+            Features, scaled, ``tabular`` of shape (N, F), and labels in the units of the targets. Formation energies
+            are relative to ``energy_zero`` where the features have one.
+        fitting
+            Settings, seed, threads, progress.
+
+        Returns
+        -------
+        dict
+            Target to predictions for the validation rows in its unit, shape (N,), by the model as it was before it
+            learned from these rows, where it does so in the end; rows without the label may be NaN.
+        """
+
+    def predict(self, matrix: DesignMatrix) -> Predictions:
+        """Target to values in its unit, shape (N,), for the N rows of ``matrix``."""
+
+    def save(self, folder: Path) -> None:
+        """Write files into a folder that exists: JSON, ``.npz``, safetensors, or LightGBM's text; never a pickle."""
+
+    @classmethod
+    def load(cls, folder: Path, targets: list[str]) -> Self:
+        """Read what ``save`` wrote."""
+
+
+def estimator_class(model: str) -> type[Estimator]:
+    """The class of a model; its library is imported now, and no other."""
+    return load_named(MODELS[model].estimator)
+
+
+def fit(model: str, data: FoldData, fitting: Fitting, folder: Path) -> Predictions:
+    """Fit a model and write its files.
+
+    Parameters
+    ----------
+    model
+        Its name.
+    data
+        What it may see.
+    fitting
+        Settings, seed, threads, progress.
+    folder
+        Folder of the fold.
+
+    Returns
+    -------
+    dict
+        Target to predictions for the validation rows, shape (N,), NaN where a row has no label: by the model as it was
+        before it learned from these rows. They judge the fit (``rho2prop.evaluation.final_models``).
+
+    Notes
+    -----
+    With the block cohesive_energy, formation energies are learned relative to the elements: what is fitted is the label
+    plus their mean cohesive energy, and ``load`` takes it off again.
+    """
+    estimator = estimator_class(model)()
+    validated = estimator.fit(data.relative_to_elements(), fitting)
+    estimator.save(folder)
+    _add_zero(validated, data.validation)
+    return {
+        target: np.where(data.validation_labels[target].notna(), values, np.nan) for target, values in validated.items()
+    }
+
+
+def load(folder: Path, model: str, targets: list[str]) -> Predictor:
+    """The fitted model of a fold as a function from features to values of the targets."""
+    estimator = estimator_class(model).load(folder, targets)
+
+    def predict(matrix: DesignMatrix) -> Predictions:
+        values = estimator.predict(matrix)
+        _add_zero(values, matrix)
+        return values
+
+    return predict
+
+
+def _add_zero(values: Predictions, matrix: DesignMatrix) -> None:
+    if matrix.energy_zero is not None and FORMATION_ENERGY in values:
+        values[FORMATION_ENERGY] = values[FORMATION_ENERGY] + matrix.energy_zero

@@ -1,0 +1,50 @@
+"""Settings of the models: one frozen dataclass for each section of the configuration. Nothing slow is imported."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What models are fitted with; ``section`` is its key in the configuration."""
+
+    section: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class BoostingSettings(ModelSettings):
+    """Search and training of LightGBM; ``learning_rate``: range of the search."""
+
+    section: ClassVar[str] = "lightgbm"
+    n_trials: int
+    max_rounds: int
+    patience: int
+    learning_rate: tuple[float, float]
+    max_bin: int
+
+
+@dataclass(frozen=True)
+class NetworkSettings(ModelSettings):
+    """Random search and training of a network; fields of subclasses are fixed parts of its shape."""
+
+    n_trials: int
+    max_epochs: int
+    patience: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class CnnSettings(NetworkSettings):
+    """Convolutional networks; ``channels`` of the residual blocks."""
+
+    section: ClassVar[str] = "attention_cnn"
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GraphNetworkSettings(NetworkSettings):
+    """Graph network: features of atoms and bonds, convolutions."""
+
+    section: ClassVar[str] = "graph_network"
+    width: int
+    layers: int
