@@ -62,7 +62,7 @@ def _chosen(plan: Plan) -> Iterable[InputError]:
         for choice in choices:
             wrong = list(_checked(plan, [choice], place))
             yield from wrong
-            if wrong:
+            if wrong or choice.features not in plan.feature_sets:  # the set has a problem of its own
                 continue
             blocks, accepts = plan.blocks(choice.features), MODELS[choice.model].accepts
             unmade = [block for block in blocks if not BLOCKS[block].travels]

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from pymatgen.core import Structure
-from standins.regressions import run
 
 from rho2prop.__main__ import main
 from rho2prop.autoencoder import encoding, training
@@ -22,15 +21,17 @@ from rho2prop.densities.density import Density, write_npz
 from rho2prop.densities.grids import Grid
 from rho2prop.dft.base import run_material
 from rho2prop.dft.files import FilesSettings
+from rho2prop.evaluation.cross_validation import Regression, RegressionData, run
 from rho2prop.evaluation.final_models import judge_final_models
 from rho2prop.evaluation.intervals import evaluate_intervals
 from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import choices
 from rho2prop.features.block_files import block_data, write_block
-from rho2prop.features.description import descriptor_tables
-from rho2prop.features.fingerprint import fingerprint
+from rho2prop.features.description import block_tables
+from rho2prop.features.registry import BLOCKS, TABLE
 from rho2prop.materials.collection import material_row
 from rho2prop.materials.splits import draw_splits
+from rho2prop.models.registry import MODELS
 from rho2prop.prediction.bundle.writer import FinishedRun, write_bundle
 from rho2prop.prediction.new_materials import PredictionFiles, describe_material, predict_all
 
@@ -83,11 +84,12 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
     densities, dft = training_set(), folder / "dft"
     for name, density in densities.items():
         write_npz(density, dft / name / "density.npz")
-    structures = {name: structure_from_density(density) for name, density in densities.items()}
-    fingerprints = pd.DataFrame({name: fingerprint(density) for name, density in densities.items()}).T
-    magpie = descriptor_tables(structures, {"magpie"})["magpie"]
-    write_block(magpie, folder / "magpie.csv")
-    write_block(fingerprints, folder / "fingerprint.csv")
+    paths, plan = [(name, dft / name / "density.npz") for name in densities], Plan(config)
+    wanted = {"magpie", "fingerprint", *plan.blocks_of(plan.predict)}
+    tables = block_tables(paths, [block for block in BLOCKS if block in wanted and BLOCKS[block].form == TABLE])
+    for block, table in tables.items():
+        write_block(table, folder / f"{block}.csv")
+    magpie, fingerprints = tables["magpie"], tables["fingerprint"]
     materials = pd.DataFrame(_labelled_rows(densities, magpie, fingerprints))
     exact = derive_from_kg(materials.set_index("material_id")[["bulk_modulus_gpa", "shear_modulus_gpa"]], materials)
     for target in exact:
@@ -95,7 +97,6 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
     materials.loc[:, [target for target in TARGETS if target not in labelled]] = np.nan
     write_table(materials, folder / "materials.csv")
 
-    paths = [(name, dft / name / "density.npz") for name in densities]
     keys = [field.name for field in fields(TrainingSettings)]
     settings = TrainingSettings(**{key: CONFIG["autoencoder"][key] for key in keys})
     settings = replace(settings, latent_size=4, max_epochs=1, precision="fp32", threads=1)
@@ -107,15 +108,14 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
     encoding.write_latents(folder / "all.npz", list(densities), *latents)
 
     splits = draw_splits(materials, [SPLIT], 3, 0.2, 7)
-    blocks = block_data([folder / name for name in ("magpie.csv", "fingerprint.csv", "all.npz")])
-    final, folds = [], []
+    blocks = block_data([*(folder / f"{block}.csv" for block in tables), folder / "all.npz"])
+    data, final, folds = RegressionData(materials, splits, blocks), [], []
     for choice in config["predict"]:
         model, features = choice["model"], choice["features"]
-        settings = config["lightgbm" if model == "blend" else model]
+        names, settings = tuple(plan.blocks(features)), MODELS[model].settings_of(plan.settings_of(model))
         for split_name, kept in ((SPLIT, folds), ("all", final)):
             out = folder / "regression" / model / features / split_name
-            joined = "+".join(Plan(config).blocks(features))
-            run(model, joined, split_name, materials, splits, blocks, settings, 8, out, 1)
+            run(Regression(model, features, names, split_name, settings, 8, 1), data, out)
             kept.append(str(out))
     coverage = CONFIG["intervals"]["coverage"]
     write_table(evaluate_intervals(folds, final, coverage), folder / "intervals.csv")

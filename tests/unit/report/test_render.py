@@ -78,7 +78,7 @@ def test_report_gives_mean_and_standard_deviation_over_folds(rendered):
     assert summary == [
         [
             "bulk modulus K / GPa",
-            "LightGBM: MAGPIE + latent PCA",
+            "LightGBM: MAGPIE latent PCA",
             "11.3 ± 4.7",
             "0.920 ± 0.028",
             "52.0",
@@ -227,18 +227,18 @@ def test_report_states_found_coverage_and_names_what_is_off(rendered):
     _, _, found = rendered
     rows = [row for row in found.rows("intervals") if row]
     # √(0.9 · 0.1 / 100) = 3.0 %
-    assert rows[0][:6] == ["LightGBM, magpie_fingerprint", "K / GPa", "89.0", "3.0", "−0.3", "86 to 92"]
-    assert rows[1][:6] == ["LightGBM (from K and G), magpie_fingerprint", "G / GPa", "65.0", "3.0", "−8.3", "60 to 70"]
+    assert rows[0][:6] == ["LightGBM, MAGPIE fingerprint", "K / GPa", "89.0", "3.0", "−0.3", "86 to 92"]
+    assert rows[1][:6] == ["LightGBM (from K, G), MAGPIE fingerprint", "G / GPa", "65.0", "3.0", "−8.3", "60 to 70"]
     text = found.text["intervals"]
     assert "1 of 2 rows lie within" in text
-    assert "Outside: LightGBM (from K and G), magpie_fingerprint, G (65.0 %)." in text
+    assert "Outside: LightGBM (from K, G), MAGPIE fingerprint, G (65.0 %)." in text
     assert "K (89" not in text
 
 
 def test_the_report_names_the_models_that_are_not_offered(rendered, inputs, tmp_path):
     _, _, found = rendered
     rows = [row for row in found.rows("intervals") if row]
-    assert ["LightGBM: MAGPIE + fingerprint", "K / GPa", "5.10", "5.00", "4.50 to 6.25", "91.0", "103", "yes"] in rows
+    assert ["LightGBM: MAGPIE fingerprint", "K / GPa", "5.10", "5.00", "4.50 to 6.25", "91.0", "103", "yes"] in rows
     assert ["Attention CNN: latent", "G / GPa", "41.0", "24.0", "20.0 to 28.0", "63.0", "103", "no"] in rows
     text = found.text["intervals"]
     assert "Offered: 1 of 2 models" in text
@@ -297,7 +297,7 @@ def test_learning_curves_are_in_the_order_of_their_sizes(rendered):
     _, _, found = rendered
     rows = [row for row in found.rows("learning") if row]
     assert rows[0] == ["K / GPa", "LightGBM: MAGPIE", "20.50 ± 0.71", "16.50 ± 0.71", "12.50 ± 0.71"]
-    assert rows[1][1:3] == ["LightGBM: MAGPIE + fingerprint", "12.50 ± 0.71"]
+    assert rows[1][1:3] == ["LightGBM: MAGPIE fingerprint", "12.50 ± 0.71"]
     assert "50, 100" in found.text["learning"]
 
 
@@ -340,7 +340,7 @@ def test_report_with_one_fold_gives_no_spread(inputs, tmp_path):
 
 def test_report_prediction_and_importance_tables(rendered):
     _, _, found = rendered
-    assert ["new-1", "Mg2Pd", "LightGBM: MAGPIE + fingerprint", "61.2 ± 2.5"] in found.rows("predictions")
+    assert ["new-1", "Mg2Pd", "LightGBM: MAGPIE fingerprint", "61.2 ± 2.5"] in found.rows("predictions")
     assert ["K", "70.0 (80.0)", "30.0 (20.0)"] in found.rows("importance")
     assert "share of the density K 30 %. The paper says that the MAGPIE features" in found.text["importance"]
 
