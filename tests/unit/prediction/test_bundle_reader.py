@@ -173,7 +173,7 @@ def test_a_changed_or_missing_file_is_named(moved, name):
     [
         (
             {"format_version": 7, "code_version": "9.9"},
-            "format version 6, this program reads up to 5. Install rho2prop 9.9",
+            "format version 7, this program reads up to 6. Install rho2prop 9.9",
         ),
         ({"format_version": 4}, "format version 4, expected 6. Write it again with this program"),
         ({"format": "recipe"}, "does not say that it is a rho2prop model bundle"),
