@@ -74,14 +74,16 @@ def job_failure(error: BaseException, name: str) -> Unfinished | None:
             return link
         detail = " ".join(f"{link}".split())[:300]
         if isinstance(link, MemoryError):
-            return Unfinished(name, f"ran out of memory ({detail or 'MemoryError'})", MORE_MEMORY)
+            return Unfinished(name, f"ran out of memory ({detail or 'MemoryError'})", MORE_MEMORY, code="memory")
         if isinstance(link, OSError) and link.errno is not None and link.errno not in MATERIAL_ERRNOS:
             return _system_failure(link, detail, name)
         if isinstance(link, BrokenExecutor):
-            return Unfinished(name, f"a child process was killed, perhaps for its memory ({detail})", MORE_MEMORY)
+            return Unfinished(
+                name, f"a child process was killed, perhaps for its memory ({detail})", MORE_MEMORY, code="killed"
+            )
         if isinstance(link, ImportError):
             fix = "Install the packages of requirements.txt in the environment of this run, or choose another engine"
-            return SetupError(name, f"a package of the engine cannot be imported ({detail})", fix)
+            return SetupError(name, f"a package of the engine cannot be imported ({detail})", fix, code="import")
     return None
 
 
@@ -102,14 +104,14 @@ def job_failures(name: str, engine: str) -> Iterator[None]:
 
 def _system_failure(error: OSError, detail: str, name: str) -> Unfinished:
     if error.errno == errno.ENOMEM:
-        return Unfinished(name, f"ran out of memory ({detail})", MORE_MEMORY)
+        return Unfinished(name, f"ran out of memory ({detail})", MORE_MEMORY, code="memory")
     if error.errno in DISK_FULL_ERRNOS:
-        return Unfinished(name, f"disk full ({detail})", MORE_ROOM)
+        return Unfinished(name, f"disk full ({detail})", MORE_ROOM, code="disk_full")
     if error.errno in FORBIDDEN_ERRNOS:
         fix = "Correct the permissions of this file or folder, then start again"
-        return SetupError(name, f"a file may not be read or written ({detail})", fix)
+        return SetupError(name, f"a file may not be read or written ({detail})", fix, code="permission")
     fix = "Check the disk, the network and the limits (ulimit -a) of this machine, then start again"
-    return Unfinished(name, f"the operating system refused ({detail})", fix)
+    return Unfinished(name, f"the operating system refused ({detail})", fix, code="system")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -56,6 +56,7 @@ class _Trouble:
     problem: str
     fix: str
     passes: bool  # whether waiting may help
+    code: str
 
 
 def api_key() -> str:
@@ -68,10 +69,12 @@ def api_key() -> str:
     """
     key = os.environ.get(KEY_VARIABLE, "")
     if not key:
-        raise ServiceError(KEY_VARIABLE, "there is no key of the Materials Project in the environment", FIX_KEY)
+        raise ServiceError(
+            KEY_VARIABLE, "there is no key of the Materials Project in the environment", FIX_KEY, code="key"
+        )
     if not re.fullmatch(r"[A-Za-z0-9]{32}", key):
         problem = f"has {len(key)} characters, expected 32 letters and digits (no blanks, no quotes)"
-        raise ServiceError(KEY_VARIABLE, problem, FIX_KEY)
+        raise ServiceError(KEY_VARIABLE, problem, FIX_KEY, code="key")
     return key
 
 
@@ -160,10 +163,12 @@ def with_retries(call: Callable[[], Result], patience: Patience, what: str, wait
             trouble = _trouble(error)
             if trouble is None:
                 raise
-            out_of_reach = trouble.fix is FIX_NETWORK and not waits_for_network
+            out_of_reach = trouble.code == "network" and not waits_for_network
             if not trouble.passes or out_of_reach or attempt == patience.retries:
                 attempts = f" (attempt {attempt + 1}, {what})"
-                raise ServiceError(_source(), _without_key(trouble.problem) + attempts, trouble.fix) from None
+                raise ServiceError(
+                    _source(), _without_key(trouble.problem) + attempts, trouble.fix, trouble.code
+                ) from None
             wait_s = min(patience.backoff_s * 2**attempt, LONGEST_WAIT_S)
             tqdm.write(f"{what}: {_without_key(trouble.problem)}; again in {wait_s:g} s")
             time.sleep(wait_s)
@@ -202,25 +207,25 @@ def _trouble(error: Exception) -> _Trouble | None:
     text = " ".join(str(error).split())[:300]
     status = _status(chain)
     if status in (401, 403):
-        return _Trouble(f"the key in {KEY_VARIABLE} was refused (HTTP {status})", FIX_KEY, passes=False)
+        return _Trouble(f"the key in {KEY_VARIABLE} was refused (HTTP {status})", FIX_KEY, passes=False, code="key")
     if status == 429:
         fix = f"{FIX_LATER}; a longer pause_s helps"
-        return _Trouble("the rate limit is reached (HTTP 429)", fix, passes=True)
+        return _Trouble("the rate limit is reached (HTTP 429)", fix, passes=True, code="rate_limit")
     if status is not None and status >= 500:
-        return _Trouble(f"the server is in trouble (HTTP {status})", FIX_LATER, passes=True)
+        return _Trouble(f"the server is in trouble (HTTP {status})", FIX_LATER, passes=True, code="server")
     if status is not None:
-        return _Trouble(f"the request was refused (HTTP {status}: {text})", FIX_CLIENT, passes=False)
+        return _Trouble(f"the request was refused (HTTP {status}: {text})", FIX_CLIENT, passes=False, code="request")
     if _is(chain, requests.Timeout, s3.ConnectTimeoutError, s3.ReadTimeoutError) or "timed out" in text:
-        return _Trouble("no answer in time", f"{FIX_LATER}; a longer timeout_s helps", passes=True)
+        return _Trouble("no answer in time", f"{FIX_LATER}; a longer timeout_s helps", passes=True, code="timeout")
     unreachable = ("NewConnectionError", "NameResolutionError", "Failed to establish", "Failed to resolve")
     if _is(chain, s3.EndpointConnectionError) or any(word in str(link) for link in chain for word in unreachable):
-        return _Trouble("there is no connection to this address", FIX_NETWORK, passes=True)
+        return _Trouble("there is no connection to this address", FIX_NETWORK, passes=True, code="network")
     if _is(chain, requests.exceptions.SSLError, s3.SSLError):
         fix = "Check the certificates of this machine (REQUESTS_CA_BUNDLE, AWS_CA_BUNDLE)"
-        return _Trouble("the secure connection failed", fix, passes=False)
+        return _Trouble("the secure connection failed", fix, passes=False, code="certificate")
     cut = (requests.RequestException, s3.HTTPClientError, s3.IncompleteReadError, s3.ResponseStreamingError)
     if _is(chain, *cut, RetriesExceededError, EOFError) or isinstance(error, JSONDecodeError):
-        return _Trouble("the connection was cut", FIX_LATER, passes=True)
+        return _Trouble("the connection was cut", FIX_LATER, passes=True, code="cut")
     return None
 
 

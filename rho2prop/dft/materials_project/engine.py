@@ -85,7 +85,7 @@ def compute(task: Task, settings: MaterialsProjectSettings, work_dir: Path) -> C
         client, database = connect(settings.machine)
         chgcar = _download(client, task.material_id, settings.machine)
     except ServiceError as error:
-        raise Unreachable(error.source, error.problem, error.fix) from None
+        raise Unreachable(error.source, error.problem, error.fix, error.code) from None
     density = checked_density(chgcar, task.structure, task.material_id, settings.max_volume_difference)
     source = {"material_id": task.material_id, "database_version": database, "client": version(settings)}
     (work_dir / "source.json").write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")

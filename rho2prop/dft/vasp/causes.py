@@ -29,23 +29,28 @@ class Crashed(Exception):
 
     problem = "VASP ended without a whole result"
     again = True  # whether to try once more in the same job
+    code = "crashed"
+    code = "crashed"
     fix = "Start again; if it stays, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
 
     def verdict(self, name: str, times: int) -> EngineError | Unfinished:
         """What to raise after so many crashes: nothing says that the material is at fault, so the job fails."""
-        return Unfinished(name, f"{self}, {times} times" if times > 1 else str(self), self.fix)
+        return Unfinished(name, f"{self}, {times} times" if times > 1 else str(self), self.fix, self.code)
 
 
 class Killed(Crashed):
     """VASP was killed, and nobody says why: most often for its memory."""
 
     fix = MORE_MEMORY
+    code = "killed"
 
 
 class DiskFull(Crashed):
     """VASP could not write."""
 
     problem = "disk full while VASP wrote"
+    code = "disk_full"
+    code = "disk_full"
     fix = MORE_ROOM
 
 
@@ -53,6 +58,8 @@ class OutOfMemory(Crashed):
     """VASP, or whoever watches over the memory, said so."""
 
     problem = "VASP ran out of memory"
+    code = "memory"
+    code = "memory"
     again = False
     fix = MORE_MEMORY
 
@@ -159,7 +166,9 @@ def raise_machine_fault(folder: Path, step: str, frozen_s: float) -> None:
         raise OutOfMemory(f"{step}: {OutOfMemory.problem} (out_of_memory)")
     if _error_names(folder)[-1:] == ["Frozen job"]:
         fix = "Start again; if it stays, check the file system and MPI, or give it more cores (one step may take long)"
-        raise Unfinished(folder, f"VASP wrote nothing for {frozen_s / 3600:g} h and was ended (Frozen job)", fix)
+        raise Unfinished(
+            folder, f"VASP wrote nothing for {frozen_s / 3600:g} h and was ended (Frozen job)", fix, code="frozen"
+        )
 
 
 def _signal(returncode: int | None) -> int:

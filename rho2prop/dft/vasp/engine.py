@@ -233,7 +233,7 @@ class _Session:
         fix = "Start the workflow again, which resumes there"
         if self.task.resources.scratch is None:
             fix = "Give it more time: without a scratch folder it begins anew"
-        raise Unfinished(self.task.material_id, problem, fix)
+        raise Unfinished(self.task.material_id, problem, fix, code="walltime")
 
     def _note(self, step: str, text: str) -> None:
         self.state.notes.setdefault(step, []).append(" ".join(text.split()))
@@ -277,4 +277,4 @@ def _require_machine(task: Task, settings: VaspSettings) -> None:
     program = _command(task, settings, "")[0]
     if shutil.which(program) is None:
         fix = "Load the module of VASP, or correct dft.vasp.machine.binary and launch"
-        raise SetupError(program, "is not found on this machine", fix)
+        raise SetupError(program, "is not found on this machine", fix, code="missing")

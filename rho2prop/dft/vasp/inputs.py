@@ -236,7 +236,7 @@ def _potcar_single(symbol: str, functional: str, library: str) -> PotcarSingle:
         return PotcarSingle.from_symbol_and_functional(symbol, functional)
     except (OSError, ValueError) as error:
         fix = "Add it, laid out as pymatgen wants it (pmg config -p), or set PMG_VASP_PSP_DIR to the right folder"
-        raise SetupError(library, f"has no readable POTCAR {symbol} of {functional}", fix) from error
+        raise SetupError(library, f"has no readable POTCAR {symbol} of {functional}", fix, code="potcar") from error
 
 
 def _write_inputs_of_one(path: Path, folder: Path, settings: VaspSettings) -> str:

@@ -190,7 +190,7 @@ def read_static_density(folder: Path, result: StepResult, promolecule: bool) -> 
         The files are whole, but do not hold the right number of electrons.
     """
     if not was_written(folder / "CHGCAR"):
-        raise InputError(folder / "CHGCAR", "was not written by the run", "Compute it again")
+        raise InputError(folder / "CHGCAR", "was not written by the run", "Compute it again", code="stale")
     density = parse_density(folder / "CHGCAR")
     check_same_crystal(structure_from_density(density), result.structure, folder / "CHGCAR")
     if abs(density.n_electrons - result.n_electrons) > ELECTRON_TOLERANCE * max(result.n_electrons, 1.0):
@@ -218,7 +218,7 @@ def read_static_density(folder: Path, result: StepResult, promolecule: bool) -> 
 def read_aeccar(path: Path) -> np.ndarray:
     """Values of an AECCAR, density times volume of the cell, shape (nx, ny, nz); InputError if it is cut."""
     if not path.is_file():
-        raise InputError(path, "there is no such file", "The file may be cut off: compute it again")
+        raise InputError(path, "there is no such file", "The file may be cut off: compute it again", code="missing")
     values = read_chgcar(path).total
     if not np.isfinite(values).all():
         raise InputError(path, "holds a number that is not finite", "Compute it again")

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
+from standins.refusals import lacking, refused
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
@@ -64,32 +64,31 @@ def raised_by_the_engine(monkeypatch, error):
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "words"),
+    ("error", "kind", "code", "data"),
     [
-        (MemoryError("Unable to allocate 3 GiB"), Unfinished, "Unable to allocate 3 GiB.*more memory"),
-        (wrapped(MemoryError()), Unfinished, "out of memory"),
-        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), Unfinished, "disk full.*/data/x.*Make room"),
-        (wrapped(OSError(errno.EDQUOT, "Disk quota exceeded")), Unfinished, "disk full"),
-        (OSError(errno.EIO, "Input/output error"), Unfinished, "Input/output error"),
-        (wrapped(OSError(errno.ESTALE, "Stale file handle")), Unfinished, "Stale file handle"),
-        (PermissionError(errno.EACCES, "Permission denied", "/data"), SetupError, "permissions"),
-        (BrokenProcessPool("a child was terminated abruptly"), Unfinished, "child process was killed"),
-        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), Unfinished, "network"),
-        (ModuleNotFoundError("No module named 'gpaw'"), SetupError, "gpaw.*Install"),
-        (RuntimeError("a bug"), RuntimeError, "a bug"),
-        (KeyError("a bug"), KeyError, "a bug"),
+        (MemoryError("Unable to allocate 3 GiB"), Unfinished, "memory", ["Unable to allocate 3 GiB"]),
+        (wrapped(MemoryError()), Unfinished, "memory", ["MemoryError"]),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), Unfinished, "disk_full", ["/data/x"]),
+        (wrapped(OSError(errno.EDQUOT, "Disk quota exceeded")), Unfinished, "disk_full", []),
+        (OSError(errno.EIO, "Input/output error"), Unfinished, "system", ["Input/output error"]),
+        (wrapped(OSError(errno.ESTALE, "Stale file handle")), Unfinished, "system", ["Stale file handle"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/data"), SetupError, "permission", ["/data"]),
+        (BrokenProcessPool("a child was terminated abruptly"), Unfinished, "killed", []),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), Unfinished, "system", []),
+        (ModuleNotFoundError("No module named 'gpaw'"), SetupError, "import", ["gpaw"]),
+        (RuntimeError("a bug"), RuntimeError, None, ["a bug"]),
+        (KeyError("a bug"), KeyError, None, ["a bug"]),
     ],
 )
-def test_what_another_attempt_or_a_repair_can_fix_leaves_no_outcome(tmp_path, monkeypatch, error, kind, words):
+def test_what_another_attempt_or_a_repair_can_fix_leaves_no_outcome(tmp_path, monkeypatch, error, kind, code, data):
     raised_by_the_engine(monkeypatch, error)
-    with pytest.raises(kind, match=words) as caught:
+    with refused(*data, code=code, by=kind):
         run(tmp_path)
-    assert type(caught.value) is kind
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "m.vasp",
         "s",
     ]  # the next attempt has its scratch folder
-    with pytest.raises(kind, match=words):
+    with refused(*data, code=code, by=kind):
         run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom", Resources(scratch=tmp_path / "s"))
     assert not (tmp_path / "atom").exists()
 
@@ -140,8 +139,7 @@ def test_gpaw_without_memory_fails_the_job_with_one_line(tmp_path):
     Poscar(ALUMINIUM).write_file(tmp_path / "m.vasp")
     finished = limited(tmp_path, asdict(SETTINGS), "gpaw", "", "memory", 2_000_000)
     assert finished.returncode == 1
-    assert "m: ran out of memory (Unable to allocate" in finished.stderr
-    assert "more memory" in finished.stderr
+    assert not lacking(finished.stderr, "m", "mem_mb")
     assert "Traceback" not in finished.stderr
     assert not list(tmp_path.glob("*out*"))
 
@@ -154,7 +152,7 @@ def test_a_disk_that_fills_while_the_density_is_written_fails_the_job(density, t
     for amount, returncode in ((8_000, 1), (10_000_000, 0)):
         finished = limited(tmp_path, settings, "files", tmp_path / "d.npz", "file", amount)
         assert finished.returncode == returncode, finished.stderr
-        assert ("disk full" in finished.stderr) == (returncode == 1)
+        assert (f"Errno {errno.EFBIG}" in finished.stderr) == (returncode == 1)
         assert (tmp_path / "out").exists() == (returncode == 0)
     assert read_outcome(tmp_path / "out").status == "converged"
 
@@ -169,23 +167,23 @@ def test_a_disk_that_is_full_for_the_outcome_itself_fails_the_job(tmp_path, monk
         return write_text(self, *arguments, **options)
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(Unfinished, match=r"disk full.*outcome\.json"):
+    with refused("outcome.json", code="disk_full", by=Unfinished):
         run(tmp_path)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("structure", "words"),
+    ("structure", "data"),
     [
         # numpy finds a matrix that is not positive definite; GPAW calls that "Too few plane waves or grid points"
-        (Structure(Lattice.cubic(4.0), ["Si", "Si"], [[0, 0, 0], [0.14, 0, 0]]), "ran away.*smearing_ev"),
-        (Structure(Lattice.orthorhombic(0.8, 12, 12), ["Si"], [[0, 0, 0]]), "too narrow.*grid points.*lattice"),
+        (Structure(Lattice.cubic(4.0), ["Si", "Si"], [[0, 0, 0], [0.14, 0, 0]]), ["smearing_ev"]),
+        (Structure(Lattice.orthorhombic(0.8, 12, 12), ["Si"], [[0, 0, 0]]), ["lattice"]),
     ],
 )
-def test_what_gpaw_cannot_converge_is_an_outcome_that_says_what_to_change(tmp_path, structure, words):
+def test_what_gpaw_cannot_converge_is_an_outcome_that_says_what_to_change(tmp_path, structure, data):
     outcome = run(tmp_path, structure, settings=replace(SETTINGS, ecut_ev=200))
     assert outcome.status == "failed"
-    assert re.search(words, outcome.reason)
+    assert not lacking(outcome.reason, *data)
 
 
 def test_eigenvalues_that_do_not_converge_are_a_sentence_and_an_atom_tries_its_other_ways(tmp_path, monkeypatch):
@@ -196,7 +194,7 @@ def test_eigenvalues_that_do_not_converge_are_a_sentence_and_an_atom_tries_its_o
     outcome = run(tmp_path)
     assert outcome.status == "failed"
     assert not outcome.reason.startswith(("Eigenvalues", "LinAlgError"))
-    assert "Eigenvalues did not converge" in outcome.reason
+    assert "Eigenvalues" in outcome.reason  # as GPAW says it
     assert "smearing_ev" in outcome.reason
     atom = run_atom("Al", "gpaw", SETTINGS, tmp_path / "atom")
     assert (atom.status, len(atom.corrections)) == ("failed", 2)
@@ -206,12 +204,12 @@ def test_eigenvalues_that_do_not_converge_are_a_sentence_and_an_atom_tries_its_o
 def test_datasets_that_are_not_installed_are_a_fault_of_the_setup(tmp_path, monkeypatch):
     monkeypatch.setattr(engine.gpaw, "setup_paths", [tmp_path])
     monkeypatch.setattr("rho2prop.dft.gpaw.failures.gpaw.setup_paths", [tmp_path])
-    with pytest.raises(SetupError, match=r"PBE dataset for Al.*gpaw-data"):
+    with refused("PBE", "Al", "gpaw-data", by=SetupError):
         run(tmp_path)
     assert not (tmp_path / "out").exists()
     polonium = Structure(Lattice.cubic(3.35), ["Po"], [[0, 0, 0]])  # no set of GPAW's holds it
     assert run(tmp_path, polonium).status == "failed"
-    with pytest.raises(SetupError, match=r"dft\.gpaw\.xc.*PBEE"):
+    with refused("PBEE", source="dft.gpaw.xc", by=SetupError):
         run(tmp_path, settings=replace(SETTINGS, xc="PBEE"))
 
 
@@ -220,7 +218,7 @@ def test_without_gpaw_the_engine_that_asks_for_its_atoms_sets_nothing_aside(dens
     write_npz(density, tmp_path / "d.npz")
     structure = Structure(density.lattice, density.numbers, density.frac_coords)
     monkeypatch.setitem(sys.modules, "rho2prop.dft.gpaw.engine", None)
-    with pytest.raises(SetupError, match="gpaw"):
+    with refused("gpaw", by=SetupError):
         run(tmp_path, structure, "files", tmp_path / "d.npz", FilesSettings(density.kind, "gpaw", "PBE", 150))
     assert not (tmp_path / "out").exists()
 

@@ -13,9 +13,9 @@ from ase.build import bulk
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
+from standins.refusals import lacking, refused
 
 from rho2prop import __version__
-from rho2prop.core.errors import InputError
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.fourier import resample
 from rho2prop.dft import base
@@ -152,7 +152,7 @@ def test_magnesia_has_sixteen_valence_electrons_mostly_at_oxygen(tmp_path):
 def test_too_few_iterations_give_a_failed_outcome_without_density(tmp_path):
     outcome = run(tmp_path, SILICON, settings=replace(SETTINGS, max_iterations=2))
     assert outcome.status == "failed"
-    assert "did not converge within 2 iterations" in outcome.reason
+    assert not lacking(outcome.reason, 2)
     assert (outcome.energy_ev, outcome.n_electrons, outcome.grid) == (None, None, None)
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["gpaw.txt", "outcome.json"]
     assert "iter" in (tmp_path / "m" / "gpaw.txt").read_text()
@@ -169,7 +169,7 @@ def test_element_without_dataset_is_named(tmp_path):
     technetium = Structure(Lattice.hexagonal(2.74, 4.4), ["Tc", "Tc"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
     outcome = run(tmp_path, technetium)
     assert outcome.status == "failed"
-    assert "no PBE dataset for Tc" in outcome.reason
+    assert not lacking(outcome.reason, "PBE", "Tc")
 
 
 def test_unreadable_structure_is_a_failed_outcome(tmp_path):
@@ -226,7 +226,7 @@ def test_records_of_the_first_release_stay_readable(silicon):
 
 
 def test_unknown_engine_lists_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="gpaw, vasp, materials_project, files"):
+    with refused("abinit", *base.ENGINES, source="dft.engine"):
         run(tmp_path, SILICON, engine="abinit")
 
 
@@ -239,9 +239,9 @@ def test_files_engine_checks_the_density_against_the_structure(tmp_path):
     assert read_npz(tmp_path / "good" / "density.npz").engine == "vasp"
     other = run(tmp_path, MAGNESIA, "files", settings, str(tmp_path / "CHGCAR"), name="other")
     assert other.status == "failed"
-    assert "density of Si2" in other.reason
+    assert not lacking(other.reason, "Si2", "Mg1 O1")
     absent = run(tmp_path, SILICON, "files", settings, None, name="absent")
-    assert "no density" in absent.reason
+    assert absent.status == "failed"
 
     frame = collect({name: tmp_path / name for name in ("good", "other", "absent")}).set_index("material_id")
     assert frame.status.tolist() == ["converged", "failed", "failed"]
@@ -249,23 +249,23 @@ def test_files_engine_checks_the_density_against_the_structure(tmp_path):
     assert frame.n_electrons["good"] == 8.0
     assert np.isnan(frame.energy_ev["good"])
     require_fraction(frame.reset_index(), 0.3)
-    with pytest.raises(InputError, match=r"1 of 3 materials converged.*other: .*density of Si2"):
+    with refused(1, 3, "90%", "other", "Si2", source="dft_outcomes.csv"):
         require_fraction(frame.reset_index(), 0.9)
-    with pytest.raises(InputError, match="0 of 2"):
+    with refused(0, 2, source="dft_outcomes.csv"):
         require_fraction(frame.reset_index().iloc[1:], 0.0)
 
 
 def test_damaged_outcomes_are_named(tmp_path, silicon):
     (tmp_path / "outcome.json").write_text("{}")
-    with pytest.raises(InputError, match=r"outcome\.json"):
+    with refused(source="outcome.json"):
         collect({"m": tmp_path})
     text = silicon[0].to_json()
     assert Outcome.from_json(text, "x") == silicon[0]
     (tmp_path / "outcome.json").write_text(json.dumps({**json.loads(text), "status": "perhaps"}))
-    with pytest.raises(InputError, match="perhaps"):
+    with refused("perhaps", source="outcome.json"):
         read_outcome(tmp_path)
     (tmp_path / "outcome.json").write_text(text)
-    with pytest.raises(InputError, match=r"no density\.npz"):
+    with refused("density.npz", source="outcome.json"):
         read_outcome(tmp_path)
 
 

@@ -5,13 +5,18 @@ import json
 import pytest
 from standins.mp_materials import CRYSTALS, chgcar, crystal, documents
 from standins.mp_server import KEY, Fault, MaterialsProjectServer
+from standins.refusals import lacking, refused
 
-from rho2prop.core.errors import InputError
 from rho2prop.densities.density import read_npz
 from rho2prop.dft.base import run_atom, run_material
 from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.dft.materials_project.client import Patience
-from rho2prop.dft.materials_project.engine import MaterialsProjectSettings, checked_density, possible_electrons
+from rho2prop.dft.materials_project.engine import (
+    MaterialsProjectSettings,
+    Unreachable,
+    checked_density,
+    possible_electrons,
+)
 
 SETTINGS = MaterialsProjectSettings(0.1, Patience(timeout_s=20, retries=0, backoff_s=0))
 
@@ -74,19 +79,21 @@ def test_a_large_density_comes_in_pieces(server, run, tmp_path):
 def test_a_missing_density_is_a_failed_outcome(server, run):
     outcome = run("mp-66")
     assert outcome.status == "failed"
-    assert outcome.reason.startswith("the Materials Project has no stored density of mp-66 (No object found")
+    assert not lacking(outcome.reason, "mp-66", "No object found")  # the latter as the service says it
 
 
 def test_a_material_without_static_calculation_is_a_failed_outcome(server, run):
     server.without_task.add("mp-22862")
-    assert "no stored density of mp-22862 (no PBE static calculation)" in run("mp-22862").reason
+    outcome = run("mp-22862")
+    assert outcome.status == "failed"
+    assert not lacking(outcome.reason, "mp-22862", "PBE")
 
 
 @pytest.mark.parametrize("name", ["NaCl", "mp-999999"])
 def test_an_unknown_material_is_a_failed_outcome(server, run, name):
     outcome = run(name, crystal("mp-22862"))
     assert outcome.status == "failed"
-    assert f"density of {name}" in outcome.reason
+    assert not lacking(outcome.reason, name)
     assert not any(route == "s3" for route, _ in server.requests)
 
 
@@ -94,39 +101,39 @@ def test_the_density_of_another_material_is_refused(server, run, tmp_path):
     server.densities["mp-22862"] = chgcar("mp-23193")
     outcome = run("mp-22862")
     assert outcome.status == "failed"
-    assert "stored density of mp-22862 belongs to K1 Cl1, expected Na1 Cl1" in outcome.reason
+    assert not lacking(outcome.reason, "mp-22862", "K1 Cl1", "Na1 Cl1")
     assert not (tmp_path / "mp-22862" / "density.npz").exists()
 
 
-def refused(stored, name, message):
-    with pytest.raises(EngineError, match=message):
+def check(stored, name, *data):
+    with refused(name, *data, by=EngineError):
         checked_density(stored, crystal(name), name, SETTINGS.max_volume_difference)
 
 
 def test_a_volume_too_far_off_is_refused():
     compressed = crystal("mp-149")
     compressed.scale_lattice(compressed.volume * 0.85)
-    refused(chgcar("mp-149", structure=compressed), "mp-149", r"has 17\.39 Å³ per atom, expected 20\.46 within 10%")
+    check(chgcar("mp-149", structure=compressed), "mp-149", "17.39", "20.46", "10%")
 
 
 def test_another_crystal_of_the_same_formula_is_refused():
     caesium_chloride = crystal("mp-22862")
     cubic = type(caesium_chloride.lattice).cubic(caesium_chloride.volume ** (1 / 3))
     other = type(caesium_chloride)(cubic, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    refused(chgcar("mp-22862", structure=other), "mp-22862", "belongs to another crystal of NaCl")
+    check(chgcar("mp-22862", structure=other), "mp-22862", "NaCl")
 
 
 @pytest.mark.parametrize(
-    ("electrons", "message"),
+    ("electrons", "datum"),
     [
-        (8.3, r"integrates to 8\.3000 electrons, expected a whole number"),
-        (9.0, "integrates to 9 electrons, which no PBE potentials give for Si2"),
-        (28.0, "integrates to 28 electrons, which no PBE potentials give"),  # all electrons
-        (float("nan"), "integrates to nan electrons"),
+        (8.3, "8.3000"),
+        (9.0, "9"),
+        (28.0, "28"),  # all electrons
+        (float("nan"), "nan"),
     ],
 )
-def test_a_wrong_number_of_electrons_is_refused(electrons, message):
-    refused(chgcar("mp-149", electrons=electrons), "mp-149", message)
+def test_a_wrong_number_of_electrons_is_refused(electrons, datum):
+    check(chgcar("mp-149", electrons=electrons), "mp-149", datum)
 
 
 def test_electrons_of_the_materials_projects_potentials_are_possible():
@@ -144,9 +151,8 @@ def test_trouble_of_the_service_is_no_fault_of_the_material(server, run, tmp_pat
         kind = 504  # a heartbeat is too short to be cut
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     server.faults[route] = Fault(kind, times=None)
-    with pytest.raises(Unfinished, match="Start again later") as error:
+    with pytest.raises(Unfinished):
         run("mp-22862")
-    assert isinstance(error.value, InputError)  # so that a script shows one line
     assert not (tmp_path / "mp-22862").exists()
     server.faults.clear()
     assert run("mp-22862").status == "converged"
@@ -154,7 +160,7 @@ def test_trouble_of_the_service_is_no_fault_of_the_material(server, run, tmp_pat
 
 def test_a_wrong_key_is_no_fault_of_the_material(server, run, tmp_path, monkeypatch):
     monkeypatch.setenv("MP_API_KEY", KEY[::-1])
-    with pytest.raises(Unfinished, match="the key in MP_API_KEY was refused") as error:
+    with refused("MP_API_KEY", code="key", by=Unreachable) as error:
         run("mp-22862")
     assert KEY[::-1] not in str(error.value)
     assert not (tmp_path / "mp-22862").exists()
@@ -169,5 +175,5 @@ def test_the_key_is_in_no_file_of_the_results(server, run, tmp_path):
 
 
 def test_free_atoms_are_refused_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="engine materials_project computes no free atoms"):
+    with refused("materials_project", source="dft.formation_energy"):
         run_atom("Si", "materials_project", SETTINGS, tmp_path / "Si")

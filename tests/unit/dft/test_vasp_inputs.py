@@ -10,10 +10,11 @@ from pymatgen.core import Element, Lattice, Structure
 from pymatgen.io.vasp import sets
 from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH, Incar, Poscar
 from standins.potcars import MARKER, write_potcars
+from standins.refusals import refused
 from standins.vasp_settings import vasp_settings
 
-from rho2prop.core.errors import InputError
 from rho2prop.dft.base import atom_in_box
+from rho2prop.dft.failures import SetupError
 from rho2prop.dft.vasp.inputs import PRESETS, incar_tags, load_preset, write_inputs, write_inputs_of_all
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "vasp"
@@ -129,7 +130,7 @@ def test_potcar_is_joined_in_the_order_of_the_poscar(tmp_path, monkeypatch):
 def test_a_missing_potcar_is_named(tmp_path, monkeypatch):
     write_potcars(tmp_path / "library", ["O"])
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "library"))
-    with pytest.raises(InputError, match=r"no readable POTCAR Fe_pv of PBE_54"):
+    with refused("Fe_pv", "PBE_54", source="library", code="potcar", by=SetupError):
         write_inputs(IRON_OXIDE, tmp_path / "inputs", PRESET, "static", SETTINGS)
 
 
@@ -152,24 +153,24 @@ def test_inputs_of_many_name_those_that_have_none(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "data"),
     [
-        ("EDIFF: 1.0e-5", "EDIFF: 1e-5", "EDIFF is '1e-5', a text for YAML"),
-        ("potcar_map:", "potcars:", "has the keys"),
-        ("  static: ", "  density: ", "has the steps"),
-        ("PBE54Base", "PBE99", "not a table of pymatgen"),
-        ("MPRelaxSet ", "NoSuchSet ", "not an input set of pymatgen"),
-        ("incar: ", "incar: [", "cannot be read as YAML"),
+        ("EDIFF: 1.0e-5", "EDIFF: 1e-5", ["EDIFF", "'1e-5'"]),
+        ("potcar_map:", "potcars:", ["potcars", "potcar_map"]),
+        ("  static: ", "  density: ", ["density", "static"]),
+        ("PBE54Base", "PBE99", ["PBE99"]),
+        ("MPRelaxSet ", "NoSuchSet ", ["NoSuchSet"]),
+        ("incar: ", "incar: [", ["YAML"]),
     ],
 )
-def test_a_wrong_preset_is_told(tmp_path, old, new, message):
+def test_a_wrong_preset_is_told(tmp_path, old, new, data):
     text = (PRESETS / "latentmatfusion.yaml").read_text()
     assert old in text
     (tmp_path / "own.yaml").write_text(text.replace(old, new, 1))
-    with pytest.raises(InputError, match=message):
+    with refused(*data, by=SetupError):
         incar_tags(SILICON, load_preset(str(tmp_path / "own.yaml")), "relax", SETTINGS)
 
 
 def test_an_unknown_preset_names_the_shipped_one():
-    with pytest.raises(InputError, match="latentmatfusion"):
+    with refused("latentmatfusio", "latentmatfusion", source="dft.vasp.preset", by=SetupError):
         load_preset("latentmatfusio")

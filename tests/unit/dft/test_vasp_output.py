@@ -11,9 +11,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.densities import gaussian_density
+from standins.refusals import lacking, refused
 from standins.vasp_settings import vasp_settings
 
-from rho2prop.core.errors import InputError
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.dft.failures import EngineError, SetupError
 from rho2prop.dft.vasp import causes
@@ -103,17 +103,17 @@ def test_a_finished_run_is_read(folder):
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "data"),
     [
-        ({"n_scf": 60}, "static: SCF not converged in 60 steps"),
-        ({"nsw": 3, "n_ionic": 3}, "forces not converged in 3 ionic steps"),
-        ({"nelect": 9.0}, "VASP counts 9.0000 electrons, the POTCARs hold 8.0000"),
-        ({"energy_ev": float("nan")}, "no total energy"),
+        ({"n_scf": 60}, ["static", 60]),
+        ({"nsw": 3, "n_ionic": 3}, ["static", 3, "NSW"]),
+        ({"nelect": 9.0}, ["9.0000", "8.0000"]),
+        ({"energy_ev": float("nan")}, ["vasprun.xml"]),
     ],
 )
-def test_a_run_that_is_not_as_it_must_be_is_refused(folder, changes, reason):
+def test_a_run_that_is_not_as_it_must_be_is_refused(folder, changes, data):
     (folder / "vasprun.xml").write_text(vasprun(**changes))
-    with pytest.raises(EngineError, match=reason):
+    with refused(*data, by=EngineError):
         read_step(folder, "static")
 
 
@@ -123,8 +123,9 @@ def test_a_run_without_a_self_consistency_cycle_is_a_fault_of_the_preset(folder,
     (folder / "INCAR").write_text(f"ALGO = {algorithm}\nLOPTICS = .TRUE.\n")
     text = vasprun(**shape).replace("<incar>", f'<incar><i type="string" name="ALGO">{algorithm}</i>')
     (folder / "vasprun.xml").write_text(text)
-    with pytest.raises(SetupError, match=rf"(?i)ALGO = {algorithm}.*preset") as caught:
+    with refused("ALGO", "LOPTICS", source="dft.vasp.preset", by=SetupError) as caught:
         read_step(folder, "static")
+    assert algorithm.lower() in str(caught.value).lower()
     assert "IndexError" not in str(caught.value)
 
 
@@ -142,10 +143,10 @@ def test_outputs_cut_anywhere_are_crashes_and_no_verdict_on_the_material(folder,
 
 def test_a_relaxation_must_have_reached_its_accuracy(folder):
     (folder / "vasprun.xml").write_text(vasprun(nsw=10, n_ionic=3))
-    with pytest.raises(Crashed, match="OUTCAR is cut off"):  # the line may have been lost with the rest
+    with refused("relax", "OUTCAR", by=Crashed):  # the line may have been lost with the rest
         read_step(folder, "relax")
     (folder / "OUTCAR").write_text(" General timing and accounting informations for this job:\n")
-    with pytest.raises(EngineError, match="did not reach EDIFFG"):
+    with refused("relax", 3, "EDIFFG", by=EngineError):
         read_step(folder, "relax")
     (folder / "OUTCAR").write_text(" reached required accuracy - stopping structural energy minimisation\n")
     assert read_step(folder, "relax").energy_ev == -7.5
@@ -153,7 +154,7 @@ def test_a_relaxation_must_have_reached_its_accuracy(folder):
 
 def test_a_cut_vasprun_is_refused(folder):
     os.truncate(folder / "vasprun.xml", 1500)
-    with pytest.raises(Crashed, match=r"vasprun\.xml cannot be read"):
+    with refused("relax", "vasprun.xml", by=Crashed):
         read_step(folder, "relax")
 
 
@@ -193,9 +194,10 @@ def test_grid_error_of_the_aeccars_is_told_and_a_wrong_file_refused(folder):
     write_field(folder / "AECCAR2", density.values + 0.04 / CRYSTAL.volume)
     found, notes = read_static_density(folder, result, promolecule=True)
     assert found.promolecule.mean(dtype=float) * CRYSTAL.volume == pytest.approx(8.0, abs=1e-4)
-    assert notes == ["static: promolecule: +0.0400 electrons of the AECCARs' grid error spread evenly"]
+    assert len(notes) == 1
+    assert not lacking(notes[0], "promolecule", "+0.0400")
     write_field(folder / "AECCAR2", density.values * 1.5)
-    with pytest.raises(EngineError, match=r"integrates to 4.000 electrons, expected 0"):
+    with refused("4.000", "0", by=EngineError):
         read_static_density(folder, result, promolecule=True)
 
 
@@ -203,12 +205,12 @@ def test_a_density_of_another_cell_or_charge_is_refused(folder):
     density = gaussian_density()
     result = read_step(folder, "static")
     write_field(folder / "CHGCAR", density.values * 7 / 8)
-    with pytest.raises(EngineError, match=r"integrates to 7.000 electrons, expected 8.000"):
+    with refused("7.000", "8.000", by=EngineError):
         read_static_density(folder, result, promolecule=False)
     strained = CRYSTAL.copy()
     strained.apply_strain(0.05)
     write_field(folder / "CHGCAR", density.values)
-    with pytest.raises(InputError, match="has the cell"):
+    with refused(source="CHGCAR", code="crystal"):
         read_static_density(folder, StepResult(strained, -1.0, None, 8.0, "6.4.2", {}), promolecule=False)
 
 
@@ -221,17 +223,17 @@ def test_cut_files_of_a_density_are_refused(folder):
         size = (folder / name).stat().st_size
         for length in (size - 6, size // 2, 100):
             os.truncate(folder / name, length)
-            with pytest.raises(InputError, match=name):
+            with refused(name):
                 read_static_density(folder, result, promolecule=True)
     (folder / "AECCAR1").unlink()
-    with pytest.raises(InputError, match="no such file"):
+    with refused(source="AECCAR1", code="missing"):
         read_aeccar(folder / "AECCAR1")
 
 
 def test_the_density_that_the_run_started_from_is_not_its_result(folder):
     write_field(folder / "CHGCAR", gaussian_density().values)
     os.utime(folder / "CHGCAR", (0, 0))
-    with pytest.raises(InputError, match="was not written by the run"):
+    with refused(source="CHGCAR", code="stale"):
         read_static_density(folder, read_step(folder, "static"), promolecule=False)
 
 
@@ -239,9 +241,9 @@ def test_a_lost_cell_is_refused():
     require_plausible(CRYSTAL, CRYSTAL)
     swollen = CRYSTAL.copy()
     swollen.apply_strain(0.5)
-    with pytest.raises(EngineError, match="the cell is lost"):
+    with refused("Å³", by=EngineError):
         require_plausible(CRYSTAL, swollen)
-    with pytest.raises(EngineError, match="expected Li1 B1"):
+    with refused("Li1", "Li1 B1", by=EngineError):
         require_plausible(CRYSTAL, Structure(Lattice.cubic(4), ["Li"], [[0, 0, 0]]))
 
 
