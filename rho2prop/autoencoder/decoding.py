@@ -173,7 +173,9 @@ def to_native(
             f"cannot be decoded to its cell: the window is a cube of {2 * half_ang:.2f} Å, and "
             f"{np.mean(weights == 0):.1%} of the cell (edges {edges} Å) have no image in it"
         )
-        raise InputError(source, problem, "Use a larger window (grid.size × grid.voxel_ang) and encode again")
+        raise InputError(
+            source, problem, "Use a larger window (grid.size × grid.voxel_ang) and encode again", code="window"
+        )
     return (total / weights).reshape(shape)
 
 

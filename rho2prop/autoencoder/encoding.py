@@ -98,7 +98,7 @@ def encode_files(
     trained = Grid(**record["grid"])
     if (trained, record["field"]) != (grid, field):
         problem = f"was trained on field {record['field']!r} with {trained}, expected {field!r} with {grid}"
-        raise InputError(folder, problem, "Train the autoencoder again")
+        raise InputError(folder, problem, "Train the autoencoder again", code="mismatch")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     size = model.config.latent_size
     latents, averaged = np.empty((2, len(paths), LATENT_CHANNELS, size, size, size), dtype=np.float16)

@@ -200,7 +200,7 @@ class LatentDatabase:
             check_record(record, f"row of {material_id!r}")
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
             raise InputError(
-                self.path, f"the row of {material_id!r} is damaged ({error})", "Write the database again"
+                self.path, f"the row of {material_id!r} is damaged ({error})", "Write the database again", code="row"
             ) from error
         return record
 
@@ -217,7 +217,9 @@ class LatentDatabase:
         """
         text = text.strip()
         if len(text) > LONGEST_SEARCH:
-            raise InputError("search", f"{len(text)} characters", f"Search for at most {LONGEST_SEARCH} characters")
+            raise InputError(
+                "search", f"{len(text)} characters", f"Search for at most {LONGEST_SEARCH} characters", code="length"
+            )
         found: dict[str, LatentEntry] = {}
         for condition, values in _meanings(text):
             if len(found) >= limit:
@@ -227,7 +229,10 @@ class LatentDatabase:
             for row in self._rows(query, [*values, limit + len(found)]):
                 if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in row):
                     raise InputError(
-                        self.path, "holds names that are not texts, or too long", "Write the database again"
+                        self.path,
+                        "holds names that are not texts, or too long",
+                        "Write the database again",
+                        code="names",
                     )
                 found.setdefault(row[0], LatentEntry(*row))
         return list(found.values())[:limit]
@@ -241,7 +246,9 @@ class LatentDatabase:
                 if not self._is_late():
                     raise
                 problem = f"a query took longer than {self._time_limit_s:g} s and was stopped"
-                raise InputError(self.path, problem, "Check that it is whole, or write it again") from error
+                raise InputError(
+                    self.path, problem, "Check that it is whole, or write it again", code="time"
+                ) from error
             finally:
                 self._deadline_s = None
 
@@ -269,15 +276,19 @@ class LatentDatabase:
     def _check_format(self) -> None:
         application, version = (self._rows(f"PRAGMA {name}")[0][0] for name in ("application_id", "user_version"))
         if application != APPLICATION_ID:
-            raise InputError(self.path, "is not a latent database of rho2prop", "Give results/latents.sqlite of a run")
+            raise InputError(
+                self.path, "is not a latent database of rho2prop", "Give results/latents.sqlite of a run", code="format"
+            )
         if version != VERSION:
             problem = f"has format version {version}, this program reads version {VERSION}"
-            raise InputError(self.path, problem, "Use the version of rho2prop that wrote it, or write it again")
+            raise InputError(
+                self.path, problem, "Use the version of rho2prop that wrote it, or write it again", code="version"
+            )
         schema = _schema_of(self._rows(f"SELECT type, name, sql FROM sqlite_master LIMIT {2 * len(_own_schema())}"))
         if schema != _own_schema():
             other = sorted(str(name) for _, name, _ in schema ^ _own_schema())
             problem = f"has other tables, columns, views or triggers than a latent database ({', '.join(other)[:200]})"
-            raise InputError(self.path, problem, "Give results/latents.sqlite of a run")
+            raise InputError(self.path, problem, "Give results/latents.sqlite of a run", code="schema")
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:
@@ -285,7 +296,7 @@ class LatentDatabase:
             yield
         except sqlite3.Error as error:
             fix = "Check that it is a latent database, that it is whole and that you may read it"
-            raise InputError(self.path, f"cannot be used as a database ({error})", fix) from error
+            raise InputError(self.path, f"cannot be used as a database ({error})", fix, code="unreadable") from error
 
 
 def _schema_of(rows: list[tuple]) -> set[tuple]:

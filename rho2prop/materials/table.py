@@ -89,6 +89,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
             path,
             "there is no such materials table",
             'Give the path of a CSV file, or "elements", as config key `materials`',
+            code="missing",
         )
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
@@ -100,7 +101,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, f"not a readable CSV file ({error})", "Save the table as CSV in UTF-8") from error
     if not rows:
-        raise InputError(path, "the table has no rows", "Add one row per material")
+        raise InputError(path, "the table has no rows", "Add one row per material", code="empty")
 
     materials: dict[str, Material] = {}
     lines: dict[str, int] = {}

@@ -145,7 +145,12 @@ def write_materials_project(
         counts = "; ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
         if not rows:
             problem = f"none of its {header['n_materials']} materials passes the filters ({counts})"
-            raise InputError(snapshot, problem, "Widen the filters in section materials_project of the configuration")
+            raise InputError(
+                snapshot,
+                problem,
+                "Widen the filters in section materials_project of the configuration",
+                code="no_materials",
+            )
         print(f"database {header['database_version']}, fetched {header['fetched_utc']}")
         print(f"{len(rows)} of {header['n_materials']} materials chosen; left out: {counts or 'none'}")
         _write_table(rows, ["material_id", "structure", *TARGETS], materials_path)

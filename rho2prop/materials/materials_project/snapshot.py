@@ -206,13 +206,13 @@ def read_records(path: Path | str) -> Iterator[dict]:
 def _lines(path: Path) -> Iterator[bytes]:
     if not path.is_file():
         fix = "Check materials_project.snapshot, or let the workflow fetch it"
-        raise InputError(path, "there is no such snapshot", fix)
+        raise InputError(path, "there is no such snapshot", fix, code="missing")
     try:
         with gzip.open(path, "rb") as file:
             yield file.readline()
             yield from file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(path, f"is not a whole snapshot ({error})", FIX_SNAPSHOT) from error
+        raise InputError(path, f"is not a whole snapshot ({error})", FIX_SNAPSHOT, code="truncated") from error
 
 
 def _record(line: bytes, number: int) -> dict:
@@ -240,12 +240,12 @@ def _header(line: bytes, path: Path) -> dict:
         header = json.loads(line)
     except (ValueError, RecursionError) as error:
         problem = f"is not a whole snapshot (its first line cannot be read: {error})"
-        raise InputError(path, problem, FIX_SNAPSHOT) from error
+        raise InputError(path, problem, FIX_SNAPSHOT, code="truncated") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputError(path, "is not a snapshot of the Materials Project", FIX_SNAPSHOT)
+        raise InputError(path, "is not a snapshot of the Materials Project", FIX_SNAPSHOT, code="format")
     if header.get("schema") != SCHEMA:
         problem = f"has schema {header.get('schema')!r}, this version of rho2prop reads schema {SCHEMA}"
-        raise InputError(path, problem, FIX_SNAPSHOT)
+        raise InputError(path, problem, FIX_SNAPSHOT, code="version")
     for key, kind in (("database_version", str), ("fetched_utc", str), ("n_materials", int)):
         if not isinstance(header.get(key), kind):
             raise InputError(path, f"lacks {key} in its first line", FIX_SNAPSHOT)
@@ -342,7 +342,7 @@ def _read_part(path: Path) -> dict | None:
 def _changed(parts: Path) -> ServiceError:
     shutil.rmtree(parts)
     problem = "the database changed during the download, its pages do not fit together"
-    return ServiceError("Materials Project", problem, "Start again: the download begins anew")
+    return ServiceError("Materials Project", problem, "Start again: the download begins anew", code="changed")
 
 
 def _write_snapshot(path: Path, header: dict, parts: Path) -> int:

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from standins.refusals import refused
 
 from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.autoencoder.latent_record import make_record
-from rho2prop.core.errors import InputError
 from rho2prop.densities.grids import Grid
 
 GRID = Grid("window", 32, 0.15)
@@ -83,7 +83,7 @@ def test_search_keeps_to_its_limit_and_shows_all_for_no_text(path):
         assert len(database.search("", limit=4)) == 4
         entry = database.search("Fe2O")[0]
         assert (entry.formula, entry.chemical_system) == ("Fe2O", "Fe-O")
-        with pytest.raises(InputError, match="at most 200"):
+        with refused(200, 201):
             database.search("M" * 201)
 
 
@@ -102,10 +102,10 @@ def test_append_adds_and_replaces(density, path):
 def test_an_append_that_fails_changes_nothing(density, path):
     def records():
         yield record(density, "mp-8")
-        raise RuntimeError("density gone")
+        raise ZeroDivisionError
 
     with LatentDatabase(path, writable=True) as database:
-        with pytest.raises(RuntimeError, match="density gone"):
+        with pytest.raises(ZeroDivisionError):
             database.append(records())
         assert "mp-8" not in database
 
@@ -150,44 +150,44 @@ def test_a_latent_of_the_usual_size_costs_little_more_than_its_numbers(density, 
 
 
 def test_reading_does_not_write(density, path):
-    with LatentDatabase(path) as database, pytest.raises(InputError, match="readonly"):
+    with LatentDatabase(path) as database, refused("readonly", source="latents.sqlite"):
         database.append([record(density, "mp-8")])
 
 
 def test_an_unknown_material_is_named(path):
-    with LatentDatabase(path) as database, pytest.raises(InputError, match="holds no material 'mp-77'"):
+    with LatentDatabase(path) as database, refused("'mp-77'", source="latents.sqlite"):
         database.get("mp-77")
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "code"),
     [
-        ("UPDATE materials SET latent = x'0102' WHERE material_id = 'mp-1'", "row of 'mp-1' is damaged"),
-        ("UPDATE materials SET lattice = '[[1, 2' WHERE material_id = 'mp-1'", "row of 'mp-1' is damaged"),
-        ("UPDATE materials SET latent = 7 WHERE material_id = 'mp-1'", "row of 'mp-1' is damaged"),
-        ("UPDATE materials SET numbers = '[99999999999999999999, 8]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET numbers = '[12.7, 8]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET numbers = '[12, 200]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        (f"UPDATE materials SET numbers = '{'[' * 90_000}' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET nx = 'many' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET nx = 100000, ny = 100000 WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET nx = 1000000 WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET lattice = '[[1e-4,0,0],[0,9,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET lattice = '[[9,0,0],[8.9,0.01,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET lattice = '[[NaN,0,0],[0,9,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET n_electrons = -1 WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET formula = x'00ff' WHERE material_id = 'mp-1'", "row of 'mp-1'"),
-        ("UPDATE materials SET latent = zeroblob(100000000) WHERE material_id = 'mp-1'", "too big"),
-        ("PRAGMA user_version = 9", "format version 9"),
-        ("PRAGMA application_id = 0", "not a latent database of rho2prop"),
+        ("UPDATE materials SET latent = x'0102' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET lattice = '[[1, 2' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET latent = 7 WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET numbers = '[99999999999999999999, 8]' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET numbers = '[12.7, 8]' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET numbers = '[12, 200]' WHERE material_id = 'mp-1'", "row"),
+        (f"UPDATE materials SET numbers = '{'[' * 90_000}' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET nx = 'many' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET nx = 100000, ny = 100000 WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET nx = 1000000 WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET lattice = '[[1e-4,0,0],[0,9,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET lattice = '[[9,0,0],[8.9,0.01,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET lattice = '[[NaN,0,0],[0,9,0],[0,0,9]]' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET n_electrons = -1 WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET formula = x'00ff' WHERE material_id = 'mp-1'", "row"),
+        ("UPDATE materials SET latent = zeroblob(100000000) WHERE material_id = 'mp-1'", "unreadable"),
+        ("PRAGMA user_version = 9", "version"),
+        ("PRAGMA application_id = 0", "format"),
     ],
 )
-def test_damage_is_told(path, damage, message):
+def test_damage_is_told(path, damage, code):
     connection = sqlite3.connect(path)
     connection.execute(damage)
     connection.commit()
     connection.close()
-    with pytest.raises(InputError, match=message), LatentDatabase(path) as database:
+    with refused(source="latents.sqlite", code=code), LatentDatabase(path) as database:
         database.get("mp-1")
 
 
@@ -213,14 +213,14 @@ def test_a_schema_that_is_not_ours_is_refused_before_anything_of_it_is_run(path,
     connection = sqlite3.connect(path)
     connection.executescript(change)
     connection.close()
-    with pytest.raises(InputError, match="other tables, columns, views or triggers"):
+    with refused(source="latents.sqlite", code="schema"):
         LatentDatabase(path, writable=writable)
 
 
 def test_a_query_without_end_is_stopped(path):
     """Pages that lie cannot be made by SQL; any endless query stands for what they lead to."""
     with LatentDatabase(path, time_limit_s=0.05) as database:
-        with pytest.raises(InputError, match=r"longer than 0\.05 s"):
+        with refused("0.05 s", code="time"):
             database._rows(f"{ENDLESS} SELECT count(n) FROM t")
         assert len(database) == 6  # and the database is as usable as before
 
@@ -230,24 +230,24 @@ def test_names_that_a_stranger_made_endless_are_refused(path):
     connection.execute("UPDATE materials SET formula = printf('%.*c', 1000000, 'x') WHERE material_id = 'mp-3'")
     connection.commit()
     connection.close()
-    with LatentDatabase(path) as database, pytest.raises(InputError, match="too long"):
+    with LatentDatabase(path) as database, refused(code="names"):
         database.search("")
 
 
 def test_other_files_are_refused(tmp_path, path):
-    with pytest.raises(InputError, match="there is no such latent database"):
+    with refused(source="nothing.sqlite"):
         LatentDatabase(tmp_path / "nothing.sqlite")
     assert not (tmp_path / "nothing.sqlite").exists()
     (tmp_path / "text.sqlite").write_text("material_id,formula\n" * 100)
-    with pytest.raises(InputError, match="not a database"):
+    with refused(source="text.sqlite", code="unreadable"):
         LatentDatabase(tmp_path / "text.sqlite")
     (tmp_path / "cut.sqlite").write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match="cannot be used"), LatentDatabase(tmp_path / "cut.sqlite") as database:
+    with refused(source="cut.sqlite", code="unreadable"), LatentDatabase(tmp_path / "cut.sqlite") as database:
         database.material_ids()
 
 
 def test_a_latent_must_have_its_shape_and_fit_float16(density):
-    with pytest.raises(InputError, match=r"expected \(16, s, s, s\)"):
+    with refused("(8, 4, 4, 4)", 16, source="latent of m"):
         make_record("m", density, np.zeros((8, 4, 4, 4)), GRID, "ab")
-    with pytest.raises(InputError, match="65504"):
+    with refused("1e+05", 65504):
         make_record("m", density, np.full((16, 4, 4, 4), 1e5), GRID, "ab")

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from standins.refusals import refused
 
 from rho2prop.autoencoder.launch import launcher, train_ranks
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
-from rho2prop.core.errors import InputError
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
@@ -43,7 +43,7 @@ def test_two_ranks_of_one_machine_write_one_result(outside_slurm, density, tmp_p
     assert (record["ranks"], record["epochs"]) == (2, 2)
 
     broken = replace(request, paths=[(name, tmp_path / "none.npz") for name in names], out_dir=tmp_path / "x")
-    with pytest.raises(InputError, match="ended with code 1"):
+    with refused(1, source="train_autoencoder"):
         train_ranks(launcher(SETTINGS, n_gpus=2), broken)
     assert not (tmp_path / "x").exists()
 
@@ -60,5 +60,5 @@ def test_a_machine_without_gpu_trains_in_one_process(outside_slurm):
 
 
 def test_several_nodes_need_slurm(outside_slurm):
-    with pytest.raises(InputError, match="profiles/slurm"):
+    with refused("profiles/slurm", source="autoencoder.nodes"):
         launcher(replace(SETTINGS, devices=2, nodes=2, threads=8), n_gpus=2)

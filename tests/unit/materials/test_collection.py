@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from standins.refusals import refused
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.log import logged
@@ -36,7 +37,7 @@ def test_converged_materials_are_listed_with_formula_and_labels_and_odd_ids_stay
     names = ["NaN", "1e5", "007", "lost"]
     for name in names[:3]:
         outcome_folder(tmp_path / "dft", name, density)
-    outcome_folder(tmp_path / "dft", "lost", None, status="failed", reason="no convergence")
+    outcome_folder(tmp_path / "dft", "lost", None, status="failed", reason="diverged")
     materials_path, outcomes_path = collect(tmp_path, names)
     materials = read_materials(materials_path)
     assert list(materials["material_id"]) == names[:3]
@@ -45,15 +46,14 @@ def test_converged_materials_are_listed_with_formula_and_labels_and_odd_ids_stay
     assert list(materials["bulk_modulus_gpa"]) == [10.0, 11.0, 12.0]
     assert materials["shear_modulus_gpa"].isna().all()
     assert materials["volume_per_atom_ang3"][0] == pytest.approx(density.volume_ang3 / 2)
-    assert "no convergence" in outcomes_path.read_text()
+    assert "diverged" in outcomes_path.read_text()
 
 
 def test_densities_of_two_engines_or_kinds_are_refused(density, tmp_path):
     outcome_folder(tmp_path / "dft", "a", density)
     outcome_folder(tmp_path / "dft", "b", replace(density, engine="vasp 6"))
-    with pytest.raises(InputError, match="density of b") as error:
+    with refused("b", "vasp 6"):
         collect(tmp_path, ["a", "b"])
-    assert "vasp 6" in str(error.value)
     assert not (tmp_path / "materials.csv").exists()
 
 
@@ -80,24 +80,24 @@ def test_patch_levels_of_one_release_are_one_engine_and_both_are_recorded(densit
 def test_other_releases_and_programs_are_not_mixed(density, tmp_path, first, second):
     outcome_folder(tmp_path / "dft", "a", replace(density, engine=first))
     outcome_folder(tmp_path / "dft", "b", replace(density, engine=second))
-    with pytest.raises(InputError, match="density of b"):
+    with refused("b", first, second):
         collect(tmp_path, ["a", "b"])
 
 
 def test_kinds_are_not_mixed(density, tmp_path):
     outcome_folder(tmp_path / "dft", "a", density)
     outcome_folder(tmp_path / "dft", "b", replace(density, kind="promolecule"))
-    with pytest.raises(InputError, match=r"density of b.*promolecule"):
+    with refused("b", "promolecule"):
         collect(tmp_path, ["a", "b"])
 
 
 def test_a_table_without_any_label_is_told_so(tmp_path):
-    with pytest.raises(InputError, match=r"no material of the table has a label.*bulk_modulus_gpa"):
+    with refused("bulk_modulus_gpa"):
         collect(tmp_path, [])
 
 
-@pytest.mark.parametrize(("version", "refused"), [("6.4.3", False), ("6.3.0", True)])
-def test_energies_of_crystals_and_atoms_have_one_zero(density, tmp_path, version, refused):
+@pytest.mark.parametrize(("version", "is_refused"), [("6.4.3", False), ("6.3.0", True)])
+def test_energies_of_crystals_and_atoms_have_one_zero(density, tmp_path, version, is_refused):
     outcome_folder(tmp_path / "dft", "a", density, energy_ev=-10.0, version="VASP 6.4.2")
     for symbol, energy_ev in (("Li", -1.0), ("B", -3.0)):
         outcome_folder(tmp_path / "atoms", symbol, None, energy_ev=energy_ev, version=f"VASP {version}")
@@ -106,8 +106,8 @@ def test_energies_of_crystals_and_atoms_have_one_zero(density, tmp_path, version
     outputs = [tmp_path / f"{table}.csv" for table in ("materials", "dft_outcomes", "atoms")]
     atoms = [str(tmp_path / "atoms" / symbol) for symbol in ("Li", "B", "Be")]
     arguments = {"a": {"bulk_modulus_gpa": 9.0}}, {"a": "a.cif"}, 1.0, atoms, *outputs, tmp_path / "dft"
-    if refused:
-        with pytest.raises(InputError, match=r"energy of the atom .*6\.3\.0"):
+    if is_refused:
+        with refused("6.3.0", "6.4.2"):
             collect_materials(*arguments)
     else:
         collect_materials(*arguments)
@@ -120,9 +120,8 @@ def test_a_density_that_its_outcome_does_not_tell_of_is_refused(density, tmp_pat
     scale = other.n_electrons / other.integral()
     outcome_folder(tmp_path / "dft", "a", density)
     outcome_folder(tmp_path / "dft", "b", replace(other, values=other.values * scale))
-    with pytest.raises(InputError, match="density of b") as error:
+    with refused("b", "20x24x27", 8):
         collect(tmp_path, ["a", "b"])
-    assert "20x24x27 and 8" in str(error.value)
 
 
 def test_computed_formation_energies_replace_the_labels_and_lack_where_an_atom_does(density, tmp_path):
@@ -143,8 +142,8 @@ def test_computed_formation_energies_replace_the_labels_and_lack_where_an_atom_d
 
 def test_too_few_converged_materials_stop_with_the_reasons(density, tmp_path):
     outcome_folder(tmp_path / "dft", "a", density)
-    outcome_folder(tmp_path / "dft", "b", None, status="failed", reason="out of memory")
-    with pytest.raises(InputError, match="out of memory"):
+    outcome_folder(tmp_path / "dft", "b", None, status="failed", reason="diverged")
+    with refused("b", "diverged"):
         collect(tmp_path, ["a", "b"], share=0.9)
 
 
@@ -166,16 +165,18 @@ def test_joined_tables_keep_every_row_and_an_empty_join_its_header(tmp_path):
 
 
 def test_a_users_error_is_one_line_in_log_and_terminal(tmp_path, capsys):
+    error = InputError("a.csv", "problem", "fix")
+
     def script():
         with logged(str(tmp_path / "rule.log")):
             print("at work")
-            raise InputError("a.csv", "no such file", "Name another")
+            raise error
 
     with pytest.raises(SystemExit) as stop:
         script()
     assert stop.value.code == 1
-    assert (tmp_path / "rule.log").read_text() == "at work\nrho2prop: a.csv: no such file. Name another.\n"
-    assert capsys.readouterr().err == "rho2prop: a.csv: no such file. Name another.\n"
+    assert (tmp_path / "rule.log").read_text() == f"at work\nrho2prop: {error}\n"
+    assert capsys.readouterr().err == f"rho2prop: {error}\n"
 
 
 def test_a_fault_of_ours_leaves_its_traceback_in_the_log(tmp_path, capsys):

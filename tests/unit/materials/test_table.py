@@ -1,4 +1,5 @@
 import pytest
+from standins.refusals import refused
 
 from rho2prop.materials.table import ElementalCrystals, element_materials, read_table, write_element_structures
 
@@ -38,7 +39,7 @@ def test_paths_are_relative_to_the_table_and_blanks_are_unknown(tmp_path):
 )
 def test_a_bad_cell_is_named_by_line_column_and_value(tmp_path, row, column, value):
     path = table(tmp_path, "good,a.cif,,1,", row)
-    with pytest.raises(ValueError, match="1 bad row") as error:
+    with refused(1, source="materials.csv") as error:
         read_table(path)
     message = str(error.value)
     assert str(path) in message
@@ -47,46 +48,45 @@ def test_a_bad_cell_is_named_by_line_column_and_value(tmp_path, row, column, val
 
 
 def test_duplicate_ids_name_both_lines(tmp_path):
-    with pytest.raises(ValueError, match=r"line 4, column material_id: 'm' already appears on line 2"):
+    with refused("line 4", "material_id", "'m'", "line 2"):
         read_table(table(tmp_path, "m,a.cif,,1,", "n,a.cif,,1,", "m,a.cif,,2,"))
 
 
 def test_all_bad_rows_are_reported_at_once(tmp_path):
     rows = [f"m{i},a.cif,,soft," for i in range(12)]
-    with pytest.raises(ValueError, match="12 bad row") as error:
+    with refused(12, 2):
         read_table(table(tmp_path, *rows))
-    assert "and 2 more" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("header", "match"),
+    ("header", "data"),
     [
-        ("material_id,structure,hardness\n", "unknown column 'hardness'"),
-        ("structure\n", "column 'material_id' is missing"),
-        ("material_id,structure,structure\n", "twice"),
+        ("material_id,structure,hardness\n", ["'hardness'"]),
+        ("structure\n", ["'material_id'"]),
+        ("material_id,structure,structure\n", ["structure"]),
     ],
 )
-def test_a_bad_header_is_named(tmp_path, header, match):
-    with pytest.raises(ValueError, match=match):
+def test_a_bad_header_is_named(tmp_path, header, data):
+    with refused(*data):
         read_table(table(tmp_path, "m,a.cif", header=header))
 
 
 def test_a_surplus_cell_and_a_missing_density_are_found(tmp_path):
-    with pytest.raises(ValueError, match="line 2"):
+    with refused("line 2"):
         read_table(table(tmp_path, "m,a.cif,,1,,extra"))
-    with pytest.raises(ValueError, match='line 2, column density: blank, but the engine is "files"'):
+    with refused("line 2", "density", "files"):
         read_table(table(tmp_path, "m,a.cif,,1,"), needs_density=True)
 
 
 def test_missing_and_empty_tables(tmp_path):
-    with pytest.raises(ValueError, match="no such materials table"):
+    with refused(source="none.csv", code="missing"):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match="no rows"):
+    with refused(source="materials.csv", code="empty"):
         read_table(table(tmp_path))
 
 
 def test_an_unknown_element_to_leave_out_is_told():
-    with pytest.raises(ValueError, match=r"elements\.exclude: unknown element 'tc'. Did you mean 'Tc'"):
+    with refused("'tc'", "'Tc'", source="elements.exclude"):
         element_materials(ElementalCrystals(4, 48, magnetic=False, exclude=("tc",)))
 
 
