@@ -86,6 +86,8 @@ checkpoint list_elements:
     resources:
         mem_mb=growing(1000),
         runtime=growing(30),
+    params:
+        code=code_of("list_elements.py"),
     script:
         SCRIPTS / "list_elements.py"
 
