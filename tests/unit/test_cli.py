@@ -27,6 +27,8 @@ from rho2prop.densities.readers import read_density
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.pretrained import SHIPPED, find_bundle
 
+pytestmark = pytest.mark.slow
+
 ALLOWED = "--allow-other-engine"
 
 

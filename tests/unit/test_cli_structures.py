@@ -12,6 +12,8 @@ from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.dft import base
 from rho2prop.prediction.bundle.reader import load_bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

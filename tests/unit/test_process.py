@@ -16,9 +16,12 @@ from rho2prop.core.errors import InputError
 from rho2prop.core.processes import available_cores
 from rho2prop.densities.density import write_npz
 from rho2prop.dft.base import EngineError
-from rho2prop.dft.gpaw import engine as engine
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.inputs import read_input
+
+pytest.importorskip("gpaw")
+engine = import_module("rho2prop.dft.gpaw.engine")
+pytestmark = pytest.mark.slow
 
 PROGRAM = "import sys; from rho2prop.__main__ import main; sys.exit(main())"
 

@@ -18,6 +18,8 @@ from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.grids import Grid
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 GRID = Grid("window", 16, 0.35)
 SETTINGS = TrainingSettings(

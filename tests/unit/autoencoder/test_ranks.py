@@ -11,6 +11,8 @@ from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TrainingSettings(
     network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,
     learning_rate=1e-3, max_epochs=2, patience=2, precision="fp32",

@@ -12,6 +12,8 @@ from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
+pytestmark = pytest.mark.slow
+
 GRID = Grid("window", 16, 0.35)
 SETTINGS = TrainingSettings(
     network="fast", latent_size=4, dropout=0.1, orientations_per_epoch=2, batch_size=2,

@@ -38,6 +38,7 @@ def made(cls: type) -> Exception:
     raise AssertionError(f"{cls} takes other arguments: add them here")
 
 
+@pytest.mark.slow
 def test_every_exception_of_the_package_comes_through_pickle_unchanged():
     classes = exception_classes()
     assert {"InputError", "EngineError", "Rejected", "ServiceError", "Unreachable"} <= {cls.__name__ for cls in classes}

@@ -39,6 +39,7 @@ def test_the_installed_libraries_hold_the_frozen_numbers():
     assert not differing, f"table, element, frozen, installed; made from {versions[0]}, installed are {versions[1]}"
 
 
+@pytest.mark.slow
 def test_magpie_is_matminers_to_the_last_bit(crystals):
     from matminer.featurizers.composition import ElementProperty
 
@@ -49,6 +50,7 @@ def test_magpie_is_matminers_to_the_last_bit(crystals):
         np.testing.assert_array_equal(found.loc[name], featurizer.featurize(structure.composition), err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No data available", "ignore:No Pauling")
 def test_means_over_elements_are_those_of_pymatgen_to_the_last_bit(crystals):
     tables = descriptor_tables(crystals, {"elemental_solids", "structure"})

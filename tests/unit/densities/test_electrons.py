@@ -19,6 +19,7 @@ from rho2prop.densities.density import Density
 from rho2prop.densities.electrons import GPAW_PBE, SYMBOLS, VASP_PBE, check_electrons, parse_table, possible_electrons
 
 
+@pytest.mark.slow
 def test_table_of_vasp_is_that_of_the_installed_metadata():
     made, potentials = {}, loadfn(POTCAR_STATS_PATH)
     for functional in ("PBE", "PBE_52", "PBE_54", "PBE_64"):
@@ -29,6 +30,7 @@ def test_table_of_vasp_is_that_of_the_installed_metadata():
     assert parse_table(VASP_PBE) == {symbol: tuple(sorted(numbers)) for symbol, numbers in made.items()}
 
 
+@pytest.mark.slow
 def test_table_of_gpaw_is_that_of_the_installed_datasets():
     folder = Path(importlib.util.find_spec("gpaw_data").submodule_search_locations[0]) / "setups"
     made = {}

@@ -169,6 +169,7 @@ def test_headers_are_bounded_by_the_file_before_memory_is_taken(tmp_path, name, 
         assert peak_bytes(lambda: read_structure(tmp_path / "POSCAR")) < 2**22
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_before_they_unfold(tmp_path):
     bomb = tmp_path / "CHGCAR.gz"
     with gzip.open(bomb, "wb", compresslevel=1) as file:

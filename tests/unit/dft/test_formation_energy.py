@@ -1,6 +1,7 @@
 """Free atoms and formation energies against known numbers of PBE, at low cut-offs and in small boxes."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from standins.refusals import lacking
 
 from rho2prop.dft.base import atom_in_box, run_atom, run_material
 from rho2prop.dft.formation_energy import formation_energy_ev_per_atom, read_atoms
-from rho2prop.dft.gpaw import atom
 from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import read_outcome
+
+pytest.importorskip("gpaw")
+atom = import_module("rho2prop.dft.gpaw.atom")
+pytestmark = pytest.mark.slow
 
 SETTINGS = GpawSettings(
     xc="PBE",

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -22,9 +23,12 @@ from rho2prop.dft import base
 from rho2prop.dft.base import Resources, run_material
 from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.dft.files import FilesSettings
-from rho2prop.dft.gpaw import engine
 from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
+
+pytest.importorskip("gpaw")
+engine = import_module("rho2prop.dft.gpaw.engine")
+pytestmark = pytest.mark.slow
 
 SETTINGS = GpawSettings(
     xc="PBE",

@@ -65,6 +65,7 @@ def test_the_density_keeps_its_own_cell(server, run, tmp_path):
     assert density.volume_ang3 == pytest.approx(larger.volume)
 
 
+@pytest.mark.slow
 def test_a_large_density_comes_in_pieces(server, run, tmp_path):
     # more than the 8 MiB that boto3 asks for at a time
     stored = server.densities["mp-22862"] = chgcar("mp-22862", points=80)

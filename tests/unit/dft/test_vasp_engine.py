@@ -82,6 +82,7 @@ def test_without_a_scratch_folder_the_next_attempt_begins_anew(task, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("vasp-")] == []
 
 
+@pytest.mark.slow
 def test_launcher_and_ranks_make_the_command(task, tmp_path):
     program = tmp_path / "show"
     program.write_text('#!/bin/sh\necho "$0 $@" > command\nexit 3\n')
@@ -96,6 +97,7 @@ def test_launcher_and_ranks_make_the_command(task, tmp_path):
     assert not lacking(notes["atom"], "VASP", 3)
 
 
+@pytest.mark.slow
 def test_vasp_does_not_outlive_the_process_that_runs_it(tmp_path):
     code = """
 import os, signal, sys

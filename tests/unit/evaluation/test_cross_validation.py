@@ -18,6 +18,8 @@ from rho2prop.features.design_matrix import BlockData, Latents, fit_design
 from rho2prop.models import estimator
 from rho2prop.models.registry import MODELS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs():

@@ -20,6 +20,8 @@ from rho2prop.features.crystal_graphs import crystal_graph
 from rho2prop.features.design_matrix import BlockData, Latents
 from rho2prop.materials.splits import draw_splits
 
+pytestmark = pytest.mark.slow
+
 COVERAGE, N_KNOWN, N_FEW, N_UNSEEN = 0.9, 1000, 400, 2000
 NETWORK = dict(n_trials=2, max_epochs=16, patience=16, batch_size=32)
 FAMILIES = {

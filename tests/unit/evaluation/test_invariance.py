@@ -20,6 +20,8 @@ from rho2prop.evaluation.invariance import REFERENCE, evaluate, sample, summaris
 from rho2prop.features.design_matrix import BlockData, Latents
 from rho2prop.features.fingerprint import fingerprint, statistics
 
+pytestmark = pytest.mark.slow
+
 GRID = Grid("window", 16, 0.45)
 SETTINGS = TrainingSettings(
     network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,

@@ -11,6 +11,8 @@ from rho2prop.evaluation.learning_curve import ALL, COLUMNS, collect, learn, thi
 from rho2prop.features.design_matrix import BlockData
 from rho2prop.materials.splits import draw_splits
 
+pytestmark = pytest.mark.slow
+
 BULK = "bulk_modulus_gpa"
 N_MATERIALS = 90
 

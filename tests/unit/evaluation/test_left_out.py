@@ -21,6 +21,8 @@ from rho2prop.features.design_matrix import BlockData
 from rho2prop.materials.splits import draw_splits
 from rho2prop.report.data import left_out
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "mean": {},
     "attention_cnn": dict(n_trials=1, max_epochs=2, patience=2, batch_size=4, channels=[4]),

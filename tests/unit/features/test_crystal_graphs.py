@@ -13,6 +13,8 @@ from rho2prop.models.estimator import FoldData, estimator_class
 from rho2prop.models.network_training import fit, load_network
 from rho2prop.models.settings import GraphNetworkSettings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = GraphNetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, width=16, layers=2)
 
 

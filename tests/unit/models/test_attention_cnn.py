@@ -16,6 +16,8 @@ from rho2prop.models.estimator import FoldData
 from rho2prop.models.network_training import fit, load_network, masked_mse
 from rho2prop.models.settings import CnnSettings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = CnnSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, channels=(4, 8))
 NAMES = ["bulk_modulus_gpa", "formation_energy_ev_per_atom"]
 

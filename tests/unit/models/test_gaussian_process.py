@@ -21,6 +21,8 @@ from rho2prop.models.estimator import Fitting
 from rho2prop.models.gaussian_process import SCALES
 from rho2prop.models.settings import BoostingSettings
 
+pytestmark = pytest.mark.slow
+
 BULK, FORMATION = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
 BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
 NAMES = tuple(f"{block}.{number}" for number, block in enumerate(BLOCKS))

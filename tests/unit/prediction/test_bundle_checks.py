@@ -28,6 +28,8 @@ from rho2prop.prediction.bundle.parts import check_regressor
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.pretrained import SHIPPED
 
+pytestmark = pytest.mark.slow
+
 LIGHTGBM, NETWORK = "regressors/lightgbm/magpie_fingerprint", "regressors/attention_cnn/magpie_latent"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
 

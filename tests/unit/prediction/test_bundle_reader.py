@@ -28,6 +28,8 @@ from rho2prop.densities.given_density import checked_density
 from rho2prop.densities.grids import Grid
 from rho2prop.prediction.bundle.reader import COLUMNS, load_bundle
 
+pytestmark = pytest.mark.slow
+
 LIGHTGBM = "regressors/lightgbm/magpie_fingerprint"
 
 

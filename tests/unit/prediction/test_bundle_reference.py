@@ -22,6 +22,8 @@ from rho2prop.features import fingerprint, spring_network
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.bundle.reference import library_versions, reference_densities
 
+pytestmark = pytest.mark.slow
+
 LIGHTGBM = "regressors/lightgbm/magpie_fingerprint"
 TREES = f"{LIGHTGBM}/bulk_modulus_gpa.txt"
 

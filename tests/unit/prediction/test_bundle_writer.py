@@ -19,6 +19,8 @@ from rho2prop.prediction.bundle.checks import SUFFIXES, VERSION
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.bundle.writer import write_bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -10,6 +10,8 @@ from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.bundle.writer import write_bundle
 
+pytestmark = pytest.mark.slow
+
 FEATURES = "magpie_fingerprint"
 LEARNED = ("lightgbm", "blend")
 

@@ -9,6 +9,8 @@ from rho2prop.evaluation.final_models import judge_final_models, read_offered
 from rho2prop.evaluation.settings import Choice
 from rho2prop.prediction.final_fit import COLUMNS, predict
 
+pytestmark = pytest.mark.slow
+
 FEATURES = "magpie+structure"
 CHOICE = Choice("lightgbm", "magpie_structure")
 

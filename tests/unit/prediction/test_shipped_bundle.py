@@ -17,6 +17,8 @@ from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.outputs import as_json, as_table
 from rho2prop.prediction.pretrained import SHIPPED
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = Path(__file__).parent / "shipped_predictions.json"  # of the density below, written where it was trained
 
 

@@ -12,6 +12,8 @@ from rho2prop.evaluation.invariance import evaluate
 from rho2prop.materials.splits import draw_splits
 from rho2prop.prediction.bundle.writer import write_bundle
 
+pytestmark = pytest.mark.slow
+
 NETWORK, TREES = "attention_cnn", "lightgbm"
 PREDICT = bundle_run.CONFIG["predict"][::-1]
 

@@ -21,6 +21,8 @@ from rho2prop.report.numbers import duration, percentage, plain, plus_minus, sig
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
 from rho2prop.report.sections.controls import against_controls
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def inputs(tmp_path):
