@@ -16,10 +16,11 @@ test: setup  ## all tests; those on a real Slurm need root
 	@bash envs/require_packages.sh chromium munge slurmctld slurmd slurm-client
 	@bash tests/run.sh
 
-check: setup  ## style and lint
+check: setup  ## style, types and lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/mypy
 	@$(BIN)/snakemake --lint
 
 format: setup
