@@ -253,4 +253,4 @@ def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch
 def test_impossible_combinations_are_refused(tmp_path, inputs, model, features, message):
     materials, splits, blocks = inputs
     with pytest.raises(InputError, match=message):
-        run(model, features, "random", materials, splits, blocks, {}, 8, tmp_path / "x", 1, threads=1)
+        run(model, features, "random", materials, splits, blocks, SETTINGS.get(model, {}), 8, tmp_path / "x", 1)
