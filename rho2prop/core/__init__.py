@@ -1,4 +1,4 @@
-"""What every room builds on: errors for people, files written whole, targets.
+"""Foundations of all rooms: errors for users, atomic files, settings, targets.
 
 Imports no other room.
 """

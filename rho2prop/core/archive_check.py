@@ -1,4 +1,4 @@
-"""NumPy archives (.npz) whose arrays are measured before any of them is read."""
+"""Check the sizes of the arrays in a NumPy archive (.npz) before any of them is read."""
 
 import math
 import zipfile
@@ -11,9 +11,9 @@ from rho2prop.core.errors import InputError
 
 
 def check_archive(path: Path | str, most_bytes: int) -> None:
-    """Refuse an archive whose arrays are larger than allowed, or than the bytes behind them, by table and headers.
+    """Raise InputError for an archive whose arrays are larger than allowed, or than the bytes that hold them.
 
-    NumPy takes the memory that an array's header claims before it looks whether the file holds as much.
+    NumPy allocates what an array's header claims before it looks at the size of the file.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def check_archive(path: Path | str, most_bytes: int) -> None:
     Raises
     ------
     InputError
-        If it is too large, an array's header claims more than there is, or it cannot be read.
+        It is too large, an array's header claims more bytes than the file has, or it cannot be read.
     """
     path = Path(path)
     try:
@@ -49,7 +49,7 @@ def check_archive(path: Path | str, most_bytes: int) -> None:
 
 
 def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that the header of an array (``.npy``) claims; the file then stands at its data."""
+    """Shape and type that the header of an array (``.npy``) claims; the file is then positioned at its data."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

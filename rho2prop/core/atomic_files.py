@@ -1,4 +1,4 @@
-"""Result files appear whole or not at all; what the caller names may also be a link, a device or a pipe."""
+"""Write result files whole or not at all, also through links and into devices and pipes."""
 
 import errno
 import glob
@@ -26,10 +26,10 @@ _unfinished: set[Path] = set()  # temporaries of this process
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` on success, remove it on any error.
 
-    The temporary name keeps the suffixes, so that writers which choose a format by suffix still work. It may be
-    used as a file or made into a folder. What a killed process of this machine left of the same ``path`` is
-    removed first. A symbolic link is followed: what it points to is replaced, not the link. Into a device, a pipe or
-    an open file of this process (``/dev/stdout``) the finished content is copied.
+    The temporary name keeps the suffixes, so that writers that choose a format by suffix still work. It may become a
+    file or a folder. What a killed process on this machine left of the same ``path`` is removed first. A symbolic link
+    is followed: its target is replaced, not the link. Into a device, a pipe or an open file of this process
+    (``/dev/stdout``) the finished content is copied.
     """
     path = Path(path)
     descriptor = _descriptor(path)
@@ -57,7 +57,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that ends with the block, or with ``remove_unfinished``."""
+    """A folder that is removed at the end of the block, or by ``remove_unfinished``."""
     folder = Path(tempfile.mkdtemp(prefix="rho2prop-"))
     _unfinished.add(folder)
     try:
@@ -68,20 +68,20 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def remove_unfinished() -> None:
-    """Remove every temporary of this process: for a signal that ends it."""
+    """Remove all temporaries of this process, for a signal that ends it."""
     for path in list(_unfinished):
         _remove(path)
 
 
 def check_output(path: Path | str, inputs: tuple[Path | str, ...] = ()) -> None:
-    """Refuse, before anything is computed, an output file that could not be written.
+    """Raise InputError, before anything is computed, for an output file that cannot be written.
 
     Parameters
     ----------
     path
         File, link, device or pipe.
     inputs
-        Files that the output must not replace.
+        Files that the output must not overwrite.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def check_output(path: Path | str, inputs: tuple[Path | str, ...] = ()) -> None:
     if target.is_dir() or name.endswith(("/", os.sep)):
         raise InputError(name, "is a folder, expected a file to write", "Add a file name", code="folder")
     if target.exists():
-        if any(os.path.exists(one) and os.path.samefile(one, target) for one in inputs):
+        if any(os.path.exists(file) and os.path.samefile(file, target) for file in inputs):
             raise InputError(
                 name, "is also an input, which would be lost", "Give the output another name", code="input"
             )
@@ -112,7 +112,7 @@ def check_output(path: Path | str, inputs: tuple[Path | str, ...] = ()) -> None:
 
 
 def check_folder(path: Path | str) -> None:
-    """Refuse a folder for results that could not be made or replaced."""
+    """Raise InputError for a result folder that cannot be created or replaced."""
     if Path(path).exists() and not Path(path).is_dir():
         raise InputError(path, "is a file, expected a folder", "Give another path")
     _check_parent(str(path), _target(Path(path)))
@@ -131,7 +131,7 @@ def _check_parent(name: str, target: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """The path itself or, of a link, what it points to in the end."""
+    """The path itself or the final target of a link."""
     if not path.is_symlink():
         return path
     for _ in range(_MOST_LINKS):
@@ -164,7 +164,7 @@ def _is_device_or_pipe(path: Path) -> bool:
 
 
 def _copy_into(file: Path, path: Path, descriptor: int | None) -> None:
-    """Copy a finished file into an open file of this process, whose position moves on, or into a device or pipe."""
+    """Copy a finished file into an open file of this process, whose position advances, or into a device or pipe."""
     if descriptor is not None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""Errors for users, and texts that are safe to print."""
 
 import difflib
 import unicodedata
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def escaped(text: object, kept: str = "") -> str:
-    r"""A text that is safe on a terminal or page: control characters, and what is not shown, as escapes (``\x1b``).
+    r"""A text that is safe on a terminal or page: control and invisible characters become escapes (``\x1b``).
 
     Titles, element names and paths come from files: an escape sequence in one of them must not reach the terminal.
 
@@ -25,7 +25,7 @@ def escaped(text: object, kept: str = "") -> str:
 
 
 def printable(text: object) -> str:
-    """One line of a text that is safe on a terminal: white space is folded, the rest escaped."""
+    """A text as one line that is safe on a terminal."""
     return escaped(" ".join(str(text).split()))
 
 
@@ -34,7 +34,7 @@ def _is_shown(character: str) -> bool:
 
 
 class InputError(ValueError):
-    """A file or value that the user gave cannot be used.
+    """A file or value from the user cannot be used.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class InputError(ValueError):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What to choose instead of an unknown name: the closest of the known ones, then all of them."""
+    """Hint for an unknown name: the closest known one, then all of them."""
     known = {choice.lower(): choice for choice in known}
     close = difflib.get_close_matches(name.lower(), known, 1)
     return (f"Did you mean {known[close[0]]!r}? " if close else "") + f"Known: {', '.join(known.values())}"

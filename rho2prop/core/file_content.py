@@ -1,4 +1,4 @@
-"""The bytes of a file that a user gives, decompressed within bounds."""
+"""Read a user's file, decompressed within bounds."""
 
 import bz2
 import gzip
@@ -99,16 +99,16 @@ def _check_magic(path: Path, start: bytes) -> None:
     _check_start(path, start)
 
 
-def _check_start(path: Path, start: bytes, inside: str = "", mend_inside: str = "") -> None:
+def _check_start(path: Path, start: bytes, inside: str = "", fix_inside: str = "") -> None:
     for ending, magic in MAGIC.items():
         if start.startswith(magic):
-            problem = "is compressed once more" if inside else f"is compressed, but its name does not end in {ending}"
+            problem = "is compressed twice" if inside else f"is compressed, but its name does not end in {ending}"
             raise InputError(
-                path, inside + problem, mend_inside or f"Rename it to {path.name}{ending}", code="compression"
+                path, inside + problem, fix_inside or f"Rename it to {path.name}{ending}", code="compression"
             )
     for magic, (problem, fix) in OTHER_FORMATS.items():
         if start.startswith(magic):
-            raise InputError(path, inside + problem, mend_inside or fix, code="format")
+            raise InputError(path, inside + problem, fix_inside or fix, code="format")
     if b"\0" in start:
         raise InputError(
             path, f"{inside}is not text: it holds zero bytes", "Give a text file (ASCII or UTF-8)", code="format"

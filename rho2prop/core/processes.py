@@ -1,4 +1,4 @@
-"""How a program of this package behaves as a process: its cores, and how it ends on a signal."""
+"""Cores, threads and signals of a process."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def available_cores() -> int:
 def set_library_threads(threads: int) -> None:
     """Threads of the numerical libraries that are loaded after this: one for matrices, ``threads`` for networks.
 
-    What the user has set for the matrix libraries stays.
+    Values that the user has set for the matrix libraries are kept.
     """
     for name in _MATRIX_LIBRARIES:
         os.environ.setdefault(name, "1")
@@ -33,7 +33,7 @@ def set_library_threads(threads: int) -> None:
 
 @contextmanager
 def ends_on_signals() -> Iterator[None]:
-    """End this process on Ctrl-C or a request to end, wherever it is, with 128 + the number of the signal.
+    """End this process on Ctrl-C or a request to end, with exit status 128 + the number of the signal.
 
     An exception would be lost inside an import or compiled code, or wait for other threads. So the handler itself
     removes unfinished files, which only the main thread writes, and ends the process.

@@ -1,4 +1,4 @@
-"""Texts of lines and blocks of numbers, read strictly: every number is one word, every block ends with its line."""
+"""Strict reader of lines and blocks of numbers: each number is one word, each block ends at the end of a line."""
 
 import io
 import re
@@ -21,7 +21,7 @@ E_WORD = 13  # characters of a number as 0.1234567E+00, which is how VASP writes
 
 
 def fortran_float(word: str) -> float:
-    """A number as Fortran may have written it; ValueError if it is none."""
+    """A number as Fortran may have written it; ValueError for anything else."""
     if not NUMBER.fullmatch(word):
         raise ValueError(f"{word[:SHOWN]!r} is not a number")
     return float(WITH_D.sub(b"E", WITHOUT_E.sub(rb"\1E\2", word.encode())))
@@ -60,7 +60,7 @@ class Scanner:
         return line.rstrip("\r")
 
     def needed_line(self, what: str) -> str:
-        """The next line, which must be there and not blank."""
+        """The next line, which must exist and not be blank."""
         line = self.line()
         if line is None or not line.strip():
             problem = f"{'ends' if line is None else 'is blank'} here, expected {what}"
@@ -76,7 +76,7 @@ class Scanner:
                 return
 
     def error(self, problem: str, fix: str, at: int | None = None, back: int = 0, code: str = "") -> InputError:
-        """An InputError that names the line of a position (the present one, ``back`` characters before)."""
+        """An InputError that names the line of a position (default: the current one, ``back`` characters before)."""
         position = (self.position if at is None else at) - back
         line = self.data.count(b"\n", 0, max(position, 0)) + 1
         return InputError(f"{self.source}, line {line}", problem, fix, code)
@@ -184,17 +184,17 @@ class Scanner:
         words = self.data[last_start:end].split() or self.data[max(self.position, end - 400) : end].split()[-1:]
         if not lengths or not words:
             return
-        found = [len(word.lstrip(b"+-")) for word in words]
-        if end == len(self.data) and found[-1] < min(lengths):
+        last_lengths = [len(word.lstrip(b"+-")) for word in words]
+        if end == len(self.data) and last_lengths[-1] < min(lengths):
             problem = f"{what} ends inside a number ({words[-1].decode(errors='replace')[:SHOWN]})"
             raise self.error(problem, FIX_CUT, end)
         is_e_format = max(lengths) - min(lengths) <= 1 and min(lengths) >= E_WORD
-        is_g_format = max(lengths) <= E_WORD - 2 and min(found) >= E_WORD - 1
-        if first_of_other_layout(found, lengths) and (is_e_format or is_g_format):
+        is_g_format = max(lengths) <= E_WORD - 2 and min(last_lengths) >= E_WORD - 1
+        if first_of_other_layout(last_lengths, lengths) and (is_e_format or is_g_format):
             problem = f"the last line of {what} is written with other digits than the lines before it"
             raise self.error(problem, f"A line is missing before it: {FIX_CUT}", last_start)
 
 
-def first_of_other_layout(found: list[int], expected: list[int]) -> bool:
+def first_of_other_layout(last_lengths: list[int], expected: list[int]) -> bool:
     """Whether all words are shorter or longer than those of the lines before by more than a sign."""
-    return max(found) < min(expected) - 1 or min(found) > max(expected) + 1
+    return max(last_lengths) < min(expected) - 1 or min(last_lengths) > max(expected) + 1

@@ -1,4 +1,4 @@
-"""CSV tables, written whole or not at all."""
+"""Write CSV tables."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whether a CIF says more than the parser takes from it: all its crystals, sites and atoms, and its symmetry."""
+"""Check that pymatgen's parser takes all crystals, sites, atoms and the symmetry from a CIF."""
 
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ def count_crystals(text: str) -> int:
 
 
 def check_sites(blocks: dict[str, dict], path: Path) -> None:
-    """Raise InputError if the parser would leave out a site without a word; arguments as in ``check_formula``."""
+    """Raise InputError if the parser would silently leave out a site; arguments as in ``check_formula``."""
     for items in blocks.values():
         labels = _column(items, "_atom_site_label")
         symbols = _column(items, "_atom_site_type_symbol") or labels
@@ -56,7 +56,7 @@ def check_symmetry(parser: Any, path: Path) -> None:
 
 
 def check_formula(blocks: dict[str, dict], structure: Structure, path: Path) -> None:
-    """Raise InputError if the CIF says that there are more atoms than its sites hold.
+    """Raise InputError if the CIF states more atoms than its sites hold.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _formula(items: dict) -> dict[str, float]:
     try:
         composition = Composition(str(items.get("_chemical_formula_sum", "")).replace(",", " "))
         return _united((_symbol(element), amount) for element, amount in composition.items())
-    except Exception:  # "?", "(C8 H18)n" and whatever else stands there: nothing to compare with
+    except Exception:  # "?", "(C8 H18)n" and anything else: nothing to compare with
         return {}
 
 

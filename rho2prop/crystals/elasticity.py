@@ -1,4 +1,4 @@
-"""What follows from bulk and shear modulus: Young's modulus, Poisson's ratio, elastic Debye temperature."""
+"""Young's modulus, Poisson's ratio and elastic Debye temperature from bulk and shear modulus."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from scipy import constants
 
 from rho2prop.crystals.element_tables import MASS, of_elements
 
-POISSON = "poisson_ratio"  # no target: it has no labels of its own
+POISSON = "poisson_ratio"  # not a target: it has no labels of its own
 BULK, SHEAR, YOUNG, DEBYE = (
     "bulk_modulus_gpa",
     "shear_modulus_gpa",

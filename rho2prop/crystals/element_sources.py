@@ -1,4 +1,4 @@
-"""Makes the frozen tables of the elements from the installed libraries.
+"""Write the frozen tables of the elements from the installed libraries.
 
 ``python -m rho2prop.crystals.element_sources``; run it only to change features on purpose: models trained with other
 tables are refused then.
@@ -58,7 +58,7 @@ def write() -> None:
     groups = []
     for key, value in content.items():
         if isinstance(value, dict):
-            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in value.items())
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(column)}" for name, column in value.items())
             groups.append(f" {json.dumps(key)}: {{\n{inner}\n }}")
         else:
             groups.append(f" {json.dumps(key)}: {json.dumps(value)}")

@@ -1,4 +1,4 @@
-"""Frozen tables of the elements: features stay what they were at training whatever libraries are installed.
+"""Frozen tables of the elements, so that features do not depend on installed libraries.
 
 ``data/element_tables.json`` holds, with the versions that it was made from, MAGPIE's elemental properties (L. Ward et
 al., npj Comput. Mater. 2, 16028 (2016), as matminer ships them), cohesive energies (C. Kittel, Introduction to Solid
@@ -69,7 +69,7 @@ def source_versions() -> dict[str, str]:
 
 
 def checked(numbers: ArrayLike) -> np.ndarray:
-    """Atomic numbers as an array, or an InputError that says which are none."""
+    """Atomic numbers as an array; InputError for numbers outside the periodic table."""
     numbers = np.asarray(numbers)
     if numbers.size and (numbers.min() < 1 or numbers.max() > N_ELEMENTS):
         raise InputError("atomic numbers", f"{numbers.min()} to {numbers.max()}", f"Give 1 to {N_ELEMENTS}")

@@ -1,4 +1,4 @@
-"""What every crystal that is read must keep to."""
+"""Limits that every crystal must keep."""
 
 LARGEST_FRACTIONAL = 1e6  # beyond it a coordinate says nothing about the place in the cell
 SHORTEST_DISTANCE_ANG = 0.5  # between two atoms

@@ -14,7 +14,7 @@ BYTES_PER_ATOM = 6  # "0 0 0" and the end of the line
 ISOTOPES = {"D": 1, "T": 1}
 ATOMIC_NUMBERS = {symbol: number for number, symbol in enumerate(symbols(), start=1)} | ISOTOPES
 GLUED = re.compile(r"(?<=[\d.])-(?=\d*\.)")  # 0.25-0.50, where a field was too narrow
-FLAGS = {"T", "F", ".T.", ".F.", ".TRUE.", ".FALSE."}  # of selective dynamics; T is no tritium there, F no fluorine
+FLAGS = {"T", "F", ".T.", ".F.", ".TRUE.", ".FALSE."}  # of selective dynamics; T is not tritium there, F not fluorine
 FIX_FRAMES = "Give one of the frames in a file of its own"
 FIX_LINE = "Correct this line: see the POSCAR format"
 
@@ -35,8 +35,8 @@ def parse_poscar(scanner: Scanner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Notes
     -----
     One scale factor, a negative one that is the volume, or three for x, y and z (VASP 6). Elements may carry the name
-    and hash of their POTCAR (Mg_pv/f474ac0d); D and T are hydrogen. Without a line of elements (VASP 4) they must stand
-    behind the positions. Any title is accepted, whatever its encoding.
+    and hash of their POTCAR (Mg_pv/f474ac0d); D and T are hydrogen. Without a line of elements (VASP 4) they must
+    follow the positions. Any title is accepted, whatever its encoding.
     """
     if scanner.line() is None:
         raise scanner.error("is empty", "Give the whole file", code="empty")
@@ -131,7 +131,7 @@ def _scaled(scanner: Scanner, vectors: np.ndarray, scales: list[float]) -> tuple
 
 
 def _elements(scanner: Scanner) -> tuple[list[str] | None, list[int]]:
-    """Symbols (None where only numbers stand there) and numbers of atoms; both may take several lines."""
+    """Symbols (None where there are only numbers) and numbers of atoms; both may take several lines."""
     symbols, words = [], _words(scanner, "the elements")
     while not words[0].isdigit():
         if not words[0][0].isalpha():

@@ -1,4 +1,4 @@
-"""Reading crystal structures and checking that they can be computed."""
+"""Read crystal structures and check that they can be computed."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -75,7 +75,7 @@ def _reader(path: Path) -> Callable[[bytes, Path], Structure]:
         return _parse_json
     if name.endswith((".vasp", ".poscar")) or "poscar" in name or "contcar" in name:
         return _parse_poscar
-    raise InputError(path, "its name tells no known structure format", FIX_FILE, code="format")
+    raise InputError(path, "its name is not that of a known structure format", FIX_FILE, code="format")
 
 
 def _text(data: bytes) -> str:
@@ -130,7 +130,7 @@ def _parse_json(data: bytes, path: Path) -> Structure:
 
 
 def structure_from_json(content: dict) -> Structure:
-    """A structure from pymatgen's dictionary of it; whatever is missing or of another type raises.
+    """A structure from pymatgen's dictionary of it; anything missing or of another type raises.
 
     Only numbers and element names are taken: pymatgen's decoder would import any module that a property names.
     """

@@ -1,8 +1,8 @@
-"""Digest of the code that a script runs: the trigger for running it again that Snakemake lacks for packages.
+"""Digest of the code that a script runs: Snakemake's missing re-run trigger for packages.
 
 A script's code is its import closure: every module of the package that it imports, directly or through another, at the
 top or inside a function. Modules that are imported by name (registries hold ``"rho2prop.models.boosting"``) count where
-the name stands in full. Comments, docstrings and layout are no change.
+the full name appears. Comments, docstrings and layout do not count.
 """
 
 import ast
@@ -23,7 +23,7 @@ def code_digest(*paths: Path | str) -> str:
     Parameters
     ----------
     paths
-        Scripts or modules; files that are no Python (templates) count as they are.
+        Scripts or modules; other files (templates) count byte by byte.
     """
     files = sorted({file for path in paths for file in import_closure(Path(path))})
     return hashlib.sha256(b"".join(_digest(file) for file in files)).hexdigest()[:12]
@@ -38,17 +38,17 @@ def import_closure(path: Path) -> frozenset[Path]:
     path
         Python file, of the package or beside it.
     """
-    found, waiting = set(), [path.resolve()]
+    closure, waiting = set(), [path.resolve()]
     while waiting:
         file = waiting.pop()
-        if file in found:
+        if file in closure:
             continue
-        found.add(file)
+        closure.add(file)
         if file.suffix == ".py":
             waiting += _imported(file)
             if file.is_relative_to(PACKAGE):
-                found.update(_data_beside(file.parent))
-    return frozenset(found)
+                closure.update(_data_beside(file.parent))
+    return frozenset(closure)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What every workflow script does: messages to the rule's log, inputs checked before, outputs sealed after."""
+"""Context of every workflow script: log messages, check inputs before, seal outputs after."""
 
 import os
 import sys
@@ -13,11 +13,11 @@ from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.provenance import check_inputs, keep, seal, unseal
 from rho2prop.core.jobs.running_jobs import running_job
 
-PATIENCE_S, PAUSE_S = 60, 5  # a file system of many nodes may show the others an old record, usually for less than this
+PATIENCE_S, PAUSE_S = 60, 5  # on a shared file system other nodes may see an old record, usually for less than this
 
 
 class _Tee:
-    """Write to the log and, if a person looks on, to the terminal (progress bars)."""
+    """Write to the log and, in an interactive run, to the terminal (progress bars)."""
 
     def __init__(self, *streams: TextIO):
         self.streams = streams
@@ -38,7 +38,7 @@ class _Tee:
 
 @contextmanager
 def logged(path: str) -> Iterator[None]:
-    """Send stdout and stderr to the log file; end with one clear line and exit code 1 on a user's error."""
+    """Send stdout and stderr to the log file; exit with code 1 and one line on an InputError."""
     terminal = sys.stderr
     with running_job(path), Path(path).open("w", encoding="utf-8") as log:
         stream = _Tee(log, terminal) if terminal.isatty() else _Tee(log)
@@ -57,14 +57,14 @@ def logged(path: str) -> Iterator[None]:
 
 @contextmanager
 def job(snakemake: Any, updated: Iterable[str] = (), later: Iterable[str] = ()) -> Iterator[None]:
-    """Run the body of a workflow script: logged, on inputs that are what was written, with records of its outputs.
+    """Run the body of a workflow script: log it, check its inputs and record its outputs.
 
     Parameters
     ----------
     snakemake
         What Snakemake hands to a script.
     updated
-        Outputs that are brought up to date, not made anew (``update`` in the rule).
+        Outputs that are updated in place (``update`` in the rule).
     later
         Names of inputs of which only some are read: their content is checked when ``provenance.CheckedPaths`` gives
         their paths.
@@ -98,7 +98,7 @@ def _in_folder_of_run(snakemake: Any) -> Iterator[None]:
 
 
 def _patiently(check: Callable[[], tuple]) -> tuple:
-    """The outcome of a check; in a Slurm job what another node wrote may take a moment to be seen."""
+    """Result of a check, repeated in a Slurm job: files of another node may take a moment to appear."""
     end = time.monotonic() + (PATIENCE_S if "SLURM_JOB_ID" in os.environ else 0)
     while True:
         try:

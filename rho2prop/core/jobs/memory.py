@@ -1,4 +1,4 @@
-"""Memory of the training: what its grids need, and what a job may use.
+"""Memory that the grids of a training need, and memory that a job may use.
 
 The Snakefile imports this module: nothing heavy at the top.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 GRID_BYTES = {"fp32": 4, "bf16": 2}  # of a value of a stored grid, by autoencoder.grid_precision
-TRAINING_MB = 16_000  # asked for beside the grids: libraries, weights, activations of the largest network and batch
-NO_LIMIT_BYTES = 2**60  # control groups of version 1 write a number near 2**63 where there is no limit
+TRAINING_MB = 16_000  # requested on top of the grids: libraries, weights, activations of the largest network and batch
+NO_LIMIT_BYTES = 2**60  # control groups of version 1 write a number near 2**63 for no limit
 
 
 def grids_bytes(n_grids: int, size: int, grid_precision: str) -> int:

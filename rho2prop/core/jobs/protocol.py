@@ -1,10 +1,10 @@
-"""What of a configuration results come from."""
+"""The part of a configuration that results depend on."""
 
 
 def without_machine(config: dict) -> dict:
     """The configuration without the sections ``machine`` of the engines: where programs run changes no result.
 
-    Sections are in the order of their names: which file a key was read from first is no difference either.
+    Keys are sorted: the order in which files define them does not matter either.
     """
     dft = {
         name: _ordered({key: value for key, value in section.items() if key != "machine"})

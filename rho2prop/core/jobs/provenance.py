@@ -1,8 +1,8 @@
-"""What each result of a run was made from, and whether it is still what was written.
+"""Records of what each result of a run was made from, and checks that it has not changed since.
 
 Beside every output of a rule lies a hidden record, ``results/features/.magpie.csv.record.json``, of a folder beside
 the folder. It holds the SHA-256 of the content and of all that the result was made from. Jobs check what they read
-(``check_inputs``) and seal what they wrote (``seal``); Snakemake's main process looks at all results when it starts
+(``check_inputs``) and record what they wrote (``seal``); Snakemake's main process checks all results when it starts
 (``rho2prop.core.jobs.run_check``).
 
 ``python -m rho2prop.core.jobs.provenance results/dft/*`` writes records of results as they are, for those of an
@@ -30,14 +30,14 @@ SELF = ""  # name of a file in its own record; those of a folder have their path
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one result.
+    """Record of one result.
 
     Parameters
     ----------
     path
         Of the result, relative to the folder of the run.
     rule, wildcards
-        Who made it.
+        Rule and wildcards that made it.
     sha256
         Digest of the content: of a file its own, of a folder that of ``files``.
     files
@@ -65,14 +65,14 @@ def record_path(path: Path | str) -> Path:
 
 
 def local(path: Path | str) -> str:
-    """The path relative to the folder of the run where it lies inside, else as given."""
+    """The path relative to the folder of the run if it is inside, else unchanged."""
     path = os.path.normpath(path)
     relative = os.path.relpath(path) if os.path.isabs(path) else path
     return path if relative.startswith(os.pardir) else relative
 
 
 def is_result(path: Path | str) -> bool:
-    """Whether a path is among those that have records."""
+    """Whether a path is one of those that have records."""
     return any(local(path).startswith(f"{folder}/") for folder in RESULTS)
 
 
@@ -129,14 +129,14 @@ def unseal(paths: Iterable[Path | str]) -> None:
 def check_inputs(
     paths: Iterable[Path | str], threads: int = 1, later: Iterable[Path | str] = ()
 ) -> tuple[dict[str, str], dict[str, list]]:
-    """Check results before they are read: they are whole, in their place, and of one run with what they came from.
+    """Check results before they are read: complete, in their place and consistent with their own inputs.
 
     Parameters
     ----------
     paths
         Results, and files of the user, whose digests are taken.
     threads
-        Files that are read at once.
+        Files that are read at the same time.
     later
         Those of ``paths`` whose content is not read now (``CheckedPaths`` does so when they are needed).
 
@@ -148,7 +148,7 @@ def check_inputs(
     Raises
     ------
     InputError
-        Naming the first file that is not what was written, and how to get it back.
+        Naming the first file that has changed, and how to restore it.
     """
     later = {local(path) for path in later}
     names = list(dict.fromkeys(local(path) for path in paths))
@@ -157,8 +157,8 @@ def check_inputs(
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         digests = pool.map(lambda name: check_input(name, name not in later), results)
         inputs = dict(zip(results, digests, strict=True))
-        found = pool.map(lambda name: [*stat(Path(name)), digest(Path(name))], outside)
-        return inputs, dict(zip(outside, found, strict=True))
+        states = pool.map(lambda name: [*stat(Path(name)), digest(Path(name))], outside)
+        return inputs, dict(zip(outside, states, strict=True))
 
 
 def check_input(path: Path | str, content: bool = True) -> str:
@@ -203,9 +203,9 @@ def digest(path: Path) -> str:
 
 
 def keep(path: Path | str) -> None:
-    """Before a file is brought up to date: its record steps aside, and a file that is not what it says is removed.
+    """Before a file is updated: set its record aside, and remove a file that does not match it.
 
-    A killed job leaves the record there, so that the next one knows whether the old content is still whole.
+    A killed job leaves the old record there, so that the next one knows whether the old content is intact.
     """
     name = local(path)
     record, kept = record_path(name), Path(name).with_name(f".{Path(name).name}{KEPT_SUFFIX}")
@@ -219,7 +219,7 @@ def keep(path: Path | str) -> None:
     except (OSError, ValueError, TypeError, KeyError):
         whole = False
     if not whole:
-        print(f"{name} is not what was last written there; it is made anew", file=sys.stderr)
+        print(f"{name} is not what was last written; it is computed again", file=sys.stderr)
         Path(name).unlink()
 
 
@@ -247,7 +247,7 @@ def recorded_digest(name: str, records: Mapping[str, Record] | None = None) -> s
 
 
 def difference(record: Record, inner: str = "", is_known: Callable[[Path, tuple, list], bool] | None = None) -> str:
-    """What differs between a result (or the file ``inner`` of a folder) and its record; empty if nothing does.
+    """Difference between a result (or the file ``inner`` of a folder) and its record; empty if there is none.
 
     ``is_known`` tells from path, size and time, and what the record says, whether the content need not be read.
     """
@@ -261,11 +261,11 @@ def difference(record: Record, inner: str = "", is_known: Callable[[Path, tuple,
         return f"has a file {added[0]} that was not there when it was made"
     for name, written in expected.items():
         size, _, sha256 = written
-        found = stat(content[name])
+        state = stat(content[name])
         where = f"{name}: " if name else ""
-        if found[0] != size:
-            return f"{where}has {found[0]} bytes, {size} were written"
-        if is_known is not None and is_known(content[name], found, written):
+        if state[0] != size:
+            return f"{where}has {state[0]} bytes, {size} were written"
+        if is_known is not None and is_known(content[name], state, written):
             continue
         if digest(content[name]) != sha256:
             return f"{where}its content is not what was written (SHA-256)"
@@ -294,19 +294,22 @@ def _joined(files: Mapping[str, list]) -> str:
 
 def stat(path: Path) -> tuple[int, int]:
     """Bytes and time of modification in ns."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def damaged(name: str, problem: str) -> InputError:
-    """The refusal of a result, and how to get it back."""
+    """Error for a damaged result, with how to restore it."""
     return InputError(
-        name, problem, f"Delete it (rm -r {name}) and give the same command again, which makes it anew", code="damaged"
+        name,
+        problem,
+        f"Delete it (rm -r {name}) and give the same command again, which computes it again",
+        code="damaged",
     )
 
 
 def accept(paths: Iterable[Path | str]) -> None:
-    """Write the records of results as they are, whoever made them."""
+    """Write records of results as they are."""
     for path in map(str, paths):
         if not is_result(path) or not os.path.exists(path):
             fix = f"Give files or folders in {' or '.join(RESULTS)} of the run that you are in"

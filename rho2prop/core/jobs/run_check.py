@@ -1,4 +1,4 @@
-"""A look at all results of a run when Snakemake starts: damage that no rule notices, inputs replaced by older files.
+"""Check of all results of a run when Snakemake starts: damage, and inputs replaced by older files.
 
 Snakemake compares times only. So a damaged result that no later rule reads is never noticed, and neither is an input
 that was replaced by an older file. Files whose size and time are those of their record are not read here: what
@@ -27,14 +27,14 @@ from rho2prop.core.jobs.provenance import (
 SHOWN = 10
 KNOWN = Path(".snakemake/rho2prop/checked.json")  # of files that were touched or copied since: read once
 READERS = 4
-LONG_AGO_NS = 10**9  # time of a result that Snakemake shall make anew
+LONG_AGO_NS = 10**9  # time of a result that Snakemake is to compute again
 
 
 def check_run(folders: tuple[str, ...] = RESULTS) -> list[str]:
     """Check every result that has a record; the working directory is the run's.
 
     A result whose input (a file of the user) was replaced by another one with an earlier time is dated back, so that
-    Snakemake makes it anew.
+    Snakemake computes it again.
 
     Returns
     -------
@@ -44,13 +44,13 @@ def check_run(folders: tuple[str, ...] = RESULTS) -> list[str]:
     Raises
     ------
     InputError
-        Naming the damaged results (at most 10) and how to get them back.
+        Naming the damaged results (at most 10) and how to restore them.
     """
     known = _Known()
     with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(lambda path: _read(path, known), _recorded(folders)))
-    records = {record.path: record for record, _ in found if record is not None}
-    problems = [problem for _, problem in found if problem is not None]
+        checked = list(pool.map(lambda path: _read(path, known), _recorded(folders)))
+    records = {record.path: record for record, _ in checked if record is not None}
+    problems = [problem for _, problem in checked if problem is not None]
     problems += [problem for record in records.values() if (problem := _outdated(record, records)) is not None]
     if problems:
         raise _refusal(problems)
@@ -78,7 +78,7 @@ def _recorded(folders: tuple[str, ...]) -> Iterator[str]:
 
 
 def _read(path: str, known: "_Known") -> tuple[Record | None, InputError | None]:
-    """The record of a result and what is wrong with either."""
+    """The record of a result, and what is wrong with either of them."""
     if not os.path.exists(path):  # Snakemake sees that
         return None, None
     for _ in range(2):  # a job may be just writing it
@@ -113,10 +113,10 @@ def _has_older_input(record: Record, known: "_Known") -> bool:
         path = Path(source)
         if not path.is_file():
             continue
-        found = stat(path)
-        if found[1] > _time_ns(record.path):  # which Snakemake sees
+        state = stat(path)
+        if state[1] > _time_ns(record.path):  # which Snakemake sees
             continue
-        if found[0] != written[0] or not (known(path, found, written) or digest(path) == written[2]):
+        if state[0] != written[0] or not (known(path, state, written) or digest(path) == written[2]):
             return True
     return False
 
@@ -139,7 +139,7 @@ def _refusal(problems: list[InputError]) -> InputError:
     cut = f" ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     text = "; ".join(f"{problem.source}: {problem.problem}" for problem in shown)
     names = " ".join(problem.source for problem in shown)
-    fix = f"Delete what is damaged and give the same command again, which makes it anew: rm -r {names}"
+    fix = f"Delete what is damaged and repeat the command, which computes it again: rm -r {names}"
     return InputError(f"{len(problems)} damaged results", text + cut, fix, code="damaged")
 
 
@@ -153,10 +153,10 @@ class _Known:
             self.before = {}
         self.now: dict[str, list] = {}
 
-    def __call__(self, path: Path, found: tuple[int, int], written: list) -> bool:
-        if found[1] == written[1]:
+    def __call__(self, path: Path, state: tuple[int, int], written: list) -> bool:
+        if state[1] == written[1]:
             return True
-        entry = [*found, written[2]]
+        entry = [*state, written[2]]
         if self.before.get(str(path)) != entry and digest(path) != written[2]:
             return False
         self.now[str(path)] = entry

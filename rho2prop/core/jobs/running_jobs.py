@@ -1,7 +1,7 @@
-"""Jobs that run in the folder of a run: each holds a locked file, which the kernel lets go of however the job ends.
+"""Jobs that work in the folder of a run: each holds a locked file, which the kernel releases however the job ends.
 
-A local Snakemake that is killed leaves its jobs behind. They go on and write their results, and a second run beside
-them would write the same files.
+A local Snakemake that is killed leaves its jobs behind. They continue and write their results; a second run would
+write the same files at the same time.
 """
 
 import errno
@@ -48,12 +48,12 @@ def lock(file: IO[str], source: Path) -> bool:
 
 @contextmanager
 def running_job(name: str, folder: Path | str = ".") -> Iterator[None]:
-    """Make it known that a job runs in ``folder`` for as long as this process lives or the block lasts.
+    """Register a job in ``folder`` for as long as this process lives or the block lasts.
 
     Parameters
     ----------
     name
-        What people know the job by: its log.
+        Name of the job in messages: its log.
     folder
         Folder of the run.
     """
@@ -75,7 +75,7 @@ def running_job(name: str, folder: Path | str = ".") -> Iterator[None]:
 
 
 def refuse_while_local_jobs_run(folder: Path | str) -> None:
-    """Stop a run in ``folder`` while jobs of an earlier one still work there.
+    """Raise InputError while jobs of an earlier run still work in ``folder``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the workflow knows about Slurm: resources that grow, programs of several ranks, jobs left by an earlier run."""
+"""Slurm: resources that grow with each attempt, several ranks, jobs left by an earlier run."""
 
 import shutil
 import subprocess
@@ -30,10 +30,10 @@ def rank_resources(devices: int, nodes: int) -> dict[str, int | str]:
 
 
 def refuse_while_jobs_run(folder: Path | str) -> None:
-    """Stop a run in ``folder`` while Slurm still has jobs of an earlier one there; two would write the same files.
+    """Raise InputError while Slurm still has jobs of an earlier run in ``folder``: both would write the same files.
 
-    A submitting process that was killed leaves its jobs behind: they go on and finish, and the next run recognises
-    what they wrote.
+    A submitting process that was killed leaves its jobs behind: they finish, and the next run recognises what they
+    wrote.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def refuse_while_jobs_run(folder: Path | str) -> None:
         shown = " ".join(jobs[:SHOWN_JOBS]) + (" ..." if len(jobs) > SHOWN_JOBS else "")
         problem = f"{len(jobs)} Slurm jobs of an earlier run are still queued or running here ({shown})"
         fix = (
-            f"Wait until they have ended (squeue --jobs {','.join(jobs[:SHOWN_JOBS])}) and start again, which goes on "
+            f"Wait until they have ended (squeue --jobs {','.join(jobs[:SHOWN_JOBS])}) and start again, which resumes "
             f"with what they wrote; or cancel them first: scancel {' '.join(jobs)}"
         )
         raise InputError(Path(folder).resolve(), problem, fix)

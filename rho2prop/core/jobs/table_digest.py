@@ -1,4 +1,4 @@
-"""The materials table of a run must not change while it runs: its labels are read once, when the run starts."""
+"""Detect changes of the materials table during a run, whose labels are read once, at its start."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,19 @@ RECORD = Path(".snakemake/rho2prop/materials_table.json")
 
 
 def table_digest(path: Path | str) -> str:
-    """Digest of the bytes of a table; of a table that is not there the empty text."""
+    """Digest of the bytes of a table; empty if there is none."""
     path = Path(path)
     return provenance.digest(path) if path.is_file() else ""
 
 
 def record_table(path: str | None, digest: str, folder: Path | str = ".") -> None:
-    """Note with which table a run in ``folder`` starts; a table that the run itself has yet to write is not noted."""
+    """Record the table that a run in ``folder`` starts with; not one that the run itself will write."""
     with atomic(Path(folder) / RECORD) as temporary:
         temporary.write_text(json.dumps({path: digest} if path and digest else {}))
 
 
 def require_same_table(path: str | None, digest: str, folder: Path | str = ".") -> None:
-    """Stop if the table is not the one that the run started with.
+    """Raise InputError if the table is not the one that the run started with.
 
     Parameters
     ----------
