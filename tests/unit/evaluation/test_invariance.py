@@ -49,7 +49,7 @@ def test_the_rotations_are_the_24_proper_ones_of_a_cube():
 
 
 def at_first_atom(density):
-    return to_grid(shifted(density, -density.frac_coords[0]), "window", 9, 0.3)[4, 4, 4]
+    return to_grid(shifted(density, -density.frac_coords[0]), Grid("window", 9, 0.3))[4, 4, 4]
 
 
 def shortest_distances_ang(density):
