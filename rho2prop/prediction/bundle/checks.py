@@ -14,6 +14,7 @@ from rho2prop.core.jobs.provenance import digest
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.element_tables import source_versions, table_digests
 from rho2prop.densities.density import KINDS
+from rho2prop.features.registry import BLOCKS
 
 FORMAT, VERSION = "rho2prop model bundle", 6
 MANIFEST = "manifest.json"
@@ -56,6 +57,7 @@ MANIFEST_FIELDS = {
     "density.kind": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
     "density.engine": (lambda value: is_text(value) and bool(value.strip()), "program and version"),
     "targets": (_filled(dict), "a table of properties"),
+    "features.blocks": (_filled(dict), "a table of feature blocks and their versions"),
     "features.element_tables": (_filled(dict), "digests of the tables of the elements"),
     "features.reference.versions": (_filled(dict), "versions of libraries"),
     "autoencoder.network.network": (lambda value: value in ("paper", "fast"), "paper or fast"),
@@ -198,6 +200,7 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     _check_regressors(manifest, path)
     for name, record in manifest["files"].items():
         check_fields(record, FILE_FIELDS, f"files[{name[:80]!r}].", path)
+    _check_block_versions(manifest, path)
     _check_element_tables(manifest["features"]["element_tables"], path)
 
 
@@ -230,6 +233,17 @@ def _check_regressors(manifest: dict, path: Path) -> None:
         absent = [name for name in predicted if (record["model"], record["features"], name) not in calibrated]
         if absent:
             raise InputError(path, f"has no calibration of {absent[0]} by its model {name}", FIX_WHOLE)
+
+
+def _check_block_versions(manifest: dict, path: Path) -> None:
+    versions = manifest["features"]["blocks"]
+    for block in dict.fromkeys(block for record in manifest["regressors"] for block in record["blocks"]):
+        wanted, here = versions.get(block), BLOCKS[block].version if block in BLOCKS else None
+        if wanted is None or wanted != here:
+            problem = (
+                f"its models read version {str(wanted)[:20]} of the block {block[:80]!r}, this program makes {here}"
+            )
+            raise InputError(path, problem, "Use the version of rho2prop that wrote it, or train again")
 
 
 def _check_element_tables(wanted: dict, path: Path) -> None:

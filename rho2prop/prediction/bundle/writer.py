@@ -104,7 +104,8 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
         raise InputError(run.materials, "has no training materials", "Finish the run first")
     require_one_kind(materials)
     plan = Plan(config)
-    _check_blocks(plan.blocks_of(plan.predict))
+    used = plan.blocks_of(plan.predict)
+    _check_blocks(used)
     blocks = block_data(list(run.features))
     with atomic(folder) as temporary:
         temporary.mkdir()
@@ -140,6 +141,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
                 if name in calibrated
             },
             "features": {
+                "blocks": {name: BLOCKS[name].version for name in dict.fromkeys([*SPACE_BLOCKS, *used])},
                 "element_tables": table_digests(),
                 "reference": {"file": REFERENCE, "versions": library_versions()},
                 "latent": {"file": ENCODER, "shape": autoencoder["latent_shape"]},

@@ -184,7 +184,7 @@ def test_a_changed_or_missing_file_is_named(moved, name):
         ({"density": {"kind": "valence"}}, "its key 'density.engine' is missing"),
         ({"files": {"../evil.json": {"sha256": "0" * 64, "bytes": 0}}}, "lists the file '../evil.json'"),
         ({"files": {"/etc/passwd.txt": {"sha256": "0" * 64, "bytes": 0}}}, "lists the file '/etc/passwd.txt'"),
-        ({"features": {}}, "its key 'features.element_tables' is missing"),
+        ({"features": {}}, "its key 'features.blocks' is missing"),
     ],
 )
 def test_a_manifest_that_cannot_be_trusted_is_refused(moved, changes, message):
