@@ -69,7 +69,7 @@ class Worker:
             self.stop()
             problem = "the worker process died, probably for lack of memory"
             raise InputError(
-                "app", problem, "Try a smaller file, or try again when the machine is less busy"
+                "app", problem, "Try a smaller file, or try again when the machine is less busy", code="died"
             ) from error
 
     def stop(self) -> None:
@@ -165,7 +165,7 @@ class WorkerPool:
         if self._idle.empty():
             if self._n_waiting >= self._queue_length:
                 problem = f"{self._n_waiting} jobs are already waiting"
-                raise InputError("app", problem, "Try again in a minute")
+                raise InputError("app", problem, "Try again in a minute", code="busy")
             progress("Waiting for other jobs to finish")
         self._n_waiting += 1
         try:

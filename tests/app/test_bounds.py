@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from standins.refusals import refused
 
 from rho2prop.app.settings import check_settings, path_below, safe_name
 from rho2prop.app.unpacking import unpack
@@ -52,8 +53,9 @@ def test_no_file_outside_the_root_can_be_named(tmp_path, text):
     (tmp_path / "secret.npz").write_text("x")
     (root / "link.npz").symlink_to(tmp_path / "secret.npz")
     (root / "loop").symlink_to(root / "loop")
-    with pytest.raises(InputError, match="is not a file that the app may read"):
+    with pytest.raises(InputError) as error:
         path_below(root.resolve(), text, LIMIT_BYTES)
+    assert "secret" not in str(error.value)  # neither the content nor where the link leads
 
 
 def test_files_below_the_root_are_found_through_links_that_stay_there(tmp_path):
@@ -63,9 +65,9 @@ def test_files_below_the_root_are_found_through_links_that_stay_there(tmp_path):
     (root / "link").symlink_to(root / "a")
     assert path_below(root, "link/CHGCAR", LIMIT_BYTES) == root / "a" / "CHGCAR"
     assert path_below(root, str(root / "a" / "CHGCAR"), LIMIT_BYTES) == root / "a" / "CHGCAR"
-    with pytest.raises(InputError, match="The app reads up to"):
+    with refused(source="CHGCAR"):
         path_below(root, "a/CHGCAR", 0)
-    with pytest.raises(InputError, match="--root"):
+    with refused("--root"):
         path_below(None, "a/CHGCAR", LIMIT_BYTES)
 
 
@@ -74,7 +76,7 @@ def test_a_bomb_is_refused_and_leaves_nothing(tmp_path, suffix, compress):
     bomb = tmp_path / f"CHGCAR.{suffix}"
     bomb.write_bytes(compress(bytes(50 * LIMIT_BYTES)))
     assert bomb.stat().st_size < LIMIT_BYTES / 10
-    with pytest.raises(InputError, match=r"0\.1 MB when decompressed"):
+    with refused("0.1 MB", source=bomb.name):
         unpack(bomb, tmp_path, LIMIT_BYTES, print)
     assert list(tmp_path.iterdir()) == [bomb]
 
@@ -87,7 +89,7 @@ def test_a_compressed_file_comes_back_as_it_was_and_a_cut_one_is_refused(tmp_pat
     assert unpack(path, tmp_path, LIMIT_BYTES, print).read_bytes() == content
     path.write_bytes(compress(content)[:-200])
     (tmp_path / "unpacked-CHGCAR").unlink()
-    with pytest.raises(InputError, match="cannot be decompressed"):
+    with refused(source=path.name):
         unpack(path, tmp_path, LIMIT_BYTES, print)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -95,7 +97,7 @@ def test_a_compressed_file_comes_back_as_it_was_and_a_cut_one_is_refused(tmp_pat
 def test_an_npz_bomb_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, density=np.zeros(LIMIT_BYTES))
-    with pytest.raises(InputError, match="when decompressed"):
+    with refused("MB", source="bomb.npz"):
         unpack(path, tmp_path, LIMIT_BYTES, print)
 
 
@@ -104,27 +106,27 @@ def test_an_npz_whose_header_lies_about_its_array_is_refused(tmp_path):
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)})
     with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive:
         archive.writestr("density.npy", header.getvalue())
-    with pytest.raises(InputError, match="when decompressed"):
+    with refused("MB", source="lie.npz"):
         unpack(tmp_path / "lie.npz", tmp_path, LIMIT_BYTES, print)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "datum"),
     [
-        ({"base_path": "/a b"}, "not a path of plain names"),
-        ({"base_path": "/a/../b?"}, "not a path of plain names"),
-        ({"port": 70000}, "is not a port"),
-        ({"max_upload_mb": 0}, "positive"),
-        ({"root": "/nonexistent"}, "is not a folder"),
-        ({"allowed_hosts": ["https://tools.example.org"]}, "is not a host name"),
-        ({"bundle": "/nonexistent"}, "is not a model bundle"),
+        ({"base_path": "/a b"}, "/a b"),
+        ({"base_path": "/a/../b?"}, "/a/../b?"),
+        ({"port": 70000}, "70000"),
+        ({"max_upload_mb": 0}, "0"),
+        ({"root": "/nonexistent"}, "/nonexistent"),
+        ({"allowed_hosts": ["https://tools.example.org"]}, "https://tools.example.org"),
+        ({"bundle": "/nonexistent"}, "/nonexistent"),
     ],
 )
-def test_a_wrong_option_is_said_before_anything_is_served(bundle, tmp_path, change, message):
+def test_a_wrong_option_is_said_before_anything_is_served(bundle, tmp_path, change, datum):
     good = {
         "bundle": bundle, "database": "x", "report": "y", "host": "127.0.0.1", "port": 0, "base_path": "/a/b/",
         "root": tmp_path, "max_upload_mb": 1, "allowed_hosts": (),
     }  # fmt: skip
     assert check_settings(**good).base_path == "/a/b"
-    with pytest.raises(InputError, match=message):
+    with refused(datum):
         check_settings(**good | change)

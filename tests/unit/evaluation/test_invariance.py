@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from standins.refusals import refused
 from standins.regressions import run
 
 from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents, turned, write_latents
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import load_autoencoder, train
-from rho2prop.core.errors import InputError
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, check, read_npz, write_npz
 from rho2prop.densities.grids import Grid, to_grid
@@ -264,5 +264,5 @@ def test_values_are_those_of_the_model_for_the_described_crystal(trained, monkey
 def test_a_folder_without_a_final_model_is_named(trained, tmp_path):
     folder, paths = trained
     (tmp_path / "lightgbm/magpie/all").mkdir(parents=True)
-    with pytest.raises(InputError, match="holds no regression"):
+    with refused("lightgbm"):
         evaluate([tmp_path / "lightgbm/magpie/all"], folder / "autoencoder", paths, seed=1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from standins.refusals import lacking
 from standins.regressions import regression, run
 
 from rho2prop.core.targets import TARGETS
@@ -60,7 +61,7 @@ def test_errors_fall_with_the_number_of_materials(crystals, tmp_path, capsys):
     arguments = ("gaussian_process", "magpie", "random")
     data = RegressionData(materials, splits, blocks)
     learn(regression(*arguments, {}), data, [12, 40, 500], tmp_path / "learned")
-    assert "fewer than 500 materials, this size is left out" in capsys.readouterr().err
+    assert not lacking(capsys.readouterr().err, 500)
     assert sorted(path.name for path in (tmp_path / "learned").iterdir()) == ["12", "40"]
     (tmp_path / "learned" / ".snakemake_timestamp").touch()  # Snakemake's mark in each folder that a rule makes
     run(*arguments, materials, splits, blocks, {}, 1, tmp_path / "whole", 1, 1)

@@ -1,8 +1,7 @@
 import numpy as np
 import pandas as pd
-import pytest
+from standins.refusals import refused
 
-from rho2prop.core.errors import InputError
 from rho2prop.features.design_matrix import BlockData, Latents, fit_design, load_design, read_blocks
 
 TRAIN = [f"m{i}" for i in range(30)]
@@ -68,7 +67,7 @@ def test_latents_of_the_fold_are_taken():
     latents = make_blocks().latents["all"]
     blocks = BlockData({}, {"random-0": latents, "random-1": Latents(latents.material_ids, latents.values * 2)})
     np.testing.assert_array_equal(blocks.latent("random", "1", ["m5"]), 2 * blocks.latent("random", "0", ["m5"]))
-    with pytest.raises(InputError, match="formula-0"):
+    with refused("formula-0"):
         blocks.latent("formula", "0", ["m5"])
 
 
@@ -79,16 +78,16 @@ def test_files_are_read_with_ids_as_text(tmp_path):
     assert blocks.table("elemental_solids", ["007", "NA"])["x"].tolist() == [2.5, 1.5]
     assert np.isnan(blocks.table("elemental_solids", ["NA"])["y"].iloc[0])
     assert blocks.latent("random", "0", ["007"]).shape == (1, 2, 2, 2, 2)
-    with pytest.raises(InputError, match=r"elements\.csv: no features for 1 material.*'x1'"):
+    with refused(1, "'x1'", source="elemental_solids.csv"):
         blocks.table("elemental_solids", ["007", "x1"])
     (tmp_path / "all.npz").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(InputError, match="not a readable file of latents"):
+    with refused(source="all.npz"):
         blocks.latent("random", "0", ["007"])
 
 
 def test_infinite_features_are_named():
     blocks = BlockData({"elemental_solids": pd.DataFrame({"x": [1.0, np.inf]}, index=["a", "b"])})
-    with pytest.raises(InputError, match="b: x is infinite"):
+    with refused("b", "x"):
         blocks.table("elemental_solids", ["a", "b"])
 
 
@@ -109,5 +108,5 @@ def test_a_row_that_was_cut_is_refused_and_gaps_in_the_tables_of_elements_are_no
     (tmp_path / "magpie.csv").write_text(text)
     assert np.isnan(read_blocks({"magpie": tmp_path / "magpie.csv"}, {}).table("magpie", ["He"])[columns[1]].iloc[0])
     (tmp_path / "magpie.csv").write_text(text.removesuffix(",453.69,0.0\n"))
-    with pytest.raises(InputError, match=r"magpie\.csv: Li: MagpieData mean GSbandgap is blank"):
+    with refused("Li", "MagpieData mean GSbandgap"):
         read_blocks({"magpie": tmp_path / "magpie.csv"}, {}).table("magpie", ["He", "Li"])

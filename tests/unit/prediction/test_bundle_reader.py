@@ -18,6 +18,7 @@ from standins.bundle_run import (
     training_set,
     workflow_predictions,
 )
+from standins.refusals import refused
 
 from rho2prop.autoencoder.decoding import decode_record
 from rho2prop.autoencoder.encoding import encode
@@ -148,7 +149,7 @@ def test_encoder_and_decoder_are_those_of_the_run(made, bundle):
 
     with torch.no_grad():
         np.testing.assert_array_equal(grid, model.decoder(torch.from_numpy(latent)[None])[0, 0].numpy())
-    with pytest.raises(InputError, match="expected \\(16, 4, 4, 4\\)"):
+    with refused("(16, 4, 4, 4)"):
         bundle.decode(latent[:, :2])
     decoded = decode_record(bundle.decoder, bundle.encode_record(density, "x"))
     assert decoded.values.shape == density.values.shape
@@ -161,13 +162,11 @@ def test_encoder_and_decoder_are_those_of_the_run(made, bundle):
 def test_a_changed_or_missing_file_is_named(moved, name):
     content = (moved / name).read_bytes()
     (moved / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(InputError, match="differs from what was written") as error:
+    with refused(source=moved / name):
         load_bundle(moved)
-    assert str(moved / name) in str(error.value)
     (moved / name).unlink()
-    with pytest.raises(InputError, match="is missing from the bundle") as error:
+    with refused(source=moved / name):
         load_bundle(moved)
-    assert str(moved / name) in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +195,10 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(moved, changes, message):
 
 
 def test_no_bundle_and_no_json_are_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a model bundle"):
+    with refused(source=tmp_path):
         load_bundle(tmp_path)
     (tmp_path / "manifest.json").write_text("{ not json")
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with refused("JSON", source="manifest.json"):
         load_bundle(tmp_path)
 
 
@@ -219,13 +218,13 @@ def test_a_pickle_is_never_opened(moved, tmp_path):
     load_bundle(moved).load()  # a stray file beside the others is not touched
     manifest = json.loads((moved / "manifest.json").read_text())
     signed(moved, "model.pkl")
-    with pytest.raises(InputError, match=r"lists the file 'model\.pkl'"):
+    with refused("'model.pkl'"):
         load_bundle(moved)
     edit_manifest(moved, files=manifest["files"])
     # An array of objects is a pickle inside an .npz, here with the right checksum.
     np.savez(moved / "intervals.npz", scores=np.array([Bomb(mark)], dtype=object), allow_pickle=True)
     signed(moved, "intervals.npz")
-    with pytest.raises(InputError, match=r"intervals\.npz"):
+    with refused(source="intervals.npz"):
         load_bundle(moved).predict(made_density(), "x")
     assert not mark.exists()
 
@@ -234,5 +233,5 @@ def test_a_damaged_network_with_the_right_checksum_is_named(moved):
     path = moved / "autoencoder/encoder.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     signed(moved, "autoencoder/encoder.safetensors")
-    with pytest.raises(InputError, match=r"encoder\.safetensors: cannot be read"):
+    with refused(source="encoder.safetensors"):
         load_bundle(moved).encode(made_density())

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import pytest
+from standins.refusals import refused
 from standins.tree_text_fuzz import N_FEATURES, booster_text, with_sizes
 
 from rho2prop.core.errors import InputError
@@ -45,7 +46,7 @@ def test_what_the_package_writes_passes(tmp_path, is_positive, n_rows):
     booster, _, _ = fit(features, labels, features, labels, is_positive, settings, 1, 1)
     booster.save_model(tmp_path / "trees.txt")
     check_tree_text(tmp_path / "trees.txt", 3)
-    with pytest.raises(InputError, match="reads 3 features, its design gives 4"):
+    with refused(3, 4):
         check_tree_text(tmp_path / "trees.txt", 4)
 
 
@@ -111,7 +112,7 @@ def test_each_fault_is_named(text, tmp_path, key, change, word):
 def test_a_broken_frame_is_refused(text, tmp_path, change):
     assert change(text) != text
     (tmp_path / "trees.txt").write_text(change(text), encoding="utf-8")
-    with pytest.raises(InputError, match="not a text of LightGBM trees"):
+    with refused("LightGBM", source="trees.txt"):
         check_tree_text(tmp_path / "trees.txt", N_FEATURES)
 
 
@@ -135,7 +136,7 @@ def test_a_tree_may_be_deep_but_not_without_end(text, tmp_path):
     check_tree_text(path, N_FEATURES)
     assert np.isfinite(lightgbm.Booster(model_file=path).predict(np.zeros((2, N_FEATURES)))).all()
     path.write_text(chain(text, DEEPEST + 2))
-    with pytest.raises(InputError, match="levels deep"):
+    with refused(source=path):
         check_tree_text(path, N_FEATURES)
 
 
