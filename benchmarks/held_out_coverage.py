@@ -1,10 +1,10 @@
-"""Do the intervals of the models that predict hold what they state, for materials that nothing of them has seen?
+"""Coverage of the intervals of final models on materials held out from everything.
 
     python benchmarks/held_out_coverage.py runs/bench/results --config config/bench.yaml --repeats 3 --out coverage.csv
 
-reads features, latents and labels of a finished run. In each repeat a fifth of the chemical systems is kept back; on
+reads features, latents and labels of a finished run. In each repeat a fifth of the chemical systems is held out; on
 the rest folds are drawn, fold models and final models fitted as the workflow does, and the final models judged. Then
-the final models predict what was kept back. Printed, over all repeats: how often the model was offered, its mean
+the final models predict the held-out materials. Printed, over all repeats: how often the model was offered, its mean
 absolute error, and the share of values inside the intervals with its binomial standard error. (The autoencoder has seen
 the densities, not labels.)
 """

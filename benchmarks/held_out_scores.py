@@ -1,10 +1,10 @@
-"""Errors inside the training parts of the folds of a finished run: what models and features are chosen by.
+"""Errors inside the training parts of the folds of a finished run, by which models and features are selected.
 
 ``python benchmarks/held_out_scores.py RUN/results blend no_density magpie,structure --size 100``
 
 A feature set is named as in config.yaml or config/study.yaml, or written as its blocks with commas between.
 
-Of each fold of the split chemical_system the test part is laid aside; from the rest chemical systems are held out anew,
+Of each fold of the split chemical_system the test part is left out; from the rest chemical systems are held out,
 the model is fitted as in the workflow to what remains (with one LightGBM trial) and scored on those held out.
 """
 

@@ -1,4 +1,4 @@
-"""How good and how repeatable the attention CNN is with other settings of its training: errors on validation parts.
+"""Accuracy and spread of the attention CNN for different training settings: errors on validation parts.
 
     python benchmarks/network_settings.py runs/bench/results --split chemical_system --out settings.csv
 

@@ -1,4 +1,4 @@
-# Checks of config and materials table, wildcard constraints and the lists that the rules expand over.
+# Checks of the configuration and the materials table, wildcard constraints, lists that the rules expand over.
 import contextlib
 import hashlib
 import sys
@@ -31,21 +31,21 @@ from rho2prop.core.jobs.table_digest import record_table, table_digest
 SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENT = ROOT / "envs" / "rho2prop.yaml"
 MATERIALS_PROJECT = "materials_project"
-# folder of the run: another one only where a workflow uses this one as a module with a prefix
+# folder of the run; differs only where a workflow uses this one as a module with a prefix
 RUN = Path(workflow.modifier.path_modifier.replace_prefix("results")).parent
 
 validate(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
     raise WorkflowError(
-        f"the configuration cannot work ({len(PROBLEMS)} problems):",
+        f"invalid configuration ({len(PROBLEMS)} problems):",
         *map(str, PROBLEMS),
     )
 
 ENGINE = config["dft"]["engine"]
 ELEMENTS = read_section(ElementalCrystals, config["elements"], "elements")
 PLAN = Plan(config)
-PROTOCOL = without_machine(config)  # for params: another machine is no reason to rerun
+PROTOCOL = without_machine(config)  # for params: a change of the machine must not trigger reruns
 
 
 wildcard_constraints:
@@ -60,11 +60,11 @@ wildcard_constraints:
 
 
 def of_user(path):
-    """A path of the user: never below the prefix of a module, in front of which Snakemake would put it."""
+    """Path of the user, without the prefix that Snakemake would add inside a module."""
     return path if RUN == Path() else str(Path(path).absolute())
 
 
-TABLE = {  # that people may edit during a run
+TABLE = {  # which may be edited during a run
     "elements": None,
     MATERIALS_PROJECT: "results/materials_project/materials.csv",
 }.get(config["materials"], of_user(config["materials"]))
@@ -72,7 +72,7 @@ TABLE_DIGEST = ""
 
 
 def refusing(check, *arguments):
-    """The answer of a function that raises InputError, which becomes one message without a traceback."""
+    """Result of a function; its InputError becomes a message without a traceback."""
     try:
         return check(*arguments)
     except ValueError as error:
@@ -86,7 +86,7 @@ def checked_materials(source):
     return refusing(load_materials, source, ELEMENTS, ENGINE)
 
 
-# a table of the user or the embedded set is known now; the Materials Project's once its checkpoint has run
+# known now for a table of the user or the embedded set; for the Materials Project once its checkpoint has run
 MATERIALS = (
     None
     if config["materials"] == MATERIALS_PROJECT
@@ -104,7 +104,7 @@ def materials():
 
 
 def labelled_materials():
-    """The materials with labels by id, of which there must be some."""
+    """Labelled materials by id; there must be at least one."""
     return refusing(require_any_label, materials(), config["materials"])
 
 
@@ -116,7 +116,7 @@ def names(role):
 
 
 def training_memory(wildcards, attempt):
-    """Memory of a node that trains an autoencoder, in MB."""
+    """Memory per node for training an autoencoder, in MB."""
     n_materials = len(names("train")) if MATERIALS is not None else 0
     settings = config["autoencoder"]
     return attempt * training_mem_mb(
@@ -128,7 +128,7 @@ def training_memory(wildcards, attempt):
 
 
 def table_with_enough_labels(wildcards):
-    """Input function: the table of converged materials, if that of all has enough labels and groups for the folds."""
+    """Input function: table of converged materials, after a check that there are enough labels and groups for the folds."""
     labelled, evaluation = labelled_materials(), PLAN.evaluation
     is_embedded = config["materials"] == "elements"  # each a chemical system of its own
     group_of = (lambda path: (path, path)) if is_embedded else formula_and_system
@@ -139,41 +139,41 @@ def table_with_enough_labels(wildcards):
 
 
 def look_at_results():
-    """Before anything else: no result is damaged or of an earlier version; one whose input became older is made anew."""
+    """Check all results first: none is damaged or of an earlier version; those with an older input are computed again."""
     if workflow.is_main_process and "--unlock" not in sys.argv:
         with contextlib.chdir(RUN if RUN.is_dir() else Path()):
             refusing(refuse_earlier_results, Path("results"))
             for path in refusing(check_run):
                 logger.info(
-                    f"{path} is made anew: an input was replaced by an older file"
+                    f"{path} is computed again: an input was replaced by an older file"
                 )
 
 
 def stop_while_jobs_run():
-    """Before anything starts: no second run beside the jobs of an earlier one, on Slurm or here."""
+    """Refuse to start while jobs of an earlier run are active, on Slurm or here."""
     refusing(refuse_while_jobs_run, Path.cwd())
     refusing(refuse_while_local_jobs_run, Path.cwd() / RUN)
     record_table(TABLE, TABLE_DIGEST, RUN)
 
 
 def table_as_read(wildcards, resources):
-    """Params for require_same_table; as a function of `resources` no reason to run a job again."""
+    """Params for require_same_table; functions of `resources` do not trigger reruns."""
     return [TABLE, TABLE_DIGEST]
 
 
 def code_of(script):
-    """Function of params: changes when the code of a script does, all that it imports included."""
+    """Params function: digest of a script and everything it imports."""
     return lambda wildcards: code_digest(SCRIPTS / script)
 
 
 def preset_digest(preset):
-    """Changes when the VASP preset does: one of the package by name, one of the user by path."""
+    """Digest of a VASP preset: one of the package by name, or a file of the user by path."""
     path = Path(preset)
     if path.suffix not in (".yaml", ".yml"):
         path = ROOT / "rho2prop" / "dft" / "presets" / f"{preset}.yaml"
     if not path.is_file():
         raise WorkflowError(
-            f"dft.vasp.preset: there is no file {path}; name latentmatfusion or the path of a YAML file"
+            f"dft.vasp.preset: there is no file {path}; set it to latentmatfusion or to the path of a YAML file"
         )
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
@@ -184,7 +184,7 @@ def dft_folders(role):
 
 
 def atom_folders(role):
-    """Input function: free atoms that the formation energies of a role need; none where tables give the labels."""
+    """Input function: free atoms for the formation energies of a role; none if the table has the labels."""
 
     def folders(wildcards):
         if config["dft"]["formation_energy"] != "computed":
@@ -198,15 +198,15 @@ def atom_folders(role):
 
 
 def feature_files(wildcards):
-    """Input function: files of the blocks that a feature set is joined from."""
+    """Input function: files of the blocks of a feature set."""
     return PLAN.feature_files(wildcards.features, wildcards.split)
 
 
 def blocks_of(wildcards):
-    """Function of params: the blocks of a feature set; another definition is a reason to run again."""
+    """Params function: blocks of a feature set; a changed definition triggers a rerun."""
     return PLAN.blocks(wildcards.features)
 
 
 def settings_of(wildcards):
-    """Function of params: the section of the configuration that a model is fitted with."""
+    """Params function: section of the configuration with the settings of a model."""
     return PLAN.settings_of(wildcards.model)

@@ -1,6 +1,6 @@
-# Feature blocks of the training materials that are not learned.
+# Feature blocks of the training materials, except latents.
 rule write_descriptors:
-    """All blocks that are tables and need no field of a density: composition and crystal structure."""
+    """All table blocks without a field: composition and crystal structure."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
@@ -22,7 +22,7 @@ rule write_descriptors:
 
 
 rule write_graphs:
-    """Atoms and bonds, for the graph network."""
+    """Crystal graphs for the graph network."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
@@ -42,7 +42,7 @@ rule write_graphs:
 
 
 rule write_fingerprints:
-    """One block of one field of each density: total, promolecule, deformation, atom positions."""
+    """Table block of one field: total density, promolecule, deformation density or atom positions."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",

@@ -1,6 +1,6 @@
-# What leaves the run: the model bundle with its checked intervals, the database of latents, and how far to trust them.
+# Products of the run: model bundle with checked intervals, latent database, invariance.
 rule judge_final_models:
-    """Are the models that predict as good as those that were tested? What is not is not offered."""
+    """Compare final models with fold models; those that fall behind are not offered."""
     input:
         final=PLAN.predicting("all"),
         folds=PLAN.predicting(PLAN.main_split),
@@ -21,7 +21,7 @@ rule judge_final_models:
 
 
 rule evaluate_intervals:
-    """Do the prediction intervals hold the stated share of held-out materials?"""
+    """Coverage of the prediction intervals on held-out materials."""
     input:
         final=PLAN.predicting("all"),
         folds=PLAN.predicting(PLAN.main_split),
@@ -42,7 +42,7 @@ rule evaluate_intervals:
 
 
 rule write_bundle:
-    """All that predicts new materials, in one folder that travels."""
+    """Model bundle: everything needed for predictions in one portable folder."""
     input:
         materials="results/materials.csv",
         features=["results/features/magpie.csv", "results/features/fingerprint.csv"],
@@ -68,7 +68,7 @@ rule write_bundle:
 
 
 rule write_latent_database:
-    """One file of all latents, training and new materials; its size and the errors of what it decodes to."""
+    """Latent database of training and new materials; its size and reconstruction errors."""
     input:
         latents="results/latents/all.npz",
         materials="results/materials.csv",
@@ -76,7 +76,7 @@ rule write_latent_database:
         new=lambda wildcards: [f"results/new/{name}" for name in names("predict")],
         autoencoder="results/autoencoder/all",
     output:
-        # kept and brought up to date, not made anew: only what changed is read
+        # updated in place: only changed latents are read
         database=update("results/latents.sqlite"),
         sizes="results/latent_database.csv",
     log:
@@ -96,7 +96,7 @@ rule write_latent_database:
 
 
 rule evaluate_invariance:
-    """Predictions of the final models when the same crystal is rotated, moved or described by a supercell."""
+    """Predictions of the final models for rotated, shifted and supercell descriptions of the same crystals."""
     input:
         materials="results/materials.csv",
         dft=dft_folders("train"),
@@ -111,7 +111,7 @@ rule evaluate_invariance:
         "logs/evaluate_invariance.log",
     benchmark:
         "results/benchmarks/evaluate_invariance.tsv"
-    priority: 10  # minutes on one core: not as the last job of all
+    priority: 10  # minutes on one core: should not be the last job
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,6 +1,6 @@
-# New materials (rows without labels): their own densities and features, then the trained models.
+# New materials (rows without labels): densities and features, then predictions by the final models.
 rule encode_material:
-    """Feature blocks and latent of one new material; an empty folder where its DFT failed."""
+    """Feature blocks and latent of one new material; an empty folder if its DFT failed."""
     input:
         dft="results/dft/{material}",
         autoencoders=[

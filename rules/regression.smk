@@ -1,4 +1,4 @@
-# Folds drawn once, each regression fitted inside them, metrics and importance.
+# Splits, regressions fitted inside the folds, metrics and importance.
 rule write_splits:
     input:
         materials=table_with_enough_labels,
@@ -25,7 +25,7 @@ LEARNING = [choice.folder for choice in PLAN.learning_curve.models]
 
 
 rule fit_regression:
-    """All folds and targets of one model on one feature set; split "all" makes the model that predicts."""
+    """All folds and targets of one model on one feature set; split "all" gives the final model."""
     input:
         materials="results/materials.csv",
         splits="results/splits.csv",
@@ -64,7 +64,7 @@ use rule fit_regression as fit_network with:
 
 
 rule learn_from_fewer:
-    """The same fit inside the folds from fewer materials: one point of a learning curve each."""
+    """The same on fewer training materials, for the learning curve."""
     input:
         materials="results/materials.csv",
         splits="results/splits.csv",
@@ -144,7 +144,7 @@ rule evaluate_regressions:
 
 
 rule list_largest_errors:
-    """What the first of the trained models that predict is most wrong about, on the last split."""
+    """Largest errors of the first trained model under predict, on the last split."""
     input:
         materials="results/materials.csv",
         structures=lambda wildcards: [

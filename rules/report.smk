@@ -37,7 +37,7 @@ REPORTED = dict(
 
 
 rule collect_tables:
-    """Outcomes of all materials, importance of all models, reconstruction of all fields."""
+    """Joined tables: outcomes of all materials, importance of all models, reconstruction of all fields."""
     input:
         outcomes=["results/dft_outcomes.csv", "results/new_outcomes.csv"],
         importance=PLAN.importance(),

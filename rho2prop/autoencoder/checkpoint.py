@@ -132,5 +132,5 @@ def resume(path: Path, digest: str, model: nn.Module, optimizer: torch.optim.Opt
         moments.setdefault(int(index), {})[key] = tensor
     state = json.loads(metadata["state"])
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    print(f"{path}: training goes on after epoch {len(state['history'])}", file=sys.stderr)
+    print(f"{path}: training resumes after epoch {len(state['history'])}", file=sys.stderr)
     return state | {"best": groups["best"]}

@@ -88,7 +88,7 @@ _ABOUT = {
 
 @dataclass(frozen=True)
 class LatentEntry:
-    """What a search shows of a material."""
+    """Entry of a search result."""
 
     material_id: str
     formula: str
@@ -300,7 +300,7 @@ class LatentDatabase:
 
 
 def _schema_of(rows: list[tuple]) -> set[tuple]:
-    """What ``sqlite_master`` holds: type, name and statement of each part, white space of the statement folded."""
+    """Content of ``sqlite_master``: type, name and statement of each part, with white space folded."""
     return {(kind, name, " ".join(sql.split()) if isinstance(sql, str) else sql) for kind, name, sql in rows}
 
 

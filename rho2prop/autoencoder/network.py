@@ -44,7 +44,7 @@ class AutoencoderConfig:
 
     @property
     def n_halvings(self) -> int:
-        """How often the edge is halved from grid to latent."""
+        """Number of times the edge is halved from grid to latent."""
         return round(math.log2(self.grid_size / self.latent_size))
 
 

@@ -1,4 +1,4 @@
-"""Where one process stands among those that train together: srun and torchrun say so in the environment."""
+"""Rank and number of the processes that train together, as srun and torchrun set them in the environment."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How well a compressed density comes back: the autoencoder and its honest rivals at equal bytes."""
+"""Reconstruction errors of the autoencoder, Fourier truncation and zfp at equal bytes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def evaluate(folder: Path | str, paths: dict[str, Path], grid: Grid, threads: in
         grid (the paper's measures); ``nmae`` is Σ|ρ−ρ̂| / Σρ over the points inside one real cell. Methods:
         ``autoencoder`` (latent in float16), ``fourier`` (the longest waves of the native density, float16) and
         ``zfp`` (error-bounded, of the native density), each with at most the bytes of the latent. Of an autoencoder of
-        another field the methods start with its name: ``deformation_autoencoder``. Where the superposition of atoms is
+        another field the methods start with its name: ``deformation_autoencoder``. Where the promolecule is
         known, errors of the deformation density are those of the density: ``nmae`` is relative to the total density.
     """
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What a training of the autoencoder is asked for: its settings, densities and folders."""
+"""Request for a training of the autoencoder: settings, densities and folders."""
 
 import json
 from collections.abc import Mapping

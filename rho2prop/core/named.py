@@ -4,6 +4,6 @@ from importlib import import_module
 
 
 def load_named(name: str):
-    """What ``module:attribute`` names, such as ``rho2prop.models.boosting:Boosting``; the module is imported now."""
+    """Object named ``module:attribute``, such as ``rho2prop.models.boosting:Boosting``; its module is imported now."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)

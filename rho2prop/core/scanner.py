@@ -133,7 +133,7 @@ class Scanner:
         self.data = self.data[: self.position] + WITH_D.sub(b"E", rest)
 
     def _explanation(self, n_values: int, what: str) -> InputError:
-        """Why the next numbers are not ``n_values`` words up to the end of a line."""
+        """Reason why the next numbers are not ``n_values`` words up to the end of a line."""
         n_found, position = 0, self.position
         while position < len(self.data):
             end = self.data.find(b"\n", position)

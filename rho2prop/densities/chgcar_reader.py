@@ -21,7 +21,7 @@ FEWEST_POLARISED = 8  # electrons below which a crystal's could all be of one sp
 
 @dataclass(frozen=True)
 class Chgcar:
-    """What a file of the CHGCAR family holds.
+    """Content of a file of the CHGCAR family.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from rho2prop.densities.origins import distinct_origins, origins
 
 
 class CrystalDescription:
-    """What features are made of, each part computed when it is first asked for and kept for the next feature.
+    """Description of a crystal for features; each part is computed on first use and kept.
 
     It holds arrays of one material, at most three per field (field, spectrum, latest shifted field): make one
     description per material and drop it with the material; the arrays are released with it.

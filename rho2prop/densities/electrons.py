@@ -1,4 +1,4 @@
-"""How many electrons a density can hold: the valences of the potentials in use, and what a count says of a file.
+"""Possible numbers of electrons of a density, from the valences of common potentials.
 
 The tables are frozen, so that a reader neither depends on what is installed nor waits for its import;
 tests/unit/densities/test_electrons.py makes the first two again from the installed packages and compares.
@@ -76,7 +76,7 @@ def possible_electrons(counts: dict[str, int]) -> set[int]:
 
 
 def check_electrons(density: Density, source: Path | str) -> tuple[str, ...]:
-    """What the number of electrons of a given density says: remarks for the user, or a refusal.
+    """Check the number of electrons of a density: remarks for the user, or InputError.
 
     Parameters
     ----------

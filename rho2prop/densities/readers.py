@@ -30,7 +30,7 @@ SMALLEST_DISTANCE_RATIO = 0.64
 UNKNOWN_RADIUS_ANG = 1.7  # beyond curium
 NOT_VALENCE = {
     "aeccar0": "the core charge",
-    "aeccar1": "the superposition of the atoms' densities",
+    "aeccar1": "the promolecule",
     "aeccar2": "the all-electron-like valence density, with its nodes at the nuclei",
 }
 
@@ -96,7 +96,7 @@ def check_name(path: Path, kind: str) -> None:
         if name in path.name.lower() and not (name == "aeccar1" and kind == "promolecule"):
             problem = f"holds {content} by its name, not a density of kind {kind}"
             fix = (
-                "Give the CHGCAR: AECCARs are only read beside it, in a run with engine vasp, for the superposition of "
+                "Give the CHGCAR: AECCARs are only read beside it, in a run with engine vasp, for the "
                 "atoms (their integral on VASP's grid is not a whole number)"
             )
             raise InputError(path, problem, fix, code="kind")

@@ -1,4 +1,4 @@
-"""The same crystal described otherwise: rotated, with another origin, as a supercell. No property may change."""
+"""Other descriptions of the same crystal: rotated, shifted, as a supercell. No property may change."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,7 +53,7 @@ def rotated(density: Density, rotation: np.ndarray) -> Density:
 
 
 def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-    """Density and superposition of atoms after the same change."""
+    """Density and promolecule after the same transformation."""
     atoms = density.promolecule
     return {"values": change(density.values), "promolecule": None if atoms is None else change(atoms)}
 

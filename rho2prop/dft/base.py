@@ -1,4 +1,4 @@
-"""One interface to every source of densities.
+"""Interface of all engines.
 
 An engine is a module of this package with the functions of ``Engine``. ``compute`` writes inputs, runs and
 reads, returns a ``Calculation`` and raises ``EngineError`` (or ``InputError``) where the material gives no density to
@@ -34,7 +34,7 @@ BOX_STRETCH = (1.0, 1.05, 1.1)  # unequal edges: the box must not impose a cubic
 
 @dataclass(frozen=True)
 class Resources:
-    """What one calculation may use on this machine; changes no result.
+    """Resources of one calculation on this machine; they change no result.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Task:
-    """What an engine is asked for: one material, or one free atom in a box.
+    """Task of an engine: one material, or one free atom in a box.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Calculation:
-    """What an engine gives back.
+    """Result of an engine.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Why there is no density: a fault of the material ends in an outcome "failed", any other fault in a failed job.
+"""Failures: a fault of the material ends in an outcome "failed", any other fault in a failed job.
 
 An outcome stays: no later run computes that material again. So it is written only for what the next attempt would find
 again: a calculation that does not converge, a structure or density that cannot be used (``EngineError`` and

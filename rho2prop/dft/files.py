@@ -19,7 +19,7 @@ class FilesSettings:
     kind
         What the files hold: ``valence``, ``promolecule`` or ``all_electron``.
     promolecule
-        Where the superposition of atoms comes from: ``as_given`` (the file itself) or ``gpaw`` (GPAW's atoms, for
+        Source of the promolecule: ``as_given`` (the file itself) or ``gpaw`` (GPAW's atoms, for
         densities that GPAW computed without it).
     xc, ecut_ev
         Functional and plane-wave cut-off in eV that those densities were computed with, from ``dft.gpaw``.

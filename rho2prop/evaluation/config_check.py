@@ -1,4 +1,4 @@
-"""All that is wrong with a configuration that its schema accepts.
+"""Checks of a configuration beyond its schema.
 
 The Snakefile checks the whole configuration each time it is read, also inside every cluster job, so nothing is imported
 here that takes time.
@@ -17,7 +17,7 @@ from rho2prop.models.registry import MODELS, check, is_enough
 
 
 def problems(config: dict, environment: str | None = None) -> list[InputError]:
-    """All that is wrong with a configuration that its schema accepts: choices that could only fail later.
+    """Problems of a configuration that its schema accepts but that would fail later.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def problems(config: dict, environment: str | None = None) -> list[InputError]:
         is_there = not package or (f"{package}==" in environment if environment else find_spec(package) is not None)
         if not is_there:
             how = "list them in envs/rho2prop.yaml" if environment else "pip install -r requirements-graph.txt"
-            fix = f"Add those of requirements-graph.txt ({how}), or take the model out"
+            fix = f"Add those of requirements-graph.txt ({how}), or remove the model"
             found.append(InputError(f"evaluation.regressions.{model}", f"its package {package} is not installed", fix))
     return found
 
@@ -50,7 +50,7 @@ def _regressions(plan: Plan) -> Iterable[InputError]:
 
 
 def _chosen(plan: Plan) -> Iterable[InputError]:
-    """Models that are chosen elsewhere from those that are evaluated."""
+    """Problems of models that are selected elsewhere from those evaluated."""
     evaluated = [str(choice) for choice in plan.evaluation.regressions]
     sections = {
         "predict": plan.predict,
@@ -68,18 +68,18 @@ def _chosen(plan: Plan) -> Iterable[InputError]:
             unmade = [block for block in blocks if not BLOCKS[block].travels]
             if place != "learning_curve.models" and (unmade or not accepts):
                 what = f"the block {unmade[0]!r}" if unmade else "the mean"
-                problem = f"{choice}: {what} can be evaluated only, not applied to another density"
+                problem = f"{choice}: {what} can only be evaluated, not applied to another density"
                 fix = f"Choose features among {', '.join(blocks_that(lambda block: block.travels))}"
                 yield InputError(place, problem, fix)
             elif place == "learning_curve.models" and not accepts:
-                yield InputError(place, f"{choice}: the mean learns from no feature", "Take it out")
+                yield InputError(place, f"{choice}: the mean uses no features", "Remove it")
             elif place != "invariance.models" and str(choice) not in evaluated:
                 fix = f"Add it to evaluation.regressions. {suggestion(str(choice), evaluated)}"
                 yield InputError(place, f"{choice} is not evaluated", fix)
 
 
 def _densities(plan: Plan) -> Iterable[InputError]:
-    """Where densities come from, and what they are stored with."""
+    """Problems of the sources of densities and promolecules."""
     config = plan.config
     dft, engine, source = config["dft"], config["dft"]["engine"], config["materials"]
     if source == "elements" and engine not in ATOM_ENGINES:
@@ -93,7 +93,7 @@ def _densities(plan: Plan) -> Iterable[InputError]:
         yield InputError("dft.formation_energy", f"engine {engine} computes no free atoms", fix)
     files = dft["files"]
     if engine == "files" and files["promolecule"] == "gpaw" and files["kind"] != "valence":
-        problem = f"GPAW's atoms are no superposition of densities of the kind {files['kind']}"
+        problem = f"GPAW's atoms do not give the promolecule of densities of kind {files['kind']}"
         yield InputError("dft.files.promolecule", problem, "Set it to as_given")
     if _promolecule(dft):
         return
@@ -108,14 +108,14 @@ def _densities(plan: Plan) -> Iterable[InputError]:
         places[place] = [block for block in plan.blocks_of(known) if block in needing]
     for place, names in places.items():
         if names:
-            problem = f"{', '.join(names)} cannot be made: engine {engine} stores no superposition of atoms"
+            problem = f"{', '.join(names)} cannot be computed: the engine {engine} stores no promolecule"
             can = "promolecule" in dft[engine]
-            fix = f"Set dft.{engine}.promolecule: true, or take them out" if can else "Take them out"
+            fix = f"Set dft.{engine}.promolecule: true, or remove them" if can else "Remove them"
             yield InputError(place, problem, fix)
 
 
 def _promolecule(dft: dict) -> bool:
-    """Whether densities are stored with their superposition of atoms, or may be (files of the user)."""
+    """Whether densities are, or (in files of the user) may be, stored with their promolecule."""
     return dft["engine"] == "files" or dft[dft["engine"]].get("promolecule", False)
 
 
@@ -128,7 +128,7 @@ def _sizes(plan: Plan) -> Iterable[InputError]:
         multiple, section = MODELS[model].width_multiple, MODELS[model].section
         if multiple > 1 and plan.config[section]["channels"][-1] % multiple:
             problem = f"the last is {plan.config[section]['channels'][-1]}; {model} needs a multiple of {multiple}"
-            yield InputError(f"{section}.channels", problem, f"Change it or take {model} out")
+            yield InputError(f"{section}.channels", problem, f"Change it or remove {model}")
     fraction = plan.evaluation.validation_fraction
     for choice in plan.learning_curve.models:
         least = MODELS[choice.model].least_validation_labels if choice.model in MODELS else 1
@@ -146,10 +146,10 @@ def _ranges(config: dict) -> Iterable[InputError]:
     }
     for place, (least, most) in (ranges | {"lightgbm.learning_rate": config["lightgbm"]["learning_rate"]}).items():
         if least > most:
-            yield InputError(place, f"[{least}, {most}] holds nothing", f"Write it as [{most}, {least}]")
+            yield InputError(place, f"[{least}, {most}] is an empty range", f"Write it as [{most}, {least}]")
     both = sorted({*source["elements"]} & {*source["exclude_elements"]})
     if both:
-        problem = f"{', '.join(both)} is wanted and excluded at once"
+        problem = f"{', '.join(both)} is both required and excluded"
         yield InputError("materials_project.exclude_elements", problem, "Delete it from one of the two lists")
 
 

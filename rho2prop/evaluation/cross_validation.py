@@ -1,4 +1,4 @@
-"""Regression of the properties, fold by fold: fit, predict the test part, write models and predictions."""
+"""Cross-validation: fit each fold, predict its test part, write models and predictions."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ TESTED, VALIDATED = "test_predictions.csv", "validation_predictions.csv"  # of a
 
 @dataclass(frozen=True)
 class Regression:
-    """What is fitted, and how.
+    """A regression: model, feature set, split and settings.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ class Regression:
         return f"{self.model} on {self.features}, {self.split}"
 
     def seed_of(self, fold: str, *names: str) -> int:
-        """Seed of a part of a fold."""
+        """Seed for a named part of a fold."""
         return derived_seed(self.seed, self.model, block_key(self.blocks), self.split, fold, *names)
 
     def head(self, targets: list[str]) -> str:
-        """All that the models depend on beside their data, as text."""
+        """Everything that the models depend on besides their data, as text."""
         settings = asdict(self.settings) if self.settings else {}
         known = [self.model, self.blocks, self.split, settings, self.n_components, self.seed, targets]
         return json.dumps(known, sort_keys=True)
@@ -98,7 +98,7 @@ class RegressionData:
 
 
 def block_key(blocks: tuple[str, ...]) -> str:
-    """Blocks in one text, for seeds: another name of a set is no reason for other numbers."""
+    """Blocks as one text, for seeds: renaming a set must not change results."""
     return "+".join(blocks) or "none"
 
 
@@ -158,7 +158,7 @@ def run(regression: Regression, data: RegressionData, out_dir: Path | str) -> No
 
 
 def predict_fold(folder: Path, features: BlockData, material_ids: list[str]) -> pd.DataFrame:
-    """Predictions of the models of one fold, read from disk.
+    """Predictions by the models of one fold, read from disk.
 
     Returns
     -------
@@ -188,7 +188,7 @@ class _FoldJob:
 
 
 def _fit_fold(job: _FoldJob, features: BlockData, folder: Path, advance: Callable[[int], None]) -> pd.DataFrame:
-    """Write the models of a fold; predictions for its validation rows by models that have not learned them."""
+    """Fit and write the models of a fold; return predictions for validation rows made before learning from them."""
     regression, split, fold = job.regression, job.regression.split, job.fold
     train_ids, validation_ids = job.parts["train"], job.parts["validation"]
     design = fit_design(
@@ -212,11 +212,11 @@ def _fit_fold(job: _FoldJob, features: BlockData, folder: Path, advance: Callabl
 
 
 def _check_finite(predicted: pd.DataFrame, source: str) -> None:
-    """Raise InputError where a model predicts no number: left out, the row would flatter its scores."""
+    """Raise InputError if a prediction is not finite: leaving the row out would improve the scores."""
     failed = predicted.index[~np.isfinite(predicted.to_numpy()).all(axis=1)]
     if len(failed):
         problem = f"predicts no finite number for {len(failed)} of {len(predicted)} test materials ({failed[0]}, ...)"
-        raise InputError(source, problem, "Its training diverged or its features overflow: check them, or leave it out")
+        raise InputError(source, problem, "Training diverged or features overflow: check them, or remove the model")
 
 
 def _assemble(out_dir, work, regression, folds, left_out, learned, labels, materials) -> None:
@@ -262,7 +262,7 @@ def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:
     rows = splits[splits["split"] == split]
     if rows.empty:
         raise InputError(
-            "results/splits.csv", f"there is no split {split!r}", "Add it to evaluation.splits and draw again"
+            "results/splits.csv", f"has no split {split!r}", "Add it to evaluation.splits and draw the splits again"
         )
     empty = {"train": [], "validation": [], "test": []}
     return {
@@ -272,7 +272,7 @@ def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:
 
 
 def _trainable_targets(model: str, labels: pd.DataFrame, folds: dict) -> tuple[list[str], dict[str, str]]:
-    """Targets with enough labels for this model in every fold, and of the others the reason."""
+    """Targets with enough labels for this model in every fold, and the reasons for the others."""
     everyone = sorted({name for parts in folds.values() for ids in parts.values() for name in ids})
     is_joint = MODELS[model].is_joint
     least = 1 if is_joint else MODELS[model].least_validation_labels
@@ -305,7 +305,7 @@ def _too_few(fold: str, n_train: int, n_validation: int, least: int) -> str:
 
 
 def _digest(job: _FoldJob, features: BlockData) -> str:
-    """Digest of everything that the models of one fold come from, the code included."""
+    """Digest of everything that the models of one fold depend on, including the code."""
     split, fold, parts = job.regression.split, job.fold, job.parts
     digest = hashlib.sha256(job.regression.head(list(job.labels)).encode())
     digest.update(json.dumps([fold, parts]).encode())
@@ -325,7 +325,7 @@ def _digest(job: _FoldJob, features: BlockData) -> str:
 
 
 def _is_finished(folder: Path, digest: str) -> bool:
-    """Whether a fold was fitted from the same, and is what was written then."""
+    """Whether a fold was fitted from the same inputs and its files are unchanged."""
     seal = _seal_of(folder)
     if not (folder / "fold.json").is_file() or not seal.is_file() or seal.read_text() != content_digest(folder):
         return False

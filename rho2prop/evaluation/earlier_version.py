@@ -1,4 +1,4 @@
-"""Results of earlier versions of this program are refused: their feature sets had no names, their blocks others."""
+"""Refusal of results of earlier versions, whose feature sets had no names."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ FORMER_FILES = (
 
 
 def refuse_earlier_results(results: Path) -> None:
-    """Stop a run in a folder whose results are of a version without named feature sets.
+    """Raise InputError if the results of a folder are of a version without named feature sets.
 
     Parameters
     ----------

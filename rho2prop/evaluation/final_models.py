@@ -1,4 +1,4 @@
-"""Are the models that predict as good as those that were tested? Each final model is judged before it is offered.
+"""Comparison of final models with fold models: whether each final model is as good as its scores say.
 
 Scores and intervals come from the fold models, predictions from one more fit on all materials. Nothing tests that fit
 on materials of its own, but each fit, final or of a fold, leaves predictions for a validation part that it had not
@@ -83,7 +83,7 @@ def read_judged(path: Path | str) -> pd.DataFrame:
 
 
 def read_offered(path: Path | str) -> set[tuple[str, str, str]]:
-    """Model, features and target of each final model that is offered, from ``results/final_models.csv``."""
+    """Model, features and target of each final model offered in ``results/final_models.csv``."""
     table = read_judged(path)
     offered = table[table["is_offered"]]
     return set(zip(offered["model"], offered["features"], offered["target"], strict=True))
@@ -106,7 +106,7 @@ def _judged(found: pd.DataFrame, of_folds: pd.DataFrame, calibration, coverage: 
             f"{fold_errors.mean():.3g} ({by_fold.min():.3g} to {by_fold.max():.3g})"
         )
     if p_coverage < SMALLEST_P:
-        reasons.append(f"its {coverage:.0%} intervals hold {n_inside} of {len(found)} validation values")
+        reasons.append(f"its {coverage:.0%} intervals cover {n_inside} of {len(found)} validation values")
     return {
         "n": len(found),
         "mae": float(errors.mean()),

@@ -1,4 +1,4 @@
-"""Results of regressions, read back: predictions of test folds, their scores, and what was left out."""
+"""Results of regressions: predictions of test folds, their scores, and what was left out."""
 
 import json
 from pathlib import Path
@@ -69,12 +69,12 @@ def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
 
 
 def is_trained(folder: Path | str) -> bool:
-    """Whether the regression of a folder has models, or was left out: too few labels for it."""
+    """Whether a regression has models; False if it was left out for lack of labels."""
     return bool(read_summary(folder)["targets"])
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Read one of the tables of predictions of a regression; it has the rows that ``targets.json`` beside it counts."""
+    """Read a table of predictions; its number of rows must be that of ``targets.json`` beside it."""
     path = Path(path)
     text = dict.fromkeys(("fold", "material_id", "target"), str)
     rows = pd.read_csv(path, converters=text, float_precision="round_trip")

@@ -1,4 +1,4 @@
-"""What the models rely on: share of each feature block in the SHAP values of the test parts."""
+"""Importance: share of each feature block in the SHAP values of the test parts."""
 
 import json
 from itertools import combinations, product
@@ -58,7 +58,7 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, features: BlockDa
     summary = read_summary(folder)
     model, feature_set, split = (summary[name] for name in ("model", "features", "split"))
     if not MODELS[model].explain:
-        raise InputError(folder, f"the importance of blocks cannot be told of {model}", "Choose another model")
+        raise InputError(folder, f"the importance of blocks cannot be computed for {model}", "Choose another model")
     sums = {}
     for fold in summary["n_train"]:
         rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
@@ -81,7 +81,7 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, features: BlockDa
 
 
 def _contributions(folder: Path, train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
-    """Target and block to the absolute and net contributions to the predictions for test rows, shape (N,) each."""
+    """Absolute and net contributions to the predictions for test rows, shape (N,) each, by target and block."""
     record = json.loads((folder / "fold.json").read_text())
     model, targets = record["model"], record["targets"]
     if MODELS[model].explain == BY_GRADIENTS:

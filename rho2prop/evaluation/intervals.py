@@ -1,4 +1,4 @@
-"""Conformal prediction intervals from out-of-fold residuals, and the check that they hold what they state.
+"""Conformal prediction intervals from out-of-fold residuals, and their coverage.
 
 Split conformal prediction with locally scaled residuals (J. Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): the
 half width at a prediction ŷ is q·σ(ŷ), with q the ⌈(n + 1)·coverage⌉-th smallest of the n scores |y − ŷ| / σ(ŷ). The
@@ -37,7 +37,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns a prediction into an interval.
+    """Calibration of the intervals of one model and target.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Calibration:
     is_positive: bool
 
     def bounds(self, predicted: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends of the intervals.
+        """Lower and upper bounds of the intervals.
 
         Parameters
         ----------
@@ -77,15 +77,15 @@ class Calibration:
         return np.abs(y_true - y_pred) / _scale(y_pred, self.power, self.offset, self.is_positive)
 
     def quantile(self, coverage: float) -> float:
-        """The score that new ones stay under with probability ``coverage``; infinite if n is too small to tell."""
+        """Quantile of the scores with coverage ``coverage``; infinite if there are too few scores."""
         if not 0 < coverage < 1:
-            raise InputError("coverage", f"{coverage} is no probability between 0 and 1", "Give for example 0.9")
+            raise InputError("coverage", f"{coverage} is not a probability between 0 and 1", "Use for example 0.9")
         rank = math.ceil((len(self.scores) + 1) * coverage - 1e-9)
         return float(self.scores[rank - 1]) if rank <= len(self.scores) else math.inf
 
 
 def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positive: bool) -> Calibration:
-    """Choose the local scale and keep the scores.
+    """Fit the local scale and keep the scores.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positi
     """
     y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if not len(y_true):
-        raise InputError("out-of-fold predictions", "there are none to calibrate intervals with", "Add labels")
+        raise InputError("out-of-fold predictions", "there are none, so intervals cannot be calibrated", "Add labels")
     offset = OFFSET_SHARE * float(np.median(np.abs(y_true))) or 1.0
 
     def calibrated(rows: np.ndarray, power: float) -> Calibration:
@@ -135,7 +135,7 @@ def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], C
 
 
 def evaluate_intervals(folders: list[Path | str], final: list[Path | str], coverage: float) -> pd.DataFrame:
-    """How often the intervals hold the true value of materials that they were not calibrated on.
+    """Coverage of the intervals on materials that they were not calibrated on.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def evaluate_intervals(folders: list[Path | str], final: list[Path | str], cover
 
 
 def _interval_scores(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, coverage: float) -> np.ndarray:
-    """Width plus 2/α times the miss of each row (T. Gneiting, A. E. Raftery, JASA 102, 359 (2007), eq. 43)."""
+    """Interval score: width plus 2/α times the miss (T. Gneiting, A. E. Raftery, JASA 102, 359 (2007), eq. 43)."""
     miss = np.maximum(lower - y_true, 0) + np.maximum(y_true - upper, 0)
     return upper - lower + 2 / (1 - coverage) * miss
 
@@ -205,7 +205,7 @@ def tested_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
 
 
 def validated_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """The same of the validation rows, predicted before the models learned from them."""
+    """Predictions for the validation rows, made before the models learned from them."""
     yield from _rows(folder, "validation")
 
 

@@ -1,4 +1,4 @@
-"""How much predictions change when the same crystal is described otherwise."""
+"""Change of predictions between different descriptions of the same crystal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ class Transformation:
 
 
 def sample(material_ids: list[str], n_materials: int, seed: int) -> list[str]:
-    """Materials to look at, drawn at random; the order of the ids does not matter."""
+    """Ids of randomly drawn materials, independent of the order of the ids."""
     rng = np.random.default_rng(derived_seed(seed, "robustness"))
     drawn = rng.permutation(sorted(material_ids))[:n_materials]
     return sorted(map(str, drawn))
 
 
 def transformations(density: Density, seed: int) -> Iterator[Transformation]:
-    """The given crystal, its 23 other rotations, shifts by grid points and by fractions, and supercells."""
+    """Yield the given crystal, its 23 other rotations, shifts by grid points and by fractions, and supercells."""
     yield Transformation("", REFERENCE, density)
     for number, rotation in enumerate(ROTATIONS[1:], start=1):
         yield Transformation("rotation", f"rotation {number}", rotated(density, rotation))
@@ -130,7 +130,7 @@ class _Choice:
 
 
 class _Description:
-    """Features of one description of a crystal, as far as some model reads them."""
+    """Features of one description of a crystal that some model reads."""
 
     def __init__(self, transformation: Transformation, model: Autoencoder, grid: Grid, blocks: set[str]):
         self.kind, self.name = transformation.kind, transformation.name

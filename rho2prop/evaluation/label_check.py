@@ -1,4 +1,4 @@
-"""Whether a materials table has enough labels for a run to reach its report, asked before any work starts."""
+"""Checks, before any work starts, that a materials table has enough labels."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,7 +14,7 @@ GROUPS = {"random": "materials", "formula": "formulas", "chemical_system": "chem
 
 
 def require_labels(labelled: dict[str, Material], source: str, plan: Plan) -> None:
-    """Stop where no model under ``predict`` could be trained.
+    """Raise InputError if no model under ``predict`` could be trained.
 
     Parameters
     ----------
@@ -50,18 +50,18 @@ def require_labels(labelled: dict[str, Material], source: str, plan: Plan) -> No
 
 
 def require_any_label(materials: dict[str, Material], source: str) -> dict[str, Material]:
-    """The labelled materials; InputError where there is none."""
+    """Labelled materials; InputError if there are none."""
     labelled = {name: material for name, material in materials.items() if material.role == "train"}
     if not labelled:
         fix = f"Fill in at least one of the columns {', '.join(TARGETS)}; rows without labels are only predicted"
-        raise InputError(source, f"none of its {len(materials)} materials has a label to learn from", fix)
+        raise InputError(source, f"none of its {len(materials)} materials has a label", fix)
     return labelled
 
 
 def require_groups(
     labelled: dict[str, Material], source: str, kinds: list[str], n_folds: int, group_of: Callable
 ) -> None:
-    """Stop where the materials are of fewer formulas or chemical systems than there are folds.
+    """Raise InputError if there are fewer formulas or chemical systems than folds.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ def require_groups(
         if len(found[kind]) < least:
             folds = f"for {n_folds} folds of {kind!r}" if kind in kinds else "to validate the final models"
             problem = f"{len(found[kind])} labelled {GROUPS[kind]} are too few {folds} (at least {least})"
-            fix = f"Add materials, lower evaluation.n_folds or take {kind!r} out of evaluation.splits"
+            fix = f"Add materials, lower evaluation.n_folds or remove {kind!r} from evaluation.splits"
             raise InputError(source, problem, fix)
 
 
 @lru_cache
 def formula_and_system(structure: str) -> tuple[str, str]:
-    """Reduced formula and chemical system of a structure file; its path where it cannot be read."""
+    """Reduced formula and chemical system of a structure file; its path if it cannot be read."""
     from rho2prop.crystals.structures import read_structure
 
     try:
@@ -112,4 +112,4 @@ def _fix(needed: int, n_folds: int, fraction: float, n_labels: int, predict: tup
             models = [choice.model for choice in predict]
             if share >= fraction and min(least_labels(model, folds, share) for model in models) <= n_labels:
                 return f"Add labelled materials, or set evaluation.n_folds {folds} and validation_fraction {share:g}"
-    return f"Add labelled materials: {needed - n_labels} at least"
+    return f"Add at least {needed - n_labels} labelled materials"

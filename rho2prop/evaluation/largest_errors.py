@@ -1,4 +1,4 @@
-"""The largest errors on test folds, and what is special about each material: a reader's first questions, answered."""
+"""Largest errors on test folds, with remarks on what is special about each material."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ COLUMNS = ["target", "material_id", "formula", "model", "features", "y_true", "y
 def largest_errors(
     chosen: list[Path | str], regressions: list[Path | str], materials: pd.DataFrame, n_largest: int = N_LARGEST
 ) -> pd.DataFrame:
-    """The materials that one regression is most wrong about.
+    """Table of the largest errors of one regression.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def largest_errors(
 
 
 def _predictions(folder: Path) -> pd.DataFrame:
-    """Of each target those of the model itself, or those that follow from its K and G where it learns no other."""
+    """Predictions of the model itself, or those from its K and G for targets that it does not learn."""
     direct, derived = (read_predictions(folder / f"predictions{suffix}.csv") for suffix in ("", FROM_KG))
     parts = [direct, derived[~derived["target"].isin(direct["target"])]]
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
 def form(structure: Structure) -> str:
-    """How bonds connect the crystal: ``layers``, ``chains``, molecules, or "" for a network.
+    """Connectivity of the bonds: ``layers``, ``chains``, molecules, or "" for a network.
 
     Source: P. M. Larsen et al., Phys. Rev. Materials 3, 034003 (2019), on bonds within the radii of Jmol.
     """
@@ -111,7 +111,7 @@ def _remarks(material: pd.Series, materials: pd.DataFrame) -> list[str]:
 
 
 def _suspect_labels(target: str, everything: dict[Path, pd.DataFrame]) -> dict[str, list[str]]:
-    """Labels that all good models contradict alike."""
+    """Labels that all good models contradict in the same way."""
     tables = [rows[rows["target"] == target].set_index("material_id") for rows in everything.values()]
     tables = [table for table in tables if len(table)]
     mean_errors = [(table["y_pred"] - table["y_true"]).abs().mean() for table in tables]

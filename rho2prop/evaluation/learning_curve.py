@@ -1,4 +1,4 @@
-"""How the error falls with the number of materials: each fold learns again from a part of its training materials."""
+"""Learning curves: error of models trained on part of the training materials of each fold."""
 
 import sys
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ def learn(regression: Regression, data: RegressionData, sizes: Sequence[int], fo
         for size in sizes:
             fewer = thinned(rows, size, regression.seed)
             if fewer is None:
-                print(f"learning curve: a fold has fewer than {size} materials, this size is left out", file=sys.stderr)
+                print(f"learning curve: a fold has fewer than {size} materials, this size is skipped", file=sys.stderr)
                 continue
             run(regression, replace(data, splits=fewer), temporary / str(size))
 
 
 def thinned(splits: pd.DataFrame, size: int, seed: int) -> pd.DataFrame | None:
-    """The same folds with ``size`` materials to learn from, or None where a fold has fewer.
+    """Splits with ``size`` training materials per fold, or None if a fold has fewer.
 
     The share that validates stays, the test part too, and a smaller set is a part of each larger one.
     """
@@ -62,7 +62,7 @@ def thinned(splits: pd.DataFrame, size: int, seed: int) -> pd.DataFrame | None:
 
 
 def collect(learned: list[Path | str], whole: list[Path | str]) -> pd.DataFrame:
-    """Scores of all sizes.
+    """Scores for all sizes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a configuration asks for: feature sets resolved, regressions, and the files that the rules expand over.
+"""Plan of a run: resolved feature sets, regressions, and the files that the rules expand over.
 
 The Snakefile asks this each time it is read, also inside every cluster job, so nothing slow is imported.
 """
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def main_split(self) -> str:
-        """The split that is looked at closely: the last."""
+        """The last split, which the report shows in detail."""
         return self.evaluation.splits[-1]
 
     @property
@@ -64,15 +64,15 @@ class Plan:
         return [str(fold) for fold in range(self.evaluation.n_folds)]
 
     def blocks(self, features: str) -> list[str]:
-        """Blocks of a set, in order: a param of each rule that reads it, so that another definition runs it again."""
+        """Blocks of a set in order, a param of each rule that reads it: a changed definition reruns the rule."""
         return list(self.feature_sets[features])
 
     def blocks_of(self, chosen: tuple[Choice, ...]) -> list[str]:
-        """All blocks that some choices read, sorted."""
+        """Sorted blocks that some of the choices read."""
         return sorted({block for choice in chosen for block in self.blocks(choice.features)})
 
     def settings_of(self, model: str) -> dict:
-        """The section of the configuration that a model is fitted with."""
+        """Section of the configuration with the settings of a model."""
         return self.config.get(MODELS[model].section, {})
 
     def latent_scopes(self, split: str, field: str = TOTAL) -> list[str]:
@@ -101,11 +101,11 @@ class Plan:
         ]
 
     def predicting(self, split: str) -> list[str]:
-        """Folders of the models that predict, on one split: ``all`` for the final ones."""
+        """Folders of the models under ``predict`` on one split; ``all`` for the final models."""
         return [f"{REGRESSION}/{choice.folder}/{split}" for choice in self.predict]
 
     def importance(self) -> list[str]:
-        """Tables of importance: of models of which it can be told, on more than one block."""
+        """Importance tables of the models for which it can be computed, on sets of more than one block."""
         return [
             f"results/importance/{choice.folder}/{self.main_split}.csv"
             for choice in self.evaluation.regressions
@@ -114,10 +114,10 @@ class Plan:
 
 
 def descriptor_files() -> dict[str, str]:
-    """Blocks that one job makes for all materials, by name, with their files."""
+    """Blocks that one job computes for all materials, and their files by name."""
     return {name: f"results/features/{name}.csv" for name in blocks_that(lambda block: block.is_descriptor)}
 
 
 def field_blocks() -> list[str]:
-    """Blocks that are tables of a field, each made by a job of its own."""
+    """Table blocks of a field, each computed by its own job."""
     return blocks_that(lambda block: block.form == "table" and bool(block.field))

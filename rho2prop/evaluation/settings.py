@@ -1,4 +1,4 @@
-"""Sections of the configuration on models and their evaluation, as frozen dataclasses. Nothing slow is imported."""
+"""Sections of the configuration on models and evaluation, as frozen dataclasses. Imports nothing slow."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -16,7 +16,7 @@ class Choice:
 
     @property
     def folder(self) -> str:
-        """Where its regressions lie, below ``results/regression`` or ``results/learning``."""
+        """Folder below ``results/regression`` or ``results/learning``."""
         return f"{self.model}/{self.features}"
 
 

@@ -1,4 +1,4 @@
-"""Feature blocks: what models read of a composition, a structure or a density.
+"""Feature blocks: descriptors of a composition, a structure or a density.
 
-registry.py names them all and imports nothing slow.
+registry.py lists them and imports nothing slow.
 """

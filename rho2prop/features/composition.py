@@ -1,4 +1,4 @@
-"""Feature blocks of the composition beside MAGPIE: shares of the elements and their mean cohesive energy."""
+"""Feature blocks of the composition besides MAGPIE: element fractions and mean cohesive energy."""
 
 import numpy as np
 from pymatgen.core import Structure
@@ -11,7 +11,7 @@ HEAVIEST = 103  # atomic number of the last element of the block composition
 
 
 def composition_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Share of each element in the atoms, for models that add up contributions of the elements.
+    """Fraction of each element, for models that sum contributions of the elements.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def composition_row(crystal: CrystalDescription) -> dict[str, float]:
 
 
 def cohesive_energy_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Mean cohesive energy of the elements: minus the formation energy of a compound that gains no bond.
+    """Mean cohesive energy of the elements, minus the formation energy of a mixture of the elemental solids.
 
     Source: C. Kittel (``rho2prop.crystals.element_tables``). Models learn the formation energy relative to it
     (``rho2prop.models.estimator``).

@@ -1,4 +1,4 @@
-"""Crystal graphs: atoms and the bonds to their nearest neighbours, the input of the graph network (a control)."""
+"""Crystal graphs: atoms and their nearest neighbours, the input of the graph network."""
 
 import zipfile
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _FLAT = ("numbers", "starts", "ends", "vectors")
 
 @dataclass(frozen=True)
 class CrystalGraph:
-    """One crystal.
+    """Graph of one crystal.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class CrystalGraph:
 
 
 def graph(crystal: CrystalDescription) -> CrystalGraph:
-    """Graph of a described crystal: the block of that name."""
+    """Block graph: graph of a described crystal."""
     return crystal_graph(crystal.structure)
 
 
@@ -81,7 +81,7 @@ def write_graphs(graphs: dict[str, CrystalGraph], path: Path | str) -> None:
 
 
 def read_graphs(path: Path | str) -> dict[str, CrystalGraph]:
-    """Read what ``write_graphs`` wrote."""
+    """Read a file that ``write_graphs`` writes."""
     try:
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in (*_FLAT, "material_ids", "n_atoms", "n_edges")}

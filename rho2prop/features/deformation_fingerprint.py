@@ -1,7 +1,7 @@
 """Fingerprint of the deformation density δ = ρ − ρ_promolecule: how much charge bonding moves, and where to.
 
 As in ``rho2prop.features.fingerprint`` every number is an average over the periodic crystal, so that no choice of
-cell, axes or origin changes it. Learning from the difference to superposed atoms is the idea of Δ-SAED
+cell, axes or origin changes it. Learning from the deformation density is the idea of Δ-SAED
 (arXiv:2510.00788).
 """
 

@@ -1,4 +1,4 @@
-"""Feature tables: rows of crystals by block, made by the functions that the registry names."""
+"""Feature tables of crystals by block, from the functions in the registry."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +23,7 @@ def describe(crystal: CrystalDescription, name: str, blocks: Iterable[str]) -> d
     Raises
     ------
     InputError
-        A block needs the superposition of atoms, which is not there.
+        A block needs the promolecule, which is missing.
     """
     wanted = set(blocks)
     makers = {block.name: block.maker() for block in BLOCKS.values() if block.form == TABLE and block.name in wanted}
@@ -31,7 +31,7 @@ def describe(crystal: CrystalDescription, name: str, blocks: Iterable[str]) -> d
 
 
 def descriptor_tables(structures: Mapping[str, "Structure"], blocks: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Those of ``blocks`` that need no density, for crystals by id."""
+    """Tables of those of ``blocks`` that need no density, for crystals by id."""
     wanted = [BLOCKS[name] for name in blocks if BLOCKS[name].is_descriptor]
     crystals = {name: CrystalDescription.of_structure(structure, name) for name, structure in structures.items()}
     makers = {block.name: block.maker() for block in wanted}
@@ -39,7 +39,7 @@ def descriptor_tables(structures: Mapping[str, "Structure"], blocks: Iterable[st
 
 
 def block_tables(paths: list[tuple[str, Path]], blocks: Iterable[str], processes: int = 1) -> dict[str, pd.DataFrame]:
-    """Some blocks of many materials, each density read once and released with its material.
+    """Tables of some blocks for many materials; each density is read once and then released.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Feature blocks and their fold-wise design: all fitting happens on the training part of the fold."""
+"""Design matrices: feature blocks, imputed, scaled and reduced by what is fitted on the training part of a fold."""
 
 import json
 import zipfile
@@ -39,7 +39,7 @@ class BlockData:
         Block name to table, index ``material_id``, float columns.
     latents
         Scope to latents or to their file. The one key ``all``: one autoencoder for every fold. Otherwise the
-        keys are ``<split>-<fold>`` (``all-final`` for the models that predict): an autoencoder for each fold. Those of
+        keys are ``<split>-<fold>`` (``all-final`` for the final models): an autoencoder for each fold. Those of
         another field than the total density start with it: ``deformation-all``.
     sources
         Block name to its file, for messages.
@@ -56,7 +56,7 @@ class BlockData:
         """Rows of a block in the order of ``material_ids``, float64."""
         source = self.sources.get(block, f"feature block {block!r}")
         if block not in self.tables:
-            raise InputError(source, "this feature block was not given", f"Known blocks: {', '.join(self.tables)}")
+            raise InputError(source, "this feature block is missing", f"Known blocks: {', '.join(self.tables)}")
         missing = [name for name in material_ids if name not in self.tables[block].index]
         if missing:
             raise _missing_rows(source, missing)
@@ -109,7 +109,7 @@ class BlockData:
 
 @dataclass(frozen=True)
 class DesignMatrix:
-    """What a model sees.
+    """Inputs of a model.
 
     ``tabular`` (N, F), the block of each column, ``latent`` (N, C, D, H, W) with the channels of all latent blocks or
     None, ``graphs`` (N,) or None, ``energy_zero`` (N,) in eV per atom or None: what formation energies are learned
@@ -135,14 +135,14 @@ class DesignMatrix:
 
 @dataclass(frozen=True)
 class Design:
-    """Fitted preparation: ``arrays`` named ``<block>.<role>`` and the ``columns`` kept of each block."""
+    """Fitted feature preparation: ``arrays`` named ``<block>.<role>`` and the ``columns`` kept of each block."""
 
     blocks: tuple[str, ...]
     columns: dict[str, list[str]]
     arrays: dict[str, np.ndarray]
 
     def apply(self, features: BlockData, split: str, fold: str, material_ids: list[str]) -> DesignMatrix:
-        """Pure application to any materials: nothing is fitted here."""
+        """Design matrix of any materials; nothing is fitted."""
         parts, column_blocks, latents, graphs, energy_zero = [np.empty((len(material_ids), 0))], [], [], None, None
         names = []
         for block in self.blocks:
@@ -188,7 +188,7 @@ class Design:
 
 
 def load_design(folder: Path) -> Design:
-    """Read a design that ``Design.save`` wrote."""
+    """Read a design that ``Design.save`` writes."""
     record = json.loads((folder / "design.json").read_text())
     with np.load(folder / "design.npz") as arrays:
         return Design(tuple(record["blocks"]), record["columns"], {name: arrays[name] for name in arrays.files})
@@ -268,7 +268,7 @@ def read_blocks(tables: dict[str, Path], latents: dict[str, Path], graphs: Path 
         frame = frame.set_index("material_id")
         if frame.index.duplicated().any():
             name = frame.index[frame.index.duplicated()][0]
-            raise InputError(path, f"material {name!r} stands there twice", "Delete one of the rows")
+            raise InputError(path, f"material {name!r} appears twice", "Delete one of the rows")
         try:
             frames[block] = frame.astype(np.float64)
         except ValueError as error:

@@ -13,7 +13,7 @@ SECTION = "feature_sets"
 
 
 def resolve(definitions: Mapping) -> dict[str, tuple[str, ...]]:
-    """All sets with their blocks in order, ``none`` included.
+    """All sets with their blocks in order, including ``none``.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def resolve(definitions: Mapping) -> dict[str, tuple[str, ...]]:
 
 
 def problems(definitions: Mapping) -> list[InputError]:
-    """What is wrong with the definitions: unknown blocks and sets, cycles, repeated blocks."""
+    """Problems of the definitions: unknown blocks and sets, cycles, repeated blocks."""
     found = []
     for name in definitions:
         try:
@@ -42,7 +42,7 @@ def problems(definitions: Mapping) -> list[InputError]:
 
 
 def sound(definitions: Mapping) -> dict[str, tuple[str, ...]]:
-    """The sets that have no problem; what is left to check where others have one."""
+    """Sets without problems, so that they can be checked further."""
     wrong = {error.source.removeprefix(f"{SECTION}.") for error in problems(definitions)}
     return {NO_FEATURES: ()} | {name: _blocks(name, definitions) for name in definitions if name not in wrong}
 

@@ -1,4 +1,4 @@
-"""Averages of a field over a periodic crystal that rounding noise cannot move by a whole bin.
+"""Statistics of a periodic field, robust against rounding noise.
 
 Histograms share each point linearly between the two nearest bins; quantiles are order statistics.
 """
@@ -60,7 +60,7 @@ def shares(field: np.ndarray, bins: np.ndarray) -> list[tuple[np.ndarray, np.nda
 
 
 def half_weights(spectrum: np.ndarray) -> np.ndarray:
-    """How often each wave of a half-complex spectrum counts: of a pair ±G rfftn keeps one, but on the plane 0 both."""
+    """Multiplicity of each wave of a half-complex spectrum: rfftn keeps one of each pair ±G, except on the plane 0."""
     twice = np.full(spectrum.shape, 2.0)
     twice[..., 0] = 1.0
     return twice

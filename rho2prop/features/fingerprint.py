@@ -1,4 +1,4 @@
-"""Density fingerprint: statistics of ρ and its derivatives that no choice of cell, axes or origin changes.
+"""Density fingerprint: statistics of ρ and its derivatives, invariant under the choice of cell, axes and origin.
 
 Every number is an average over the periodic crystal, so a supercell, a rotation or a shift of the origin leaves it
 alone (1e-6 relative on the same sampling); grids start at the same points of the crystal, so that a shift by part of
@@ -24,7 +24,7 @@ from rho2prop.features.field_statistics import (
 
 
 def fingerprint(density: Density, field: str = TOTAL) -> dict[str, float]:
-    """Invariant statistics of one field of a density: ``fingerprint_row`` for those who need one block only."""
+    """Invariant statistics of one field of a density."""
     return fingerprint_row(CrystalDescription(density), field)
 
 

@@ -1,4 +1,4 @@
-"""MAGPIE descriptors from the frozen tables of the elements: matminer's numbers to the last bit, without it."""
+"""MAGPIE descriptors from the frozen element tables, bit-identical to matminer's."""
 
 import numpy as np
 

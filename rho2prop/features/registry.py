@@ -1,4 +1,4 @@
-"""Feature blocks: the one list of all that there are. Nothing slow is imported: the Snakefile reads this.
+"""Registry of the feature blocks. Imports nothing slow, since the Snakefile reads it.
 
 A new block is one function ``make`` and one line in ``BLOCKS``. Rules, checks, labels and bundles follow.
 """
@@ -25,7 +25,7 @@ class Block:
     name
         Key of the configuration and stem of its file.
     source
-        What it is made from: ``composition``, ``structure``, ``atoms`` (superposed free atoms, or their positions; no
+        What it is made from: ``composition``, ``structure``, ``atoms`` (promolecule or atom positions; no
         bonds) or ``density``.
     make
         ``module:function`` that describes one crystal (``rho2prop.densities.crystal_description``): ``make(crystal)``,
@@ -60,25 +60,25 @@ class Block:
 
     @property
     def needs_promolecule(self) -> bool:
-        """Whether it can be made only of a density that is stored with its superposition of atoms."""
+        """Whether it needs a density that is stored with its promolecule."""
         return self.field in (PROMOLECULE, DEFORMATION)
 
     @property
     def is_descriptor(self) -> bool:
-        """Whether it is a table that no field is needed for: quick, and made for all materials by one job."""
+        """Whether it is a table without a field, which one job computes for all materials."""
         return self.form == TABLE and not self.field
 
     @property
     def travels(self) -> bool:
-        """Whether a model bundle can hold models that read it: it has one autoencoder, that of the total density."""
+        """Whether models of a bundle can read it; a bundle has only the autoencoder of the total density."""
         return self.form == TABLE or (self.form in (LATENT, LATENT_PCA) and self.field == TOTAL)
 
     def is_blank_allowed(self, column: str) -> bool:
-        """Whether a feature is unknown for some elements; any other is known for every crystal."""
+        """Whether a feature may be blank, because it is unknown for some elements."""
         return any(part in column for part in self.blank)
 
     def maker(self) -> Callable:
-        """The function of one argument that describes a crystal; its module is imported now."""
+        """Function of one argument that describes a crystal; its module is imported now."""
         function = load_named(self.make)
         return (lambda crystal: function(crystal, self.field)) if self.field else function
 
@@ -113,16 +113,16 @@ assert set(FIELDS) == {block.field for block in BLOCKS.values()} - {""}
 
 
 def blocks_that(is_wanted: Callable[[Block], bool]) -> list[str]:
-    """Names of the blocks that a function picks, in the order of the registry."""
+    """Names of the blocks that a function selects, in the order of the registry."""
     return [name for name, block in BLOCKS.items() if is_wanted(block)]
 
 
 def blocks_label(blocks, is_short: bool = False) -> str:
-    """``MAGPIE + latent PCA``: the blocks of a set as the reader knows them."""
+    """Labels of blocks, as ``MAGPIE + latent PCA``."""
     labels = [BLOCKS[name].short if is_short else BLOCKS[name].label for name in blocks]
     return " + ".join(labels) or "none"
 
 
 def reads_latents(blocks) -> bool:
-    """Whether any of some blocks is made by an autoencoder."""
+    """Whether any of the blocks comes from an autoencoder."""
     return any(BLOCKS[name].form in (LATENT, LATENT_PCA) for name in blocks)

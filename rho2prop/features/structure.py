@@ -1,4 +1,4 @@
-"""Feature blocks of the crystal structure: volume and symmetry, and the elements as solids of their own."""
+"""Feature blocks of the crystal structure: volume and symmetry, elemental solids."""
 
 import numpy as np
 from pymatgen.core import Structure
@@ -17,7 +17,7 @@ BOND_FACTOR = 1.15  # neighbours within this multiple of the sum of covalent rad
 
 
 def elemental_solids_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Properties of the elements as solids, and how the crystal's volume compares with theirs.
+    """Properties of the elemental solids, and the volume of the crystal relative to theirs.
 
     Sources: cohesive energies as in ``rho2prop.features.composition``; bulk and shear modulus, molar volume and
     electronegativity of pymatgen's table of the elements. Means are by atoms, over the elements with a value.
@@ -56,7 +56,7 @@ def elemental_solids_row(crystal: CrystalDescription) -> dict[str, float]:
 
 
 def structure_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Volume and symmetry descriptors of the crystal: the control that a density feature has to beat.
+    """Volume and symmetry descriptors of the crystal.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def draw_splits(
     -------
     pandas.DataFrame
         ``split, fold, material_id, part`` (train, validation or test), all strings. Split ``all`` with its
-        one fold ``final`` has no test part: it is for the models that predict new materials.
+        one fold ``final`` has no test part: it is for the final models.
 
     Raises
     ------

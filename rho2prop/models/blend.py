@@ -15,7 +15,7 @@ PROCESS_WEIGHT = 0.9  # of the Gaussian process, the rest is LightGBM's: docs/me
 
 
 class Blend:
-    """Weighted geometric mean of the members' values of positive targets, the arithmetic one of the others."""
+    """Weighted mean of the members' predictions: geometric for positive targets, arithmetic for the others."""
 
     def __init__(self, process: GaussianProcesses | None = None, boosting: Boosting | None = None):
         self.process, self.boosting = process or GaussianProcesses(), boosting or Boosting()

@@ -1,4 +1,4 @@
-"""LightGBM regression: tuning on the validation part, then a refit with it included."""
+"""LightGBM regression: tuning on the validation part, then a refit that includes it."""
 
 import json
 import math
@@ -20,7 +20,7 @@ PRUNING_DISTANCE = 0.5  # trials are compared at equal learning rate × rounds, 
 
 
 class Boosting:
-    """One LightGBM model for each target; ``records`` say how each was chosen."""
+    """One LightGBM model per target; ``records`` say how each was selected."""
 
     def __init__(self, boosters: dict[str, lightgbm.Booster] | None = None):
         self.boosters, self.records = boosters or {}, {}

@@ -1,4 +1,4 @@
-"""What every model does: one protocol for fitting it to a fold, writing it there and predicting with it again."""
+"""Protocol of all models: fit to a fold, save, load, predict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Predictor = Callable[[DesignMatrix], Predictions]
 
 @dataclass(frozen=True)
 class FoldData:
-    """Features and labels of the two parts of a fold that a model may see.
+    """Features and labels of the training and validation part of a fold.
 
     Labels have one column per target, in its unit, NaN where unknown; their rows are those of the features.
     """
@@ -40,11 +40,11 @@ class FoldData:
         return (self.train, self.train_labels), (self.validation, self.validation_labels)
 
     def of_target(self, target: str) -> "FoldData":
-        """The same with the labels of one target."""
+        """Copy with the labels of one target."""
         return FoldData(self.train, self.train_labels[[target]], self.validation, self.validation_labels[[target]])
 
     def relative_to_elements(self) -> "FoldData":
-        """The same with formation energies relative to the zero of each material, where the features name one."""
+        """Copy with formation energies relative to the elements, where the features have their zero."""
         if self.train.energy_zero is None or FORMATION_ENERGY not in self.targets:
             return self
         train, validation = (
@@ -54,7 +54,7 @@ class FoldData:
         return FoldData(self.train, train, self.validation, validation)
 
     def known(self, target: str) -> list[np.ndarray]:
-        """Training features and labels, then those of the validation part: rows that have the label."""
+        """Features and labels of the labelled training rows, then of the labelled validation rows."""
         data = []
         for matrix, labels in self.parts:
             is_known = labels[target].notna().to_numpy()
@@ -62,7 +62,7 @@ class FoldData:
         return data
 
     def on_validation_rows(self, target: str, values: np.ndarray) -> np.ndarray:
-        """Values of the validation rows that have the label, among NaN for the others, shape (N,)."""
+        """Values of the labelled validation rows, NaN for the others, shape (N,)."""
         all_rows = np.full(len(self.validation_labels), np.nan)
         all_rows[self.validation_labels[target].notna().to_numpy()] = values
         return all_rows
@@ -70,7 +70,7 @@ class FoldData:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a model is fitted.
+    """Settings, seed and threads of a fit.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Fitting:
     threads
         CPU threads.
     advance
-        Is told of each finished share; the shares add up to the number of targets.
+        Called with each finished number of targets.
     """
 
     settings: Any
@@ -91,7 +91,7 @@ class Fitting:
 
 
 class Estimator(Protocol):
-    """One model of one fold: made without arguments, then fitted, or loaded from what ``save`` wrote."""
+    """Model of one fold: constructed without arguments and fitted, or loaded from files."""
 
     def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
         """Fit to a fold.
@@ -112,18 +112,18 @@ class Estimator(Protocol):
         """
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
-        """Target to values in its unit, shape (N,), for the N rows of ``matrix``."""
+        """Predictions by target in its unit, shape (N,), for the N rows of ``matrix``."""
 
     def save(self, folder: Path) -> None:
-        """Write files into a folder that exists: JSON, ``.npz``, safetensors, or LightGBM's text; never a pickle."""
+        """Write files into an existing folder: JSON, ``.npz``, safetensors, LightGBM's text; never a pickle."""
 
     @classmethod
     def load(cls, folder: Path, targets: list[str]) -> Self:
-        """Read what ``save`` wrote."""
+        """Read the files that ``save`` writes."""
 
 
 def estimator_class(model: str) -> type[Estimator]:
-    """The class of a model; its library is imported now, and no other."""
+    """Class of a model; only its own library is imported."""
     return load_named(MODELS[model].estimator)
 
 
@@ -162,7 +162,7 @@ def fit(model: str, data: FoldData, fitting: Fitting, folder: Path) -> Predictio
 
 
 def load(folder: Path, model: str, targets: list[str]) -> Predictor:
-    """The fitted model of a fold as a function from features to values of the targets."""
+    """Fitted model of a fold as a function from features to predictions."""
     estimator = estimator_class(model).load(folder, targets)
 
     def predict(matrix: DesignMatrix) -> Predictions:

@@ -48,7 +48,7 @@ TOLERANCE = 1e-6  # relative, of the posterior: errors do not change below it
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process.
+    """A fitted Gaussian process (GP).
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class GaussianProcess:
     is_log: bool
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Values in the unit of the target, shape (M,), for scaled features of shape (M, F)."""
+        """Predictions in the unit of the target, shape (M,), for scaled features of shape (M, F)."""
         rows = features.astype(np.float32)
         distances = block_distances(rows, self.rows, self.smooth)
         products = trend_products(rows, self.rows, self.trend)
@@ -90,14 +90,14 @@ class GaussianProcess:
 
 
 def load(path: Path) -> GaussianProcess:
-    """Read what ``GaussianProcess.save`` wrote."""
+    """Read a file that ``GaussianProcess.save`` writes."""
     with np.load(path) as arrays:
         scalars = {name: arrays[name].item() for name in ("mean", "scale", "is_log")}
         return GaussianProcess(**{name: arrays[name] for name in arrays.files if name not in scalars}, **scalars)
 
 
 class GaussianProcesses:
-    """One process for each target."""
+    """One GP per target."""
 
     def __init__(self, processes: dict[str, GaussianProcess] | None = None):
         self.processes = processes or {}
@@ -140,7 +140,7 @@ def fit(
     is_positive: bool,
     threads: int,
 ) -> GaussianProcess:
-    """Fit a process to all rows given.
+    """Fit a GP to all given rows.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def fit(
 
 
 def predict_held_out(process: GaussianProcess, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """What a process would predict for some of its rows without them, at the same hyper-parameters.
+    """Predictions for some training rows from the other rows, at the same hyper-parameters.
 
     Parameters
     ----------

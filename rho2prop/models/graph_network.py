@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise InputError(
         "evaluation.regressions",
-        f"graph_network needs the package alignn, which is not there ({error})",
+        f"graph_network needs the package alignn, which is not installed ({error})",
         "Install the extra: .venv/bin/pip install -r requirements-graph.txt",
     ) from error
 
@@ -66,7 +66,7 @@ class GraphNetwork(nn.Module):
 
 
 def as_torch(graph: CrystalGraph) -> TorchGraph:
-    """A graph as the network reads it, with the 92 properties of each element that CGCNN uses."""
+    """Graph in the form that the network reads, with the 92 element properties of CGCNN."""
     features = np.stack([_atom_features(int(number)) for number in graph.numbers])
     return TorchGraph(
         num_nodes=len(graph.numbers),

@@ -1,4 +1,4 @@
-"""The mean of the labels: the control that knows no feature."""
+"""Mean of the labels: the baseline without features."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Density-only network that looks at a latent at several scales at once and weighs them by attention.
+"""CNN on latents alone that combines several scales by self-attention.
 
 Each scale (the latent, and its means over 2³ and 4³ voxels) goes through residual blocks with dual attention and
 is pooled by weights over its voxels that are learned; self-attention lets the scales read each other before the head.
@@ -22,7 +22,7 @@ SMALLEST = 2  # voxels along the edge of the coarsest scale
 
 
 class VoxelPooling(nn.Module):
-    """Mean over voxels by learned weights that add up to one."""
+    """Mean over voxels with learned weights that sum to one."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -82,7 +82,7 @@ class MultiscaleCnnModel(AttentionCnnModel):
 
 
 class SingleTaskMultiscaleCnn(MultiscaleCnnModel):
-    """Multi-scale CNNs, one for each target, in a folder of its name."""
+    """Multi-scale CNNs, one per target, each in a folder of its name."""
 
     def __init__(self, members: dict[str, MultiscaleCnnModel] | None = None):
         super().__init__()

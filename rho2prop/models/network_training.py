@@ -1,4 +1,4 @@
-"""Training of the networks: random search on the validation part; the mean of the good trials is the model."""
+"""Training of networks: random search on the validation part; the model is the mean of the good trials."""
 
 import json
 import math
@@ -28,7 +28,7 @@ LARGEST_LOSS_RATIO = 1.5  # of a trial's validation loss to that of the best: wo
 
 
 class Architecture(Protocol):
-    """What the training asks of a kind of network: a name, and how one is built for some inputs."""
+    """Kind of network: its name, and how it is built for given inputs."""
 
     architecture: ClassVar[str]
 
@@ -41,16 +41,16 @@ class Architecture(Protocol):
 
     @classmethod
     def shape(cls, inputs: "Inputs", trial: dict) -> dict:
-        """What the inputs and the draws of a trial say of the shape."""
+        """Configuration of the network for given inputs and the parameters of a trial."""
 
     @staticmethod
     def as_input(graph: CrystalGraph):
-        """A graph as the network reads it; it can be moved to a device by ``to``."""
+        """Graph in the form that the network reads, which ``to`` can move to a device."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network reads of some materials; what is None it does not read."""
+    """Inputs of a network for some materials; None for inputs that it does not read."""
 
     latent: torch.Tensor | None
     tabular: torch.Tensor | None
@@ -68,7 +68,7 @@ class Inputs:
         return len(next(part for part in (self.latent, self.tabular, self.graphs) if part is not None))
 
     def to(self, device) -> "Inputs":
-        """The same on a device."""
+        """Copy on a device."""
         moved = (None if part is None else part.to(device) for part in (self.latent, self.tabular))
         return Inputs(*moved, None if self.graphs is None else [graph.to(device) for graph in self.graphs])
 
@@ -93,7 +93,7 @@ class Ensemble(torch.nn.Module):
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Networks with what turns their mean output into physical units; ``minimum, span, is_log`` have shape (T,).
+    """Networks and the scaling of their mean output to physical units; ``minimum, span, is_log`` have shape (T,).
 
     Positive targets are learned as logarithms: no prediction of them is ever below zero, and none is farther outside
     the training labels than half of the range (of logarithms) that these span.
@@ -108,7 +108,7 @@ class TrainedNetwork:
     record: dict
 
     def predict(self, matrix: DesignMatrix) -> dict[str, np.ndarray]:
-        """Target to predictions, shape (N,), in the unit of the target."""
+        """Predictions by target, shape (N,), in its unit."""
         scaled = _forward(self.network, Inputs.of(matrix, self.architecture)).double().numpy()
         bounded = np.where(self.is_log, scaled.clip(-LARGEST_EXCESS, 1 + LARGEST_EXCESS), scaled)
         values = (bounded * self.span + self.minimum).T
@@ -127,7 +127,7 @@ class TrainedNetwork:
 
 
 def load_network(architecture: type[Architecture], folder: Path) -> TrainedNetwork:
-    """Read what ``TrainedNetwork.save`` wrote."""
+    """Read the files that ``TrainedNetwork.save`` writes."""
     record = json.loads((folder / "model.json").read_text())
     found = record.pop("architecture")
     if found != architecture.architecture:
@@ -173,7 +173,7 @@ class NetworkModel:
 
 
 def masked_mse(prediction: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean squared error over known labels; what stands in ``target`` elsewhere (NaN too) has no effect.
+    """Mean squared error over known labels; other values of ``target`` (also NaN) have no effect.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def fit(
     threads: int,
     on_trial: Callable[[], None] = lambda: None,
 ) -> TrainedNetwork:
-    """Random search; the model is the mean of the trials at their best weights, without a refit on the validation rows.
+    """Random search; the model is the mean of the trials at their best weights, without a refit on validation rows.
 
     One search of a few trials may end badly, and nothing judges the one that predicts: the mean of its trials scatters
     less (L. K. Hansen, P. Salamon, IEEE Trans. Pattern Anal. Mach. Intell. 12, 993 (1990)). A trial whose validation
@@ -255,7 +255,7 @@ def _logarithms(values: np.ndarray, is_log: np.ndarray) -> np.ndarray:
 
 
 def _fixed_shape(settings: NetworkSettings) -> dict:
-    """The settings that are not of the search."""
+    """Settings that are not part of the search."""
     of_search = {field.name for field in fields(NetworkSettings)}
     return {name: value for name, value in asdict(settings).items() if name not in of_search}
 

@@ -1,4 +1,4 @@
-"""Models: the one list of all that there are. Nothing slow is imported: the Snakefile reads this.
+"""Registry of the models. Imports nothing slow, since the Snakefile reads it.
 
 A new model is one class (``rho2prop.models.estimator.Estimator``) and one line in ``MODELS``. Rules, checks, labels and
 bundles follow.
@@ -81,12 +81,12 @@ class ModelSpec:
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether its jobs ask for a GPU."""
+        """Whether its jobs request a GPU."""
         return self.device == "gpu"
 
     @property
     def least_validation_labels(self) -> int:
-        """Labelled rows that the validation part of each fold must have."""
+        """Fewest labelled rows in the validation part of each fold."""
         return LEAST_NETWORK_ROWS if self.needs_gpu else 1
 
     def settings_of(self, section: dict) -> ModelSettings | None:
@@ -94,7 +94,7 @@ class ModelSpec:
         return read_section(self.settings, section, self.section) if self.settings else None
 
     def targets_not_learned(self, targets: list[str]) -> list[str]:
-        """Those of ``derived_targets`` that follow from other targets."""
+        """Derived targets that follow from other given targets."""
         follow = {"bulk_modulus_gpa", "shear_modulus_gpa"} <= set(targets)
         return [target for target in targets if follow and target in self.derived_targets]
 
@@ -130,7 +130,7 @@ def is_derived(model: str) -> bool:
 
 
 def model_label(model: str, is_short: bool = False) -> str:
-    """A model as the reader knows it; ``<model>_from_kg`` too."""
+    """Label of a model, also of ``<model>_from_kg``."""
     if is_derived(model):
         return f"{model_label(model.removesuffix(FROM_KG), is_short)} (from K, G)"
     spec = MODELS.get(model)
@@ -143,7 +143,7 @@ def models_that_need_gpu(needed: bool) -> list[str]:
 
 
 def check(model: str, features: str, blocks: tuple[str, ...], place: str = "evaluation.regressions") -> None:
-    """Whether a model takes a feature set; InputError says what to change.
+    """Raise InputError if a model cannot read a feature set.
 
     Parameters
     ----------
@@ -164,12 +164,12 @@ def check(model: str, features: str, blocks: tuple[str, ...], place: str = "eval
         raise InputError(place, problem, fix)
     if list(blocks) == [COHESIVE_ENERGY]:
         fix = "Add blocks to learn from, such as magpie"
-        raise InputError(place, f"{problem}: this block is the zero of formation energies and no feature", fix)
+        raise InputError(place, f"{problem}: this block is the zero of formation energies, not a feature", fix)
     wrong = [block for block in blocks if BLOCKS[block].form not in accepts]
     if wrong:
         raise InputError(place, f"{problem}: it cannot read {wrong[0]!r}", _readable(model, wrong[0]))
     if accepts == (GRAPH,) and len(blocks) > 1:
-        raise InputError(place, problem, f"It takes the one block {GRAPH}")
+        raise InputError(place, problem, f"It takes only the block {GRAPH}")
 
 
 def _readable(model: str, block: str) -> str:
@@ -179,12 +179,12 @@ def _readable(model: str, block: str) -> str:
     if accepts == (LATENT,):
         return "It reads densities only: give it latent, or that of another field such as deformation_latent"
     if accepts == (GRAPH,):
-        return f"It takes the one block {GRAPH}"
+        return f"It takes only the block {GRAPH}"
     return "Choose among " + ", ".join(name for name, block in BLOCKS.items() if block.form in accepts)
 
 
 def least_labels(model: str, n_folds: int, validation_fraction: float) -> int:
-    """Fewest labelled materials of which a model can be trained in each fold, with random folds (others need more)."""
+    """Fewest labelled materials with which a model can be trained in every random fold (other splits need more)."""
     n = max(LEAST_LABELS, n_folds)
     while not is_enough(n - math.ceil(n / n_folds), validation_fraction, MODELS[model].least_validation_labels):
         n += 1
@@ -192,6 +192,6 @@ def least_labels(model: str, n_folds: int, validation_fraction: float) -> int:
 
 
 def is_enough(n_remaining: int, validation_fraction: float, least_validation: int) -> bool:
-    """Whether what remains beside a test part can train and validate a model."""
+    """Whether the materials outside a test part suffice to train and validate a model."""
     n_validation = max(1, round(validation_fraction * n_remaining))
     return n_validation >= least_validation and n_remaining - n_validation >= LEAST_TRAIN_LABELS

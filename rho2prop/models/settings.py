@@ -1,4 +1,4 @@
-"""Settings of the models: one frozen dataclass for each section of the configuration. Nothing slow is imported."""
+"""Settings of the models: one frozen dataclass per section of the configuration. Imports nothing slow."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What models are fitted with; ``section`` is its key in the configuration."""
+    """Settings of models; ``section`` is their key in the configuration."""
 
     section: ClassVar[str]
 

@@ -1,4 +1,4 @@
-"""Predictions for new materials: pure application of the models on disk."""
+"""Predictions for new materials by the models on disk; nothing is fitted."""
 
 from pathlib import Path
 
@@ -102,4 +102,4 @@ def _check(folder: Path, choice: Choice) -> None:
     found = read_summary(folder)
     if (found["model"], found["features"]) != (choice.model, choice.features):
         problem = f"holds {found['model']} on {found['features']}, wanted {choice}"
-        raise InputError(folder / "targets.json", problem, "Name the right folder")
+        raise InputError(folder / "targets.json", problem, "Give the folder of the selected model")

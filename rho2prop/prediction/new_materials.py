@@ -1,4 +1,4 @@
-"""New materials: their features, one folder each, and the predictions for all of them."""
+"""New materials: features of each in its own folder, and predictions for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def describe_material(
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """Files of a run that predictions for its new materials are made from.
+    """Files of a run from which new materials are predicted.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class PredictionFiles:
 def predict_all(
     choices: Sequence[Choice], files: PredictionFiles, predictions_path: Path | str, outcomes_path: Path | str
 ) -> None:
-    """Predict all new materials with each chosen model.
+    """Predict all new materials with each selected model.
 
     Parameters
     ----------

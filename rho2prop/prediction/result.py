@@ -137,7 +137,7 @@ class Prediction(Mapping[str, Property]):
         )
 
     def to_dict(self) -> dict:
-        """The same as plain values that JSON can hold; an infinite end of an interval is None."""
+        """All predictions as plain values for JSON; an infinite bound of an interval is None."""
         return {
             "name": self.name,
             "formula": self.formula,
@@ -159,7 +159,7 @@ class Prediction(Mapping[str, Property]):
         }
 
     def _remarks(self) -> list[str]:
-        """Applicability and warnings, one line each; those that ask for care are marked."""
+        """Applicability and warnings, one line each, marked where the predictions need care."""
         mark = "! " if self.applicability.is_far else "  "
         return [f"{mark}training set: {self.applicability.text}", *(f"! {warning}" for warning in self.warnings)]
 
@@ -176,7 +176,7 @@ class Predictions(tuple[Prediction, ...]):
         return "<br>".join(prediction._repr_html_() for prediction in self)
 
     def to_frame(self) -> pd.DataFrame:
-        """``Prediction.to_frame`` of all, one below the other."""
+        """Concatenated ``Prediction.to_frame`` of all materials."""
         empty = pd.DataFrame(columns=[*COLUMNS, "applicability_percentile", "is_far", "warnings"])
         return pd.concat([prediction.to_frame() for prediction in self], ignore_index=True) if self else empty
 
@@ -193,7 +193,7 @@ def _table_lines(table: pd.DataFrame) -> Iterator[str]:
         interval, model = _interval(row.lower, row.upper), _named(row.model, row.features)
         yield f"  {label:24}{_short(row.value):>9}  {interval:<19}  {row.unit:8}  {model}"
     for model, value in _poisson_ratios(table, _named).items():
-        yield f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model}, from its K and G"
+        yield f"  {'ν, Poisson’s ratio':24}{_short(value):>9}  {'':19}  {'':8}  {model}, from K and G"
 
 
 def _named(model: str, features: str) -> str:
@@ -201,7 +201,7 @@ def _named(model: str, features: str) -> str:
 
 
 def _poisson_ratios(table: pd.DataFrame, named: Callable[[str, str], str] = "{} ({})".format) -> dict[str, float]:
-    """Of each model and feature set that predict K and G above zero, which bounds it to between −1 and ½."""
+    """Poisson's ratio of each model and feature set with positive K and G, which keeps it between −1 and ½."""
     values = table.pivot(index=["model", "features"], columns="target", values="value")
     if not {BULK, SHEAR} <= set(values):
         return {}

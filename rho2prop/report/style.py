@@ -10,6 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from rho2prop.core.targets import TARGETS
 from rho2prop.report.numbers import plain
 
 # Okabe and Ito's palette.
@@ -18,13 +19,14 @@ PURPLE, SKY, GREY, INK = "#CC79A7", "#56B4E9", "#8A8F98", "#22272E"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-SYMBOLS = {
-    "bulk_modulus_gpa": "$K$",
-    "shear_modulus_gpa": "$G$",
-    "youngs_modulus_gpa": "$E$",
-    "debye_temperature_k": "$\\Theta$",
-    "formation_energy_ev_per_atom": "$E_\\mathrm{form}$",
-}
+
+def _formula(symbol: str) -> str:
+    """Symbol as mathematical text, ``E_form`` with an upright index."""
+    letter, _, index = symbol.partition("_")
+    return f"${letter}_\\mathrm{{{index}}}$" if index else f"${letter}$"
+
+
+SYMBOLS = {target.column: _formula(target.symbol) for target in TARGETS.values()}
 
 _RC = {
     "font.family": "DejaVu Sans",

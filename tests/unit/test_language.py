@@ -1,5 +1,6 @@
 """The words of README, documents, messages and comments: terms of the field, lines that a diff can show."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,9 +12,25 @@ DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for folder in (".", "docs", "benchmarks", "config", ".github")
     for path in (ROOT / folder).glob("*.md")
-    if path.name not in ("dependencies.md", "python.md")  # being written
 )
-TEXTS = DOCUMENTS
+TEXTS = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"] + sorted(  # which names what was renamed
+    path.relative_to(ROOT)
+    for pattern in (
+        "Snakefile",
+        "config.yaml",
+        "config/*.yaml",
+        "profiles/*/*.yaml",
+        "rules/*.smk",
+        "rho2prop/**/*.py",
+        "rho2prop/**/*.html",
+        "rho2prop/**/*.yaml",
+        "workflow/**/*.py",
+        "workflow/**/*.rst",
+        "workflow/**/*.yaml",
+        "benchmarks/*.py",
+    )
+    for path in ROOT.glob(pattern)
+)
 UNWANTED = {  # pattern: what to write instead
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bset right\b": "fix",
@@ -26,13 +43,14 @@ UNWANTED = {  # pattern: what to write instead
     r"\bsuperposed atoms\b": "promolecule",
     r"(?<!`)\bsuperposition\b(?! of atomic densities)": "promolecule",
     r"\bdifference (density|to superposed)": "deformation density",
-    r"[`\"'](springs|cohesion|occupancy)[`\"']": "spring_network, cohesive_energy, atom_positions",
+    r"[`\"'](springs|cohesion)[`\"']": "spring_network, cohesive_energy",
     r"\b(robustness|novelty)\.(csv|py)": "invariance, applicability",
     r"\b(the|Gaussian) process alone\b": "Gaussian process (GP) alone",
     r"\b(cross-validation|evaluation), and how honest": "evaluation protocol",
 }
 EXEMPT = {  # names in files of earlier versions are still read, and terms of another field
     ("rho2prop/densities/density.py", "superposition"),
+    ("rho2prop/evaluation/earlier_version.py", "robustness.csv"),
 }
 
 
@@ -89,3 +107,27 @@ def anchors(document):
     """Anchors of the headings of a Markdown file, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def docstrings(path):
+    """Line and first line of each docstring of a Python file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "lineno", 1), text.splitlines()[0]
+
+
+def test_docstrings_say_what_they_do_or_return():
+    questions = re.compile(
+        r"(What|How|Where|Why|Who|Whose|Is|Are|Do|Does|Can)\b|(All|Those) (that|of|which)\b|The same\b"
+    )
+    riddles = [
+        f"{path.relative_to(ROOT)}:{line}: {first}"
+        for folder in ("rho2prop", "workflow", "benchmarks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, first in docstrings(path)
+        if questions.match(first)
+    ]
+    assert riddles == []

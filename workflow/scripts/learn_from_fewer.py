@@ -1,4 +1,4 @@
-"""One model on one feature set, learning from fewer materials."""
+"""One model on one feature set, trained on fewer materials."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.evaluation.cross_validation import Regression, RegressionData

@@ -1,4 +1,4 @@
-"""Predictions for all new materials by the chosen models, and the outcomes of their calculations."""
+"""Predictions for all new materials by the final models, and the outcomes of their calculations."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.evaluation.settings import choices

@@ -1,4 +1,4 @@
-"""Block of one field of the training materials' densities."""
+"""Table block of one field for all training materials."""
 
 from rho2prop.core.jobs.log import job
 from rho2prop.features.block_files import write_block

@@ -59,7 +59,7 @@ class Record:
 
 
 def record_path(path: Path | str) -> Path:
-    """Where the record of a result lies."""
+    """Path of the record of a result."""
     path = Path(path)
     return path.with_name(f".{path.name}{SUFFIX}")
 

@@ -174,7 +174,7 @@ def valence_density(calculator: LegacyGPAW) -> np.ndarray:
 
 
 def with_promolecule(density: Density, ecut_ev: float, xc: str) -> Density:
-    """A density that GPAW computed, with the superposition of GPAW's atoms on the same grid; nothing is iterated.
+    """A density from GPAW with the promolecule of GPAW's atoms on the same grid, without an SCF step.
 
     Parameters
     ----------

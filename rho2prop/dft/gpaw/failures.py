@@ -1,4 +1,4 @@
-"""What GPAW cannot compute, in words: missing datasets, and cycles that find no ground state."""
+"""Failures of GPAW: missing datasets, SCF cycles that do not converge."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -76,7 +76,7 @@ def ground_state_failures(calculator: LegacyGPAW, settings: GpawSettings) -> Ite
 
 
 def _reason(error: Exception, calculator: LegacyGPAW, settings: GpawSettings) -> str | None:
-    """Why there is no ground state, with what to change; None where the error says nothing about the material."""
+    """Reason for a missing ground state and its fix; None if the error says nothing about the material."""
     detail = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AtomsTooClose):
         return f"GPAW found atoms whose spheres overlap too far ({detail}): check lattice and coordinates"

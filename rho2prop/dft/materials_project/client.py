@@ -34,7 +34,7 @@ class ServiceError(InputError):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with the service.
+    """Timeouts and retries of the client.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def _without_key(text: str) -> str:
 
 
 def _trouble(error: Exception) -> _Trouble | None:
-    """What went wrong on the way, or None where it is no trouble of the service."""
+    """Description of a connection problem, or None for other errors."""
     import requests
     from botocore import exceptions as s3
     from s3transfer.exceptions import RetriesExceededError

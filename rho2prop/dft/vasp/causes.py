@@ -1,4 +1,4 @@
-"""What a run of VASP died of, in words, and whose fault that is."""
+"""Causes of failed VASP runs: fault of the material or of the job."""
 
 import re
 import signal
@@ -121,14 +121,14 @@ def _error_names(folder: Path) -> list[str]:
 
 
 def advice(folder: Path) -> str:
-    """What a person can change, by the error that custodian saw most often."""
+    """Advice for the error that custodian saw most often."""
     names = _error_names(folder)
     most = max(names, key=names.count, default="")
     return ADVICE.get(most, "See VASP's wiki for this error, and check the structure")
 
 
 def crash(folder: Path, step: str, returncode: int | None) -> Crashed:
-    """What a run that left no whole result died of."""
+    """Cause of a run that left no complete result."""
     kind, line = _cause(folder) or (None, "")
     if kind is not None:
         return kind(f"{step}: {kind.problem} ({line})")

@@ -260,7 +260,7 @@ def _session(task: Task, settings: VaspSettings, work_dir: Path) -> Iterator[_Se
 
 
 def _command(task: Task, settings: VaspSettings, step: str) -> list[str]:
-    """What starts VASP; ``{threads}`` in ``launch`` is the number of ranks."""
+    """Command that starts VASP; ``{threads}`` in ``launch`` is the number of ranks."""
     binary = (step == "atom" and settings.machine.atom_binary) or settings.machine.binary
     return [
         *shlex.split(settings.machine.launch.replace("{threads}", str(task.resources.threads))),

@@ -1,4 +1,4 @@
-"""What VASP and custodian left: convergence, energy, density, and each deviation from the protocol."""
+"""Results of VASP and custodian: convergence, energy, density, deviations from the protocol."""
 
 import re
 import shutil
@@ -173,7 +173,7 @@ def read_static_density(folder: Path, result: StepResult, promolecule: bool) -> 
     result
         What ``read_step`` read there.
     promolecule
-        Also read the superposition of atoms, CHGCAR − (AECCAR2 − AECCAR1): AECCAR2 is the valence density with its true
+        Also read the promolecule, CHGCAR − (AECCAR2 − AECCAR1): AECCAR2 is the valence density with its true
         nodes near the nuclei, AECCAR1 the atoms' densities in the same form, so that their difference is that of the
         smooth densities, and the promolecule so defined belongs to CHGCAR.
 

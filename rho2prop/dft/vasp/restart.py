@@ -1,4 +1,4 @@
-"""Going on after an interruption: what of a step's folder can be trusted, and the state that outlives an attempt.
+"""Restart after an interruption: which files of a step can be trusted, and the state kept between attempts.
 
 A kill may cut any file that VASP or custodian was writing. So nothing is taken over unless it is whole, and INCAR is
 not read back: it is made anew and the corrections on record are applied to it.
@@ -34,7 +34,7 @@ START_TIME_S = 0  # time of change of a CHGCAR that a run starts from: VASP's ow
 
 @dataclass
 class State:
-    """What the scratch folder of one material knows; saved at each change.
+    """State of the scratch folder of one material, saved at each change.
 
     Parameters
     ----------

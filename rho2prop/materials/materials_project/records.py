@@ -38,7 +38,7 @@ PROPERTIES = [
 
 @dataclass(frozen=True)
 class Filters:
-    """What a run takes from a snapshot: keys of the section ``materials_project`` of the configuration.
+    """Selection from a snapshot: keys of the section ``materials_project`` of the configuration.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Filters:
 
 
 class Rejected(Exception):
-    """Why a material is left out: a kind to count by, and its own values."""
+    """Reason why a material is rejected: a category for counting, and its own values."""
 
     def __init__(self, kind: str, detail: str = ""):
         super().__init__(f"{kind} ({detail})" if detail else kind)

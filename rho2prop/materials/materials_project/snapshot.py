@@ -89,7 +89,7 @@ QUERIES = (
 
 @dataclass(frozen=True)
 class Download:
-    """How a snapshot is fetched: keys of the section ``materials_project`` of the configuration.
+    """Download of a snapshot: keys of the section ``materials_project`` of the configuration.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ class Download:
 
     @property
     def patience(self) -> Patience:
-        """How long the client waits and how often it asks again."""
+        """Timeouts and retries of the client."""
         return Patience(self.timeout_s, self.retries, self.backoff_s)
 
 
 def fetch_snapshot(path: Path | str, settings: Download) -> None:
-    """Download the snapshot, page by page; an interrupted download goes on where it stopped.
+    """Download the snapshot, page by page; an interrupted download resumes.
 
     Parameters
     ----------

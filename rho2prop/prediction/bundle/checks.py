@@ -1,4 +1,4 @@
-"""What a folder must be to count as a model bundle: a manifest of the right form, files as they were written.
+"""Checks of a model bundle: form of the manifest, unchanged files.
 
 The checksums guard against accidents (a cut copy, mixed versions); whoever can change a file can change its checksum
 too, so they say nothing about who made a bundle. ``rho2prop.prediction.bundle.parts`` checks what the files hold.
@@ -34,12 +34,12 @@ def is_number(value, low: float = -1e300, high: float = 1e300) -> bool:
 
 
 def is_whole(value, low: int, high: int) -> bool:
-    """Whether a value of JSON is a whole number in a range."""
+    """Whether a value of JSON is an integer in a range."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def is_text(value) -> bool:
-    """Whether a value of JSON is a text that is not empty."""
+    """Whether a value of JSON is a non-empty string."""
     return isinstance(value, str) and bool(value)
 
 
@@ -52,7 +52,7 @@ MANIFEST_FIELDS = {
     "code_version": (is_text, "a text"),
     "config.dft": (_filled(dict), "the section dft of the configuration"),
     "grid.kind": (lambda value: value in ("window", "padded"), "window or padded"),
-    "grid.size": (lambda value: is_whole(value, 2, MOST_POINTS), f"a whole number from 2 to {MOST_POINTS}"),
+    "grid.size": (lambda value: is_whole(value, 2, MOST_POINTS), f"an integer from 2 to {MOST_POINTS}"),
     "grid.voxel_ang": (lambda value: is_number(value, 1e-3, 10), "a length from 0.001 to 10 Å"),
     "density.kind": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
     "density.engine": (lambda value: is_text(value) and bool(value.strip()), "program and version"),
@@ -64,7 +64,7 @@ MANIFEST_FIELDS = {
     "autoencoder.network.grid_size": (lambda value: is_whole(value, 2, MOST_POINTS), "that of the grid"),
     "autoencoder.network.latent_size": (
         lambda value: is_whole(value, 1, MOST_LATENT_POINTS),
-        f"a whole number from 1 to {MOST_LATENT_POINTS}",
+        f"an integer from 1 to {MOST_LATENT_POINTS}",
     ),
     "autoencoder.network.dropout": (lambda value: is_number(value, 0, 0.999), "a number from 0 to below 1"),
     "autoencoder.latent_shape": (_filled(list), "a list of four whole numbers"),
@@ -108,7 +108,7 @@ FILE_FIELDS = {
 
 
 def read_manifest(folder: Path) -> dict:
-    """The manifest of a bundle whose files are all there and as they were written.
+    """Read the manifest of a bundle and check that all its files are present and unchanged.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        fix = "Name the folder of a bundle with --bundle or RHO2PROP_BUNDLE; the rule write_bundle makes one"
+        fix = "Give the folder of a bundle with --bundle or RHO2PROP_BUNDLE; the rule write_bundle writes one"
         raise InputError(folder, f"is not a model bundle (it has no {MANIFEST})", fix)
     manifest = read_json(path, MOST_MANIFEST_BYTES)
     _check_manifest(manifest, path)
@@ -133,7 +133,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def read_json(path: Path, most_bytes: int = 2**24) -> dict:
-    """A JSON object from a file of the bundle, without NaN or infinite numbers."""
+    """Read a JSON object without NaN or infinite numbers."""
     try:
         if path.stat().st_size > most_bytes:
             raise ValueError(f"{path.stat().st_size} bytes, expected at most {most_bytes}")
@@ -146,13 +146,13 @@ def read_json(path: Path, most_bytes: int = 2**24) -> dict:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a path of the manifest lies inside the bundle, written in one way only."""
+    """Whether a path of the manifest is inside the bundle and in normal form."""
     path = PurePosixPath(name)
     return path.as_posix() == name and not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def check_fields(record, fields: dict, place: str, path: Path) -> None:
-    """Raise InputError unless the values of dotted keys are what ``fields`` say."""
+    """Raise InputError unless the values of dotted keys are as ``fields`` requires."""
     for key, (is_right, words) in fields.items():
         value, found = record, True
         for part in key.split("."):
@@ -166,13 +166,13 @@ def check_fields(record, fields: dict, place: str, path: Path) -> None:
 
 def _check_manifest(manifest: dict, path: Path) -> None:
     if manifest.get("format") != FORMAT:
-        raise InputError(path, f"does not say that it is a {FORMAT}", "Name the folder of a model bundle")
+        raise InputError(path, f"is not a manifest of a {FORMAT}", "Give the folder of a model bundle")
     version = manifest.get("format_version")
     if is_whole(version, VERSION + 1, 10**9):
         problem = f"has format version {version}, this program reads up to {VERSION}"
         raise InputError(path, problem, f"Install rho2prop {manifest.get('code_version')} or newer")
     if is_whole(version, 1, VERSION - 1):
-        fix = "Write it again with this program: run the workflow's rule write_bundle on its results"
+        fix = "Write it again with this version: run the rule write_bundle of the workflow on its results"
         raise InputError(path, f"has format version {version}, expected {VERSION}", fix)
     if version != VERSION:
         raise InputError(path, f"its key 'format_version' is {str(version)[:20]!r}, expected {VERSION}", FIX_WHOLE)
@@ -205,7 +205,7 @@ def _check_manifest(manifest: dict, path: Path) -> None:
 
 
 def _not_offered(manifest: dict, path: Path) -> list:
-    """Records of what a model could predict and does not: its final fit was refused for this property."""
+    """Records of properties for which the final model was rejected."""
     records = manifest["intervals"].get("not_offered", [])
     if not isinstance(records, list):
         raise InputError(path, "its key 'intervals.not_offered' is not a list", FIX_WHOLE)
@@ -267,15 +267,15 @@ def _check_file(folder: Path, name: str, record: dict, manifest: Path) -> None:
         raise InputError(path, "is missing from the bundle", FIX_WHOLE)
     size = path.stat().st_size
     if size != record["bytes"]:
-        raise InputError(path, f"differs from what was written ({size} bytes, expected {record['bytes']})", FIX_WHOLE)
+        raise InputError(path, f"has been changed ({size} bytes, expected {record['bytes']})", FIX_WHOLE)
     found = digest(path)
     if found != record["sha256"]:
-        problem = f"differs from what was written (SHA-256 {found[:12]}…, expected {record['sha256'][:12]}…)"
+        problem = f"has been changed (SHA-256 {found[:12]}…, expected {record['sha256'][:12]}…)"
         raise InputError(path, problem, FIX_WHOLE)
 
 
 def _refuse_unlisted(folder: Path, files: dict) -> None:
-    """Models are read by folder: a file there that the manifest does not list must not be taken for one of theirs."""
+    """Raise InputError for a file in the folder of a model that the manifest does not list."""
     for name in MODEL_FOLDERS:
         for path in sorted((folder / name).rglob("*")):
             inside = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""What the files of a model bundle must hold, checked before a library allocates or parses what they ask for.
+"""Checks of the files of a model bundle, before a library allocates memory for them or parses them.
 
 Shapes of arrays and weights follow from the design (columns) and the autoencoder (latent), so that parts of two bundles
 are told apart, and no file can ask for more memory than its own size.
@@ -36,7 +36,7 @@ DESIGN, FOLD = "design", "fold.json"
 
 @dataclass(frozen=True)
 class DesignWidth:
-    """What a design gives to its model: tabular columns, channels and edge of its latents (0: none)."""
+    """Inputs that a design gives to its model: tabular columns, channels and edge of its latents (0: none)."""
 
     columns: int
     channels: int
@@ -45,7 +45,7 @@ class DesignWidth:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Name the part of the bundle that cannot be read."""
+    """Context in which errors of reading name the part of the bundle."""
     try:
         yield
     except InputError:
@@ -56,7 +56,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an ``.npz`` of plain numbers or texts; headers are checked before anything is unpacked."""
+    """Read all arrays of an ``.npz`` of plain numbers or texts; headers are checked before anything is unpacked."""
     with readable(path):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -74,7 +74,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_calibrations(path: Path, records: list[dict]) -> dict[tuple[str, str, str], Calibration]:
-    """Calibrations by model, features and target: sorted finite scores, as many as the manifest says."""
+    """Read calibrations by model, features and target: sorted finite scores, as many as the manifest says."""
     arrays, found = read_arrays(path), {}
     for record in records:
         scores = _expect(arrays, record["scores"], (record["n"],), path)
@@ -86,7 +86,7 @@ def read_calibrations(path: Path, records: list[dict]) -> dict[tuple[str, str, s
 
 
 def read_training_space(path: Path, training: dict) -> TrainingSpace:
-    """The training set in its principal components, as large as the manifest says."""
+    """Read the training set in its principal components, of the size given in the manifest."""
     arrays = read_arrays(path)
     absent = [field.name for field in fields(TrainingSpace) if field.name not in arrays]
     if absent or len(arrays) > len(fields(TrainingSpace)):
@@ -156,7 +156,7 @@ def check_regressor(folder: Path, record: dict, latent_shape: list[int]) -> dict
 
 
 def _check_choice(record: dict, path: Path) -> None:
-    """Whether this program knows the model and the blocks, and has a way to make them from a density alone."""
+    """Raise InputError unless the model and its blocks are known and can be computed from a density alone."""
     for block in record["blocks"]:
         if block not in BLOCKS or not BLOCKS[block].travels:
             raise InputError(path, f"reads the block {block[:80]!r}, which no density alone gives", FIX_WHOLE)

@@ -1,4 +1,4 @@
-"""Model bundles: read, check, predict. Nothing in a bundle can run code: JSON, CSV, arrays, safetensors, tree text."""
+"""Reading model bundles and predicting with them. Nothing in a bundle can run code."""
 
 import threading
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ _CHECKING = threading.Lock()  # the reference once, whatever number of threads p
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder of trained models, checked; each part is read when it is first needed.
+    """A checked folder of trained models; each part is read when first needed.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Bundle:
 
     @property
     def grid(self) -> Grid:
-        """The cube that the autoencoder reads."""
+        """Grid that the autoencoder reads."""
         return Grid(**self.manifest["grid"])
 
     @property
@@ -110,14 +110,14 @@ class Bundle:
         density = self._with_atoms(density, warnings)
         usable = [one for one in self._regressors if density.promolecule is not None or not one.needs_promolecule]
         if not usable:
-            problem = f"holds no superposition of atoms, which all models of the bundle {self.folder.name} read"
+            problem = f"has no promolecule, which all models of the bundle {self.folder.name} read"
             raise InputError(name, problem, "Give a density that is stored with it (.npz, key promolecule)")
         warnings += [
-            f"{one['model']} ({one['features']}) is left out: it needs PyTorch, {how_to_install('train')}"
+            f"{one['model']} ({one['features']}) is skipped: it needs PyTorch, {how_to_install('train')}"
             for one in self._listed(usable=False)
         ]
         warnings += [
-            f"{one.model} ({one.features}) is left out: it reads the superposition of atoms, which the file lacks"
+            f"{one.model} ({one.features}) is skipped: it reads the promolecule, which the file does not have"
             for one in self._regressors
             if one not in usable
         ]
@@ -128,7 +128,7 @@ class Bundle:
         return Prediction(name, material["formula"][0], table, self._applicability(density, blocks, name), warnings)
 
     def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Applicability]:
-        """Features, table of predictions and applicability of a density with its promolecule, without any check."""
+        """Features, predictions and applicability of a density with its promolecule, without checks."""
         blocks = self._blocks(density, name, self._regressors)
         table = self._table(blocks, _material_row(name, density), self._regressors, self.coverage)
         return blocks, table, self._applicability(density, blocks, name)
@@ -146,7 +146,7 @@ class Bundle:
         return pd.concat(frames, ignore_index=True).assign(name=name, formula=formula)[COLUMNS]
 
     def load(self) -> None:
-        """Read all parts now instead of when they are first needed."""
+        """Read all parts now."""
         for part in ("_training_space", "_calibrations", "_regressors"):
             getattr(self, part)
         if is_installed("torch"):
@@ -155,7 +155,7 @@ class Bundle:
             self._checked_reference  # noqa: B018
 
     def check_density(self, density: Density, name: str, allow_other_engine: bool = False) -> list[str]:
-        """Warnings about a density, or InputError if the models cannot be used with it."""
+        """Warnings about a density; InputError if the models cannot be used for it."""
         trained = f"the models of the bundle {self.folder.name} were trained on {self.kind} densities of {self.engine}"
         if density.kind != self.kind:
             problem = f"is a density of kind {density.kind!r}, {trained}"
@@ -166,17 +166,17 @@ class Bundle:
         if not allow_other_engine:
             problem = f"is a density of the engine {found!r}, {trained}"
             fix = f"Compute it with {_program(wanted)}, use a bundle trained on {_program(found)} densities, or"
-            raise InputError(name, problem, f"{fix} allow it (--allow-other-engine) at the cost of wrong values")
+            raise InputError(name, problem, f"{fix} allow it (--allow-other-engine), accepting wrong values")
         return [*density.remarks, f"computed by {found}, but {trained}: values and intervals may be wrong"]
 
     def encode(self, density: Density) -> np.ndarray:
-        """The latent of a density, float32, shape (16, s, s, s)."""
+        """Latent of a density, float32, shape (16, s, s, s)."""
         from rho2prop.autoencoder.encoding import encode
 
         return encode(self.autoencoder, density, self.grid)
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
-        """The grid that a latent stands for, e/Å³, shape (size, size, size), float32."""
+        """Density that a latent decodes to, e/Å³, shape (size, size, size), float32."""
         import torch
 
         expected = tuple(self.manifest["autoencoder"]["latent_shape"])
@@ -186,14 +186,14 @@ class Bundle:
             return self.autoencoder.decoder(torch.from_numpy(latent.astype(np.float32))[None])[0, 0].numpy()
 
     def encode_record(self, density: Density, name: str) -> "LatentRecord":
-        """The latent of a density with all that is needed to decode it to its own cell."""
+        """Latent of a density with everything needed to decode it to its own cell."""
         from rho2prop.autoencoder.latent_record import make_record
 
         return make_record(name, density, self.encode(density), self.grid, self.decoder.sha256)
 
     @cached_property
     def decoder(self) -> "Decoder":
-        """For ``rho2prop.autoencoder.decoding.decode_record``."""
+        """Decoder for ``rho2prop.autoencoder.decoding.decode_record``."""
         from rho2prop.autoencoder.decoding import make_decoder
 
         return make_decoder(self.autoencoder, self.grid)
@@ -224,13 +224,13 @@ class Bundle:
         return [_Regressor(self.folder / one["folder"], one, latent_shape) for one in self._listed(usable=True)]
 
     def _listed(self, usable: bool) -> list[dict]:
-        """What the manifest says of the models that the installed libraries can, or cannot, evaluate."""
+        """Records of the models that the installed libraries can, or cannot, evaluate."""
         here = is_installed("torch")
         return [one for one in self.manifest["regressors"] if (here or not _needs_torch(one)) == usable]
 
     @cached_property
     def _checked_reference(self) -> None:
-        """Compared once, before the first prediction: features and predictions of two built-in crystals."""
+        """Compare features and predictions of two built-in crystals with the bundle's, once."""
         path = self.folder / REFERENCE
         versions = self.manifest["features"]["reference"]["versions"]
         wanted = read_arrays(path)
@@ -249,7 +249,7 @@ class Bundle:
         return read_training_space(self.folder / TRAINING_SPACE, self.manifest["training"])
 
     def _blocks(self, density: Density, name: str, regressors: list["_Regressor"]) -> BlockData:
-        """Every feature block that a regressor or the distance to the training set needs."""
+        """Feature blocks that a regressor or the distance to the training set needs."""
         wanted = {block for one in regressors for block in one.blocks} | {"magpie", "fingerprint"}
         crystal = CrystalDescription(density, name)
         tables = describe(crystal, name, wanted)
@@ -261,7 +261,7 @@ class Bundle:
         return BlockData(tables, {"all": Latents(np.array([name]), latent[None])})
 
     def _with_atoms(self, density: Density, warnings: list[str]) -> Density:
-        """The density with its superposition of atoms, where a model reads it and the engine's atoms are at hand."""
+        """The density with its promolecule, if a model reads it and the engine's atoms are available."""
         wanted = density.promolecule is None and any(one.needs_promolecule for one in self._regressors)
         settings = self.manifest["config"]["dft"].get("gpaw")
         if not wanted or settings is None or _program(density.engine) != "gpaw":
@@ -274,7 +274,7 @@ class Bundle:
         except MemoryError:
             raise
         except Exception as error:  # no GPAW here, a dataset missing, another grid: models without atoms still predict
-            warnings.append(f"its superposition of atoms could not be made: {' '.join(str(error).split())}")
+            warnings.append(f"its promolecule could not be computed: {' '.join(str(error).split())}")
             return density
 
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
@@ -297,7 +297,7 @@ class Bundle:
 
 
 class _Regressor:
-    """A fitted model and the preparation of its features, held in memory."""
+    """A fitted model and its feature preparation in memory."""
 
     def __init__(self, folder: Path, listed: dict, latent_shape: list[int]):
         record = check_regressor(folder, listed, latent_shape)
@@ -327,10 +327,10 @@ def _material_row(name: str, density: Density) -> pd.DataFrame:
 
 
 def _without_zero(blocks: BlockData) -> list[str]:
-    """Formation energies are learned relative to cohesive energies of the elements: whether those are known."""
+    """Warning if the cohesive energy of an element, the zero of formation energies, is unknown."""
     if COHESIVE_ENERGY not in blocks.tables or blocks.tables[COHESIVE_ENERGY].notna().all(axis=None):
         return []
-    problem = "no measured cohesive energy is known of one of its elements, the mean of the training set stands in"
+    problem = "the cohesive energy of one of its elements is unknown, and the mean of the training set is used"
     return [f"{problem}: do not trust its formation energy"]
 
 

@@ -1,4 +1,4 @@
-"""Two built-in crystals: what a bundle's features and predictions of them were when it was written.
+"""Reference values of a bundle: features and predictions of two built-in crystals.
 
 A program that computes another feature (another library, another definition) or whose parts do not belong together
 (design of one bundle, trees of another) is found out before it predicts.
@@ -52,12 +52,12 @@ _BACKGROUND, _MOVED, _BOND_WIDTH_ANG = 0.1, 0.3, 0.5  # share of the electrons; 
 
 
 def reference_densities(kind: str, engine: str) -> dict[str, Density]:
-    """Densities of sums of Gaussians, with their superposition of atoms, by the name of the crystal."""
+    """Densities of sums of Gaussians with their promolecules, by name of the crystal."""
     return {name: _density(*crystal, kind, engine) for name, crystal in _CRYSTALS.items()}
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what features and predictions come from."""
+    """Versions of the libraries behind features and predictions."""
     found = {"rho2prop": __version__}
     for name in LIBRARIES:
         try:
@@ -68,7 +68,7 @@ def library_versions() -> dict[str, str]:
 
 
 class Evaluator(Protocol):
-    """What a bundle is asked for its reference values."""
+    """Interface of a bundle for its reference values."""
 
     kind: str
     engine: str
@@ -78,7 +78,7 @@ class Evaluator(Protocol):
 
 
 def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
-    """What this program makes of the crystals with a bundle: arrays of its ``reference.npz``."""
+    """Reference values of a bundle, computed now: the arrays of its ``reference.npz``."""
     densities = reference_densities(bundle.kind, bundle.engine)
     first = next(iter(densities))
     blocks, table, applicability = bundle.evaluate(densities[first], first)
@@ -95,7 +95,7 @@ def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
 
 
 def only_what_is_made(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those of a bundle's reference values that the models which can be evaluated here give.
+    """Reference values of the models that can be evaluated here.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def only_what_is_made(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray]
 
 
 def check_reference(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray], versions: dict, path: Path) -> None:
-    """Raise InputError with block and column where this program makes another number than the bundle's.
+    """Raise InputError, with block and column, if a computed value differs from the bundle's.
 
     Parameters
     ----------
@@ -125,8 +125,8 @@ def check_reference(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray], 
     """
     here = library_versions()
     differing = [f"{name} {versions.get(name)} / {here[name]}" for name in here if versions.get(name) != here[name]]
-    told = f"versions at its making / here: {', '.join(differing) or 'the same'}"
-    fix = f"Install the versions that made it, or train again ({told})"
+    told = f"versions in the bundle / here: {', '.join(differing) or 'the same'}"
+    fix = f"Install the versions it was written with, or train again ({told})"
     if set(wanted) != set(made):
         odd = min(set(wanted) ^ set(made))
         raise InputError(path, f"the bundle and this program do not have the same reference values ({odd!r})", fix)
@@ -143,13 +143,13 @@ def check_reference(wanted: dict[str, np.ndarray], made: dict[str, np.ndarray], 
             names = wanted.get(f"{block}/{COLUMNS}")
             column = "" if names is None or not len(places) else f", column {str(names[places[0][0]])!r}"
             values = f"{_first(found, places)} for {crystal}, the bundle has {_first(expected, places)}"
-            problem = f"{block}{column}: this program makes {values}"
+            problem = f"{block}{column}: computed {values}"
         if expected.shape != found.shape or len(places):
             raise InputError(path, problem, fix)
 
 
 def _order(key: str) -> tuple[bool, bool, str]:
-    """Names of columns first, then features, then what is made of them: the first difference is the cause."""
+    """Sort key: column names, then features, then what depends on them, so that the first difference is the cause."""
     block, _, crystal = key.partition("/")
     return crystal != COLUMNS, block in (PREDICTIONS, DISTANCES), key
 

@@ -1,4 +1,4 @@
-"""Writing a model bundle: everything that predicts new materials, in one folder that travels.
+"""Writing a model bundle: everything needed for predictions in one portable folder.
 
 The format is described in docs/formats.md and read by ``rho2prop.prediction.bundle.reader``.
 """
@@ -54,7 +54,7 @@ METRICS, COVERAGE, JUDGED, TRAINING = "metrics_summary.csv", "intervals.csv", "f
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """Files of a finished run that a bundle is made of.
+    """Files of a finished run from which a bundle is written.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
 
 
 def _without_places(config: dict) -> dict:
-    """The configuration without what it says of the machine: of no use elsewhere, and nobody's business."""
+    """The configuration without settings of the machine, which mean nothing elsewhere."""
     dft = without_machine(config)["dft"]
     dft["vasp"] = dft["vasp"] | {"preset": Path(dft["vasp"]["preset"]).name}
     snapshot = config["materials_project"] | {"snapshot": Path(config["materials_project"]["snapshot"]).name}
@@ -215,7 +215,7 @@ def _copy_regressor(choice: Choice, blocks: list[str], final: Path, folder: Path
 
 
 def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, folder: Path) -> dict:
-    """Calibrations of all that is offered, and the reasons why the rest is not."""
+    """Calibrations of all offered predictions, and the reasons for the others."""
     records, scores = [], {}
     verdicts = {(row.model, row.features, row.target): row.is_offered for row in judged.itertuples()}
     for source in folds:
@@ -240,8 +240,8 @@ def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, fo
     refused = judged[~judged["is_offered"]]
     if not records:
         reasons = "; ".join(f"{row.model} ({row.features}), {row.target}: {row.reason}" for row in refused.itertuples())
-        problem = f"no final model is fit to be used ({reasons or 'none had enough labels to be trained'})"
-        raise InputError("config predict", problem, "Name other models there, or add labelled materials")
+        problem = f"no final model is good enough ({reasons or 'none had enough labels to be trained'})"
+        raise InputError("config predict", problem, "Select other models, or add labelled materials")
     np.savez_compressed(folder / INTERVALS, **scores)
     not_offered = refused[["model", "features", "target", "reason"]].to_dict("records")
     return {"coverage": coverage, "file": INTERVALS, "calibrations": records, "not_offered": not_offered}

@@ -78,7 +78,7 @@ def intervals(run: Run) -> Section:
 
 
 def _verdict(off: list[str], n_rows: int, stated: float, smallest: float) -> str:
-    """How many rows agree with the stated coverage, which do not, and what deviation cannot be resolved."""
+    """Sentence on rows that agree with the stated coverage, rows that do not, and the resolution."""
     within = f"within {STANDARD_ERRORS} standard errors of the stated {100 * stated:g} %"
     if off:
         text = f"{n_rows - len(off)} of {n_rows} rows lie {within}. Outside: {'; '.join(off)}."

@@ -49,7 +49,7 @@ _SOURCES = (
 
 
 def summary(run: Run) -> Section:
-    """What was run, how many materials, the best model per property."""
+    """Summary section: what was run, number of materials, best model per property."""
     section = Section("summary", "Summary")
     n_materials = 0 if run.materials is None else len(run.materials)
     outcomes = run.dft_outcomes
@@ -200,7 +200,7 @@ def _splits(run: Run) -> list:
 
 
 def notes(run: Run) -> list[str]:
-    """What a reader must know to judge the numbers, as far as it applies to this run."""
+    """Caveats for reading the numbers that apply to this run."""
     config, told = run.config, []
     latent = run.metrics is not None and any(map(reads_latents, map(run.blocks, run.metrics["features"].unique())))
     if latent and config["autoencoder"]["scope"] == "all":

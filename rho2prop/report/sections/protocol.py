@@ -11,7 +11,7 @@ MAX_ROWS = 200
 
 
 def corrections(outcomes: pd.DataFrame) -> list:
-    """What was changed to make the materials converge, changes of the protocol first and flagged."""
+    """Corrections that made materials converge; protocol changes come first and are flagged."""
     flagged, corrected = _flags(outcomes)
     if not corrected.any():
         return [Text("Corrections: none; every run followed the protocol.")]

@@ -99,7 +99,7 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
          | {"dft": {"gpaw": {"promolecule": False}}}, "evaluation.regressions.lightgbm", "promolecule: true"),
         (regressions(gaussian_process=["deformation_fingerprint"])
          | {"materials": "table.csv", "dft": {"engine": "materials_project"}},
-         "evaluation.regressions.gaussian_process", "stores no superposition"),
+         "evaluation.regressions.gaussian_process", "stores no promolecule"),
         ({"autoencoder": {"compared_fields": ["deformation"]},
           "dft": {"engine": "vasp", "vasp": {"promolecule": False}}},
          "autoencoder.compared_fields", "promolecule: true"),
