@@ -34,7 +34,7 @@ class Crashed(Exception):
     fix = "Start again; if it stays, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
 
     def verdict(self, name: str, times: int) -> EngineError | Unfinished:
-        """What to raise after so many crashes: nothing says that the material is at fault, so the job fails."""
+        """Exception to raise after repeated crashes: it fails the job, not the material."""
         return Unfinished(name, f"{self}, {times} times" if times > 1 else str(self), self.fix, self.code)
 
 
