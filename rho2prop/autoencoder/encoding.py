@@ -1,8 +1,8 @@
-"""Latents: of the window as the cell has it (they decode), and averaged so that no description matters (they predict).
+"""Latents of densities: of the window at the origin of the cell (for decoding), and averaged (for prediction).
 
-A window of the density turns with the crystal and is centred on the origin of its cell, and a convolutional network
-sees both. The mean latent over the 24 rotations of the window, centred in turn on each of
-``rho2prop.densities.origins``, is the same for a rotated crystal, another origin or a supercell.
+A window of the density turns with the crystal and lies around the origin of its cell, and the latent of a convolutional
+network depends on both. The mean latent over the 24 rotations of the window, around each of
+``rho2prop.densities.origins``, is the same for a rotated crystal, another origin and a supercell.
 """
 
 from pathlib import Path
@@ -114,7 +114,7 @@ def encode_files(
 
 
 def write_latents(path: Path | str, material_ids: list[str], latents: np.ndarray, averaged: np.ndarray) -> None:
-    """Write both sorts of latents, each (N, C, D, H, W), with their material ids."""
+    """Write both kinds of latents, each (N, C, D, H, W), with their material ids."""
     with atomic(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, material_ids=np.array(material_ids, dtype=str), latents=latents, averaged=averaged)
 

@@ -15,7 +15,7 @@ GRID_LINE = re.compile(r"\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s*")
 # "augmentation occupancies   1  33" in format 2I4, which glues numbers of four digits and prints stars for five
 AUGMENTATION = re.compile(r"\s*augmentation occupancies( \(imaginary part\))?\s*(?:\d{1,4}|\*{4}|\d+\s)\s*(\d{1,4})\s*")
 LARGEST_POLARISATION = 0.95  # of the electrons; a second block beyond it is not the spin density of a crystal
-FIX_WHICH = "Give a file with one density (and its spin): which of these grids is meant cannot be told"
+FIX_WHICH = "Give a file with one density (and its spin density): it is unclear which of these grids is meant"
 FEWEST_POLARISED = 8  # electrons below which a crystal's could all be of one spin
 
 
@@ -66,7 +66,7 @@ def read_chgcar(path: Path) -> Chgcar:
         if len(integrals) == 4:
             raise scanner.error("holds more than four grids", FIX_WHICH, back=1, code="several")
         values = scanner.values(shape[0] * shape[1] * shape[2], f"grid {len(integrals) + 1}")
-        total = total if integrals else values  # the others are read to be sure of where they end
+        total = total if integrals else values  # the others are read to check that they are complete
         integrals.append(float(values.mean()))
         _skip_augmentation(scanner, len(numbers))
     _check_spin(path, integrals)
@@ -74,7 +74,7 @@ def read_chgcar(path: Path) -> Chgcar:
 
 
 def _skip_augmentation(scanner: Scanner, n_atoms: int) -> None:
-    """Go behind the augmentation occupancies, which all atoms have or none."""
+    """Skip the augmentation occupancies, which either all atoms have or none."""
     counts = {False: 0, True: 0}  # real, imaginary
     while scanner.n_left:
         scanner.skip_blank()

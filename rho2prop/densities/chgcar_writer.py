@@ -1,4 +1,4 @@
-"""Writing VASP's CHGCAR at the speed of the disk: the format is fixed-width, so NumPy can lay out whole blocks."""
+"""Fast writer of VASP's CHGCAR: the format has fixed width, so NumPy can lay out whole blocks."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _THREE_DIGITS = np.array([list(b"%03d" % number) for number in range(1000)], dty
 
 
 class Described(Crystal, Protocol):
-    """A crystal that knows what density it has or stands for."""
+    """A crystal with the kind and the engine of its density."""
 
     @property
     def kind(self) -> str:
@@ -36,7 +36,7 @@ class Described(Crystal, Protocol):
 
 
 def write_chgcar(density: Density, path: Path | str) -> None:
-    """Write a density as VASP's CHGCAR, for VESTA and other viewers: whole or not at all.
+    """Write a density as VASP's CHGCAR, for VESTA and other viewers, atomically.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Gaussian cube files, read strictly: one field, in Bohr, with as many numbers as its grid has points."""
+"""Strict reader of Gaussian cube files: one field, lengths in Bohr, one number per grid point."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rho2prop.core.scanner import SHOWN, Scanner, fortran_float
 
 BOHR_ANG = 1e10 * physical_constants["Bohr radius"][0]
 BYTES_PER_ATOM = 10  # "1 0 0 0 0" and the end of the line
-FIX_ONE = "Give a file with one density: which of these fields is meant cannot be told"
+FIX_ONE = "Give a file with one density: it is unclear which of these fields is meant"
 
 
 def read_cube(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def _grid(scanner: Scanner) -> tuple[tuple[int, int, int], np.ndarray]:
 
 
 def _n_labels(scanner: Scanner) -> int:
-    """Number of orbitals, behind whose labels the scanner stands then."""
+    """Number of orbitals; their labels are skipped."""
     words, _ = _row(scanner, "the number of orbitals", 1)
     n_labels = _integer(scanner, words[0])
     if n_labels != 1:

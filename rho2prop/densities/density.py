@@ -1,4 +1,4 @@
-"""The record of an electron density and its file format (.npz)."""
+"""Electron density of a crystal and its file format (.npz)."""
 
 import math
 import zipfile
@@ -18,7 +18,7 @@ from rho2prop.crystals.limits import LARGEST_FRACTIONAL
 KINDS = ("valence", "promolecule", "all_electron")
 REQUIRED_KEYS = ("density", "lattice", "numbers", "frac_coords", "n_electrons", "kind", "engine")
 KEYS = (*REQUIRED_KEYS, "promolecule")
-FORMER = {"superposition": "promolecule"}  # names in files of earlier versions, of a key and of a kind
+FORMER = {"superposition": "promolecule"}  # a key and a kind as earlier versions named them
 ELECTRON_TOLERANCE = 1e-3  # of max(N, 1)
 LARGEST_BYTES = 8 << 30  # of all arrays of a file
 
@@ -47,8 +47,8 @@ class Density:
     promolecule
         Superposition of atomic densities in e/Å³ on the same grid, or None.
     remarks
-        What a reader noticed that the user must know, one line each; predictions and outcomes repeat them, files of
-        densities do not keep them.
+        Remarks of the reader for the user, one line each; predictions and outcomes repeat them, density files do not
+        store them.
     """
 
     values: np.ndarray
@@ -75,8 +75,8 @@ class Density:
 
 
 def check(density: Density, source: Path | str) -> None:
-    """Raise InputError unless ``density`` is sound and integrates to its number of electrons."""
-    remake = "Compute or export the density anew"
+    """Raise InputError unless ``density`` is valid and integrates to its number of electrons."""
+    remake = "Compute or export the density again"
     _check_field(density.values, "density", source)
     lattice = density.lattice
     if lattice.shape != (3, 3) or not _is_finite(lattice):
@@ -126,11 +126,11 @@ def _check_field(values: np.ndarray, name: str, source: Path | str) -> None:
     if not finite.all():
         point = tuple(int(i) for i in np.argwhere(~finite)[0])
         problem = f"{name} is {values[point]} at grid point {point} ({(~finite).sum()} such points)"
-        raise InputError(source, problem, "Compute the density anew")
+        raise InputError(source, problem, "Compute the density again")
 
 
 def _check_electrons(integral: float, name: str, n_electrons: float, source: Path | str) -> None:
-    # written so that an integral that is not a number fails too
+    # "not <=" so that an integral that is not a number fails too
     if not abs(integral - n_electrons) <= ELECTRON_TOLERANCE * max(n_electrons, 1.0):
         problem = f"{name} integrates to {integral:.4f} electrons, expected {n_electrons:.4f}"
         fix = "Check that it is in e/Å³, of one whole cell, with the lattice in Å"
@@ -152,10 +152,12 @@ def read_npz(path: Path | str) -> Density:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such density file", "Check the path", code="missing")
+        raise InputError(path, "density file does not exist", "Check the path", code="missing")
     if not zipfile.is_zipfile(path):
-        fix = "Write it anew, or give a file made by numpy.savez"
-        raise InputError(path, "is not a whole .npz file (cut off, empty or of another format)", fix, code="truncated")
+        fix = "Write it again, or give a file made by numpy.savez"
+        raise InputError(
+            path, "is not a complete .npz file (truncated, empty or of another format)", fix, code="truncated"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive, path)
@@ -165,7 +167,7 @@ def read_npz(path: Path | str) -> Density:
         raise
     except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            path, f"cannot be read as .npz ({error})", "Write the density anew", code="unreadable"
+            path, f"cannot be read as .npz ({error})", "Write the density again", code="unreadable"
         ) from error
     missing = [key for key in REQUIRED_KEYS if not isinstance(arrays.get(key), np.ndarray)]
     if missing:
@@ -173,9 +175,9 @@ def read_npz(path: Path | str) -> Density:
         raise InputError(path, f"lacks {', '.join(missing)}", fix)
     for key in ("n_electrons", "kind", "engine"):
         if arrays[key].ndim != 0 or arrays[key].dtype.kind not in ("fiu" if key == "n_electrons" else "U"):
-            wanted = "one number" if key == "n_electrons" else "one text"
-            problem = f"{key} must be {wanted}, found {arrays[key].dtype} of shape {arrays[key].shape}"
-            raise InputError(path, problem, "Write the density anew")
+            expected = "one number" if key == "n_electrons" else "one text"
+            problem = f"{key} must be {expected}, found {arrays[key].dtype} of shape {arrays[key].shape}"
+            raise InputError(path, problem, "Write the density again")
     density = Density(
         values=arrays["density"],
         lattice=arrays["lattice"],
@@ -191,24 +193,24 @@ def read_npz(path: Path | str) -> Density:
 
 
 def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse arrays that claim more memory than a density takes, before any is allocated."""
+    """Raise InputError for arrays that claim more memory than a density takes, before any is allocated."""
     members = [member for member in archive.infolist() if member.filename.removesuffix(".npy") in (*KEYS, *FORMER)]
     limit = largest_content(path.stat().st_size, LARGEST_BYTES)
     total = sum(member.file_size for member in members)
     if total > limit:
         problem = f"holds {total:,} bytes in {path.stat().st_size:,} on disk, more than any density"
-        raise InputError(path, problem, "Compute or export the density anew")
+        raise InputError(path, problem, "Compute or export the density again")
     for member in members:
         with archive.open(member) as file:
             shape, dtype = array_header(file)
             claimed = math.prod(shape) * dtype.itemsize
             if not dtype.hasobject and file.tell() + claimed != member.file_size:
                 problem = f"{member.filename} claims {claimed:,} bytes, but holds {member.file_size - file.tell():,}"
-                raise InputError(path, problem, "Compute or export the density anew")
+                raise InputError(path, problem, "Compute or export the density again")
 
 
 def write_npz(density: Density, path: Path | str) -> None:
-    """Check ``density`` and write it, whole or not at all, in the format that ``read_npz`` reads."""
+    """Check ``density`` and write it atomically in the format that ``read_npz`` reads."""
     check(density, path)
     arrays: dict[str, Any] = {
         "density": density.values,

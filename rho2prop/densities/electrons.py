@@ -96,14 +96,14 @@ def check_electrons(density: Density, source: Path | str) -> tuple[str, ...]:
     InputError
         No set of potentials gives this count: a partial density, one spin, all electrons, or of other atoms.
     """
-    found, counts = np.unique([SYMBOLS[number - 1] for number in density.numbers], return_counts=True)
-    atoms = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    elements, counts = np.unique([SYMBOLS[number - 1] for number in density.numbers], return_counts=True)
+    atoms = dict(zip(elements.tolist(), counts.tolist(), strict=True))
     formula = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in atoms.items())
     n_electrons, n_protons = density.n_electrons, int(density.numbers.sum())
     neutral = {n_protons} if density.kind == "all_electron" else possible_electrons(atoms)
     if not neutral:
         unknown = ", ".join(symbol for symbol in atoms if symbol not in valences())
-        return (f"no potential of {unknown} is known, so its {n_electrons:g} electrons could not be checked",)
+        return (f"no potential of {unknown} is known: its {n_electrons:g} electrons were not checked",)
     nearest = min(sorted(neutral), key=lambda count: abs(count - n_electrons))
     charge = nearest - n_electrons
     if abs(charge) <= ELECTRON_TOLERANCE * max(nearest, 1):
@@ -125,7 +125,7 @@ def _impossible(density: Density, source: Path | str, formula: str, neutral: set
             source, problem, "Give the density of all electrons, or name its kind: kind: valence", code="electrons"
         )
     if is_all:
-        problem = f"integrates to {n_electrons:g} electrons, all that its atoms have ({formula}): it is all-electron"
+        problem = f"integrates to {n_electrons:g} electrons, the number of all electrons of {formula}"
         fix = "Give the valence density; a run takes all-electron densities with dft.files.kind: all_electron"
         return InputError(source, problem, fix, code="all_electron")
     shown = ", ".join(map(str, sorted(neutral)[:8])) + (", ..." if len(neutral) > 8 else "")

@@ -36,7 +36,7 @@ NOT_VALENCE = {
 
 
 def read_density(path: Path | str, kind: str = "valence", structure: Structure | None = None) -> Density:
-    """Read and check a density that a user has; the format is told by the file's name.
+    """Read and check a density of the user; the name of the file gives its format.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_density(path: Path | str, kind: str = "valence", structure: Structure |
     -------
     Density
         In e/Å³. CHGCAR files hold density times cell volume (VASP wiki, CHGCAR), cube files e/Bohr³. Its ``remarks``
-        say what the user must know, a charged cell for instance.
+        say what the user must know, for instance a charged cell.
     """
     density = checked_density(parse_density(path, kind), path)
     if structure is not None:
@@ -70,7 +70,7 @@ def parse_density(path: Path | str, kind: str = "valence") -> Density:
     name = path.name.lower()
     bare = Path(name).stem if Path(name).suffix in OPENERS else name
     if not path.is_file():
-        raise InputError(path, "there is no such density file", "Check the path", code="missing")
+        raise InputError(path, "density file does not exist", "Check the path", code="missing")
     if bare.endswith(".npz") and bare == name:
         density = read_npz(path)
         if density.kind != kind:
@@ -87,7 +87,7 @@ def parse_density(path: Path | str, kind: str = "valence") -> Density:
     if bare.endswith(".json"):
         problem = "is JSON: a charge density in JSON is not read"
         raise InputError(path, problem, "Save it as CHGCAR: Chgcar.write_file('CHGCAR') in pymatgen", code="json")
-    raise InputError(path, "its name tells no known density format", FIX_FORMAT, code="format")
+    raise InputError(path, "its name is not that of a known density format", FIX_FORMAT, code="format")
 
 
 def check_name(path: Path, kind: str) -> None:

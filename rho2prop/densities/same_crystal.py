@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from rho2prop.core.errors import InputError
 
 LATTICE_TOLERANCE = 1e-2  # relative, lengths and angles
-POSITION_TOLERANCE_ANG = 0.05  # digits of files and a relaxation's last step; polymorphs differ by more
+POSITION_TOLERANCE_ANG = 0.05  # covers the digits of files and the last step of a relaxation; polymorphs differ by more
 FIX = "Give the density that was computed for the structure in the same row"
 
 

@@ -27,7 +27,7 @@ ROTATIONS = _cube_rotations()
 
 
 def rotated(density: Density, rotation: np.ndarray) -> Density:
-    """A crystal turned in space, its cell vectors renamed in the same way.
+    """The crystal rotated in space, its cell vectors renamed in the same way.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def rotated(density: Density, rotation: np.ndarray) -> Density:
     Returns
     -------
     Density
-        Lattice R L Rᵀ with the array turned by index: what is a rotated array for a padded grid is a rotated crystal
-        for a window. Exact, nothing is interpolated.
+        Lattice R L Rᵀ with the array turned by index: a rotated array for a padded grid, a rotated crystal for a
+        window. Exact: nothing is interpolated.
     """
     order = np.abs(rotation).argmax(axis=1)
     signs = rotation[range(3), order]
@@ -54,8 +54,8 @@ def rotated(density: Density, rotation: np.ndarray) -> Density:
 
 def _changed(density: Density, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
     """Density and promolecule after the same transformation."""
-    atoms = density.promolecule
-    return {"values": change(density.values), "promolecule": None if atoms is None else change(atoms)}
+    promolecule = density.promolecule
+    return {"values": change(density.values), "promolecule": None if promolecule is None else change(promolecule)}
 
 
 def _turned(values: np.ndarray, order: np.ndarray, signs: np.ndarray) -> np.ndarray:
@@ -72,11 +72,11 @@ def rolled(density: Density, points: tuple[int, int, int]) -> Density:
 
 
 def shifted(density: Density, fractions: np.ndarray) -> Density:
-    """The crystal moved by fractions of its lattice vectors, as its plane waves say (Fourier shift theorem).
+    """The crystal moved by fractions of its lattice vectors, in Fourier space (shift theorem).
 
-    The Nyquist term of an even axis has no definite phase: it is left out, as it is of derivatives
-    (``rho2prop.densities.fourier.half_spectrum``), of a crystal that stays where it is too.
-    What is seen from an atom is then the same wherever the grid's points were.
+    The Nyquist terms of even axes have no definite phase: they are dropped, also for a shift by nothing
+    (``rho2prop.densities.fourier.half_spectrum``), so that the density around an atom does not depend on where the
+    points of the grid were.
     """
     changed = _changed(density, lambda values: _shifted(values, fractions))
     return _moved(density, changed, np.asarray(fractions, dtype=float))

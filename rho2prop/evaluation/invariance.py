@@ -33,7 +33,7 @@ COLUMNS = ["material_id", "model", "features", "grid", "kind", "transformation",
 
 @dataclass(frozen=True)
 class Transformation:
-    """One description of a crystal; ``kind`` is rotation, shift, supercell or "" for the given one."""
+    """One description of a crystal; ``kind`` is rotation, shift, supercell, or "" for the crystal as given."""
 
     kind: str
     name: str
@@ -101,8 +101,8 @@ def evaluate(
     with tqdm(total=len(densities) * _count(), desc="invariance", unit="description") as progress:
         for material_id, path in densities.items():
             described = []
-            for one in transformations(read_npz(path), derived_seed(seed, "robustness", material_id)):
-                described.append(_Description(one, model, grid, {b for c in chosen for b in c.blocks}))
+            for transformation in transformations(read_npz(path), derived_seed(seed, "robustness", material_id)):
+                described.append(_Description(transformation, model, grid, {b for c in chosen for b in c.blocks}))
                 progress.update()
             frames += [_predicted(material_id, choice, described, grid.kind) for choice in chosen]
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)[COLUMNS]
@@ -149,7 +149,7 @@ def _predicted(material_id: str, choice: _Choice, described: list[_Description],
                 "model": choice.model,
                 "features": choice.features,
                 "grid": grid_kind if choice.reads_latents else "",
-                "kind": [one.kind for one in described],
+                "kind": [description.kind for description in described],
                 "transformation": values.index,
                 "target": target,
                 "value": values[target].to_numpy(),
@@ -163,15 +163,15 @@ def _predicted(material_id: str, choice: _Choice, described: list[_Description],
 
 def _values(choice: _Choice, described: list[_Description]) -> pd.DataFrame:
     """Predictions, index transformation, one column per target."""
-    names = [one.name for one in described]
+    names = [description.name for description in described]
     tables = {
-        block: pd.concat([one.tables[block] for one in described])
+        block: pd.concat([description.tables[block] for description in described])
         for block in choice.blocks
         if BLOCKS[block].form == TABLE
     }
     latents = {}
     if choice.reads_latents:
-        latents["all"] = Latents(np.array(names), np.stack([one.latent for one in described]))
+        latents["all"] = Latents(np.array(names), np.stack([description.latent for description in described]))
     return predict_fold(choice.fold, BlockData(tables, latents), names)
 
 
@@ -191,5 +191,5 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """
     changed = table[table["kind"] != ""].assign(size=lambda rows: rows["relative_change"].abs())
     groups = changed.groupby(["model", "features", "grid", "kind"], sort=False)["size"]
-    found = groups.agg(largest="max", rms=lambda size: float(np.sqrt(np.mean(size**2))), n="count")
-    return found.reset_index()
+    changes = groups.agg(largest="max", rms=lambda size: float(np.sqrt(np.mean(size**2))), n="count")
+    return changes.reset_index()

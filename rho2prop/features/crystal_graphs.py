@@ -13,7 +13,7 @@ from rho2prop.densities.crystal_description import CrystalDescription
 
 N_NEIGHBOURS = 12  # of each atom, as in CGCNN (T. Xie, J. C. Grossman, Phys. Rev. Lett. 120, 145301 (2018))
 CUTOFF_ANG = 8.0
-TIE_ANG = 0.01  # neighbours as far as the last one that counts all count: no choice between equals
+TIE_ANG = 0.01  # neighbours within this of the last counted one are counted too: no choice between equal distances
 _FLAT = ("numbers", "starts", "ends", "vectors")
 
 
@@ -53,21 +53,21 @@ def crystal_graph(structure: Structure) -> CrystalGraph:
     """
     cutoff_ang = CUTOFF_ANG
     while True:
-        origins, neighbours, images, lengths = structure.get_neighbor_list(cutoff_ang)
-        if len(np.unique(origins)) == len(structure):
+        atoms, neighbours, images, lengths = structure.get_neighbor_list(cutoff_ang)
+        if len(np.unique(atoms)) == len(structure):
             break
         cutoff_ang *= 1.5
     kept = []
     for atom in range(len(structure)):
-        edges = np.flatnonzero(origins == atom)
+        edges = np.flatnonzero(atoms == atom)
         edges = edges[np.argsort(lengths[edges], kind="stable")]
         last = lengths[edges[min(N_NEIGHBOURS, len(edges)) - 1]]
         kept.append(edges[lengths[edges] <= last + TIE_ANG])
     kept = np.concatenate(kept)
     coords = structure.frac_coords
-    vectors = (coords[origins[kept]] - coords[neighbours[kept]] - images[kept]) @ structure.lattice.matrix
+    vectors = (coords[atoms[kept]] - coords[neighbours[kept]] - images[kept]) @ structure.lattice.matrix
     numbers = np.array(structure.atomic_numbers, dtype=np.int64)
-    return CrystalGraph(numbers, neighbours[kept], origins[kept], vectors.astype(np.float32))
+    return CrystalGraph(numbers, neighbours[kept], atoms[kept], vectors.astype(np.float32))
 
 
 def write_graphs(graphs: dict[str, CrystalGraph], path: Path | str) -> None:
@@ -86,7 +86,7 @@ def read_graphs(path: Path | str) -> dict[str, CrystalGraph]:
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in (*_FLAT, "material_ids", "n_atoms", "n_edges")}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(path, f"not a readable file of graphs ({error})", "Delete it and run again") from error
+        raise InputError(path, f"is not a readable file of graphs ({error})", "Delete it and run again") from error
     atoms, edges = (np.cumsum(arrays[name])[:-1] for name in ("n_atoms", "n_edges"))
     parts = zip(*(np.split(arrays[name], atoms if name == "numbers" else edges) for name in _FLAT), strict=True)
     return {str(name): CrystalGraph(*part) for name, part in zip(arrays["material_ids"], parts, strict=True)}

@@ -6,7 +6,7 @@ Histograms share each point linearly between the two nearest bins; quantiles are
 import numpy as np
 
 DENSITY_FLOOR = 1e-4  # e/Å³; below it PAW pseudo-densities are noise and may be negative
-# Just under round fractions: q·N is then never an integer, whatever the number of points.
+# Just under round fractions: q·N is then never an integer.
 QUANTILES = np.array([0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995]) - 1e-7
 LOG_DENSITY_BINS = np.linspace(-2.5, 1.5, 9)  # log10 of ρ in e/Å³
 LOG_GRADIENT_BINS = np.linspace(-1.5, 1.0, 6)  # log10 of the reduced gradient s
@@ -27,7 +27,7 @@ def quantiles(name: str, field: np.ndarray, rho: np.ndarray) -> dict:
 
     Notes
     -----
-    Only the points in the few bins where a quantile lies are sorted: a whole sort was half of the fingerprint's time.
+    Only the points in the few bins where a quantile lies are sorted: a full sort took half of the fingerprint's time.
     """
     low, high = field.min(), field.max()
     bins = ((field - low) * ((QUANTILE_BINS - 1) / max(high - low, 1e-300))).astype(np.int32)  # grows with the field

@@ -1,8 +1,8 @@
 """Density fingerprint: statistics of ρ and its derivatives, invariant under the choice of cell, axes and origin.
 
-Every number is an average over the periodic crystal, so a supercell, a rotation or a shift of the origin leaves it
-alone (1e-6 relative on the same sampling); grids start at the same points of the crystal, so that a shift by part of
-a grid point does neither. Histograms share each point linearly between the two nearest bins and
+Every number is an average over the periodic crystal, so that a supercell, a rotation or a shift of the origin does not
+change it (1e-6 relative on the same sampling); grids start at the same points of the crystal, so that a shift by part
+of a grid point does not either. Histograms share each point linearly between the two nearest bins and
 quantiles are order statistics, so that rounding noise cannot move a value by a whole bin.
 """
 
@@ -54,7 +54,7 @@ def fingerprint_row(crystal: CrystalDescription, field: str) -> dict[str, float]
 
 
 def statistics(crystal: CrystalDescription, field: str, origin: np.ndarray) -> dict[str, float]:
-    """Statistics of a field that is nowhere negative, on a grid that starts at one origin of the crystal.
+    """Statistics of a non-negative field on a grid that starts at one origin of the crystal.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _histogram(log_rho: np.ndarray, log_s: np.ndarray) -> dict:
 
 
 def _anisotropies(gradient: np.ndarray, rho: np.ndarray) -> dict:
-    """Sorted eigenvalues of ⟨w ∇ρ ∇ρᵀ⟩ / ⟨w |∇ρ|²⟩ for weights that stress cores, bonds and interstices."""
+    """Sorted eigenvalues of ⟨w ∇ρ ∇ρᵀ⟩ / ⟨w |∇ρ|²⟩ with weights that emphasise cores, bonds and interstices."""
     features = {}
     inverse = 1 / rho
     for name, weights in (("core", 1.0), ("bond", inverse), ("interstice", inverse * inverse)):

@@ -1,8 +1,8 @@
 """Block spring_network: elastic constants of a network of springs with the geometry of the crystal.
 
-How stiff a lattice is against shear depends on how its bonds are laid out, and on whether atoms can give way inside the
-cell. A network of springs between neighbours, all alike but for their length, knows just that (M. Born, K. Huang,
-Dynamical Theory of Crystal Lattices, 1954, ch. V: harmonic lattice, elastic constants with internal strain).
+The stiffness of a lattice against shear depends on the arrangement of its bonds and on the relaxation of atoms inside
+the cell. A network of springs between neighbours whose stiffness depends on their length only describes both (M. Born,
+K. Huang, Dynamical Theory of Crystal Lattices, 1954, ch. V: harmonic lattice, elastic constants with internal strain).
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from rho2prop.crystals.element_tables import COVALENT_RADIUS, covalent_radii_ang
 from rho2prop.densities.crystal_description import CrystalDescription
 
 DECAY = 8.0  # stiffness exp(−DECAY (x − 1)), x = distance over the sum of covalent radii
-TRANSVERSE = (0.03, 0.2)  # stiffness against sidewise motion over that along the bond: nearly central; directional
+TRANSVERSE = (0.03, 0.2)  # transverse over longitudinal stiffness: nearly central; directional
 REACH = 2.0  # neighbours within this multiple of twice the largest covalent radius, at least LEAST_REACH_ANG
 LEAST_REACH_ANG = 6.0
 SOFTEST = 1e-10  # of the largest eigenvalue: below it a mode is a translation of the whole crystal
-FLOOR = 1e-4  # of what logarithms are taken of
+FLOOR = 1e-4  # of the arguments of logarithms
 Springs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -56,7 +56,7 @@ def elastic_tensors(structure: Structure, network: Springs, transverse: float) -
     network
         Its springs.
     transverse
-        Stiffness of a spring against sidewise motion of its ends over that along it.
+        Transverse over longitudinal stiffness of a spring.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def moduli(tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         (K, G) of Voigt, (K, G) of Reuss (R. Hill, Proc. Phys. Soc. A 65, 349 (1952)), six rising eigenvalues.
     """
     matrix = np.array([[tensor[first + second] for second in VOIGT] for first in VOIGT])
-    doubled = np.sqrt([1, 1, 1, 2, 2, 2])  # Mandel's form: a rotation of the crystal leaves its eigenvalues alone
+    doubled = np.sqrt([1, 1, 1, 2, 2, 2])  # Mandel's form: a rotation of the crystal does not change its eigenvalues
     values, vectors = np.linalg.eigh(matrix * doubled[:, None] * doubled)
     values = np.maximum(values, SOFTEST * values[-1])
     stiffness = (vectors * values) @ vectors.T

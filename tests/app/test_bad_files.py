@@ -69,7 +69,7 @@ def shared_page(app, browser):
         ("CHGCAR_atoms", "names 999999999 atoms"),
         ("CHGCAR_grid", "should hold 8000000000000 numbers"),
         ("empty_CHGCAR", "empty_CHGCAR: is empty"),
-        ("holiday.jpg", "its name tells no known density format"),
+        ("holiday.jpg", "its name is not that of a known density format"),
         ("CHGCAR_noise", "CHGCAR_noise, line "),
         ("noise.cube", "noise.cube, line "),
         ("POSCAR", "holds a crystal structure, not a density"),

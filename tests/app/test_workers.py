@@ -202,5 +202,5 @@ def test_messages_name_the_file_and_no_folder_of_this_machine(pool, place):
     (place / "root" / "cut.npz").write_bytes((place / "root" / "MgO.npz").read_bytes()[:3000])
     with pytest.raises(InputError) as caught:
         run(pool.run("predict_file", job(place, "cut.npz"), lambda text: None))
-    assert str(caught.value).startswith("cut.npz: is not a whole .npz file")
+    assert str(caught.value).startswith("cut.npz: is not a complete .npz file")
     assert str(place) not in str(caught.value)

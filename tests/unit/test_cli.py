@@ -151,7 +151,7 @@ BAD = {
     "nan.npz": "nan at grid point",
     "electrons.npz": "integrates to 8.0000 electrons, expected 5.0000",
     "pickled.npz": "cannot be read as .npz",
-    "cut.npz": "not a whole .npz file",
+    "cut.npz": "not a complete .npz file",
     "CHGCAR_cut": "grid 1 ends after 1333 of 2688 numbers",
     "CHGCAR_cut.gz": "CHGCAR_cut.gz: cannot be read",
     "CHGCAR_words": "line 9",

@@ -4,12 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.calculators.vasp import VaspChargeDensity
+from hypothesis import given
+from hypothesis import strategies as st
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.refusals import refused
 
 from rho2prop.densities import chgcar_writer
 from rho2prop.densities.chgcar_writer import chgcar_bytes, write_chgcar
-from rho2prop.densities.readers import read_density
+from rho2prop.densities.density import Density
+from rho2prop.densities.readers import parse_density, read_density
 
 FIELD = re.compile(r" [0-]\.\d{11}E[+-]\d\d")
 
@@ -102,3 +105,26 @@ def test_an_unsound_density_writes_nothing(density, tmp_path):
 def test_a_value_too_large_for_the_format_is_refused(tmp_path):
     with refused("1e+99", source="CHGCAR"):
         chgcar_writer._fixed_width(np.array([1.0, -1e99]), tmp_path / "CHGCAR")
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(2, 7)] * 3), st.sampled_from(["CHGCAR", "CHGCAR.gz"]))
+def test_any_crystal_comes_back_as_it_was_written(tmp_path_factory, seed, shape, name):
+    rng = np.random.default_rng(seed)
+    lattice = np.diag(rng.uniform(3, 6, 3)) + rng.uniform(-0.5, 0.5, (3, 3))
+    n_atoms = int(rng.integers(1, 9))
+    slots = rng.permutation(list(np.ndindex(2, 2, 2)))[:n_atoms] / 2
+    values = rng.normal(size=shape) * 10 ** rng.uniform(-6, 3, shape)
+    n_electrons = int(rng.integers(1, 200))
+    values += n_electrons / abs(np.linalg.det(lattice)) - values.mean()
+    coords = slots + rng.uniform(-0.05, 0.05, (n_atoms, 3))
+    numbers = rng.choice(rng.integers(1, 104, 3), n_atoms)
+    density = Density(values, lattice, numbers, coords, float(n_electrons), "valence", "vasp")
+    path = tmp_path_factory.mktemp("chgcar") / name
+    write_chgcar(density, path)
+    found = parse_density(path)
+    assert found.n_electrons == n_electrons
+    largest = np.abs(values).max()
+    np.testing.assert_allclose(found.values, values, rtol=1e-6, atol=1e-7 * largest)
+    np.testing.assert_allclose(found.lattice, lattice, atol=1e-13)
+    np.testing.assert_array_equal(found.numbers, numbers)
+    np.testing.assert_allclose(found.frac_coords, coords, atol=1e-13)
