@@ -1,4 +1,4 @@
-"""Checkpoint of a training: one file, taken up only by the training that it belongs to, one training at a time."""
+"""Checkpoint of a training: one file, resumed only by the training that it belongs to, one training at a time."""
 
 import contextlib
 import hashlib
@@ -27,14 +27,14 @@ LOCK = "training.lock"
 
 @contextmanager
 def only_training(work_dir: Path | str) -> Iterator[None]:
-    """Hold the folder of a checkpoint for this training; the kernel lets go of it however the process ends.
+    """Lock the folder of a checkpoint for this training; the kernel releases it however the process ends.
 
     A folder that is empty at the end is removed.
 
     Raises
     ------
     InputError
-        Another training holds it.
+        Another training has locked it.
     """
     path = Path(work_dir) / LOCK
     while True:
@@ -69,7 +69,7 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
 
 
 def training_digest(paths: list[tuple[str, Path]], *parts: Any) -> str:
-    """Digest of all that a training comes from.
+    """Digest of everything that a training depends on.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def save_checkpoint(path: Path, digest: str, model: nn.Module, optimizer: torch.
 
 
 def resume(path: Path, digest: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
-    """Load the checkpoint into model and optimiser; a fresh state where there is none for this training."""
+    """Load the checkpoint into model and optimiser; a fresh state if there is none for this training."""
     fresh = {"history": [], "best_loss": float("inf"), "stale_epochs": 0, "best": {}, "hardware": []}
     if not path.is_file():
         return fresh
@@ -116,10 +116,10 @@ def resume(path: Path, digest: str, model: nn.Module, optimizer: torch.optim.Opt
             metadata = file.metadata() or {}
         tensors = load_file(path) if metadata.get("digest") == digest else {}
     except SafetensorError as error:
-        print(f"{path}: cannot be read ({error}); training starts anew", file=sys.stderr)
+        print(f"{path}: cannot be read ({error}); training starts from the beginning", file=sys.stderr)
         return fresh
     if not tensors:
-        print(f"{path}: belongs to other settings, data or code; training starts anew", file=sys.stderr)
+        print(f"{path}: belongs to other settings, data or code; training starts from the beginning", file=sys.stderr)
         return fresh
     groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "adam": {}}
     for name, tensor in tensors.items():

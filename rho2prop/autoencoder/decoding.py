@@ -1,4 +1,4 @@
-"""From a latent back to a density on the native grid of its cell."""
+"""Decode a latent to a density on the native grid of its cell."""
 
 import hashlib
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def autoencoder_sha256(model: Autoencoder) -> str:
 
 
 def decode_record(decoder: Decoder, record: LatentRecord) -> Density:
-    """The density that a latent stands for, on the native grid of its cell, with its number of electrons.
+    """Decode a latent to a density on the native grid of its cell, with the right number of electrons.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def decode_with_factor(decoder: Decoder, record: LatentRecord) -> tuple[Density,
 def to_native(
     values: np.ndarray, lattice: np.ndarray, shape: tuple[int, int, int], grid: Grid, source: str
 ) -> np.ndarray:
-    """A cube of ``rho2prop.densities.grids.to_grid`` back on the native grid of its cell.
+    """Resample a cube of ``rho2prop.densities.grids.to_grid`` to the native grid of its cell.
 
     Parameters
     ----------
@@ -194,5 +194,5 @@ def _images(lattice: np.ndarray, half_ang: float) -> list[np.ndarray]:
 
 
 def sampled_back(density: Density, grid: Grid, source: str) -> np.ndarray:
-    """The density through the sampling alone, there and back: the error of a grid without any network."""
+    """The density sampled on the cube and back: the error of the grid without any network."""
     return to_native(to_grid(density, grid), density.lattice, density.values.shape, grid, source)

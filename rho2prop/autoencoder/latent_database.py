@@ -98,7 +98,7 @@ class LatentEntry:
 class LatentDatabase:
     """A file of latents; use it in a ``with`` block or call ``close``.
 
-    The file may be a stranger's: nothing that its schema could hold is run (views, triggers, generated columns make
+    The file may be from an untrusted source: nothing in its schema is run (views, triggers, generated columns make
     it another format), and whatever its pages claim, rows are bounded in size and queries in time.
 
     Parameters
@@ -177,7 +177,7 @@ class LatentDatabase:
             ).rowcount
 
     def remove(self, material_ids: Iterable[str]) -> None:
-        """Delete materials; ids that are not there are passed over."""
+        """Delete materials; unknown ids are ignored."""
         with self._readable_errors(), self._connection:
             self._connection.executemany(
                 "DELETE FROM materials WHERE material_id = ?", ([name] for name in material_ids)
@@ -205,7 +205,7 @@ class LatentDatabase:
         return record
 
     def search(self, text: str, limit: int = 50) -> list[LatentEntry]:
-        """Materials that a text means, the closest meaning first.
+        """Search materials, best matches first.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A stored latent: everything that is needed to make a density of it again, except the decoder."""
+"""A stored latent: everything that is needed to decode it to a density, except the decoder."""
 
 import math
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def make_record(
 
 
 def check_record(record: LatentRecord, source: Path | str) -> None:
-    """Raise InputError unless a record that was read is one that ``make_record`` could have made.
+    """Raise InputError unless a record is one that ``make_record`` could have made.
 
     Its sizes are bounded too: whatever a file claims, decoding takes a bounded time and amount of memory.
     """

@@ -1,4 +1,4 @@
-"""The workflow's latent database: filled from latents and densities, kept up to date, its size and errors measured."""
+"""Write and update the workflow's latent database, and measure its size and errors."""
 
 import shutil
 import sys
@@ -32,12 +32,12 @@ COLUMNS = [
 def write_database(
     path: Path | str, latents: list[Path | str], densities: dict[str, Path], autoencoder: Path | str
 ) -> None:
-    """Write or bring up to date the database of a run, whole or not at all.
+    """Write or update the database of a run, whole or not at all.
 
     Parameters
     ----------
     path
-        Database. If it is there already, materials whose latent and crystal are the same are kept as they are (of their
+        Database. If it exists, materials whose latent and crystal are the same are kept as they are (of their
         density files all but the density is read), those that are no longer in ``latents`` are removed.
     latents
         Files of ``write_latents``, all from ``autoencoder``.
@@ -53,7 +53,7 @@ def write_database(
         given |= dict(zip(arrays["material_ids"].tolist(), arrays["latents"], strict=True))
     missing = sorted(set(given) - set(densities))
     if missing:
-        raise InputError(latents[0], f"no density is given for {missing[0]!r}", "Give the densities of all latents")
+        raise InputError(latents[0], f"there is no density of {missing[0]!r}", "Give the densities of all latents")
     with atomic(path) as temporary:
         if Path(path).is_file() and _is_usable(path):
             shutil.copyfile(path, temporary)
@@ -68,7 +68,7 @@ def _is_usable(path: Path | str) -> bool:
         with LatentDatabase(path):
             return True
     except InputError as error:
-        print(f"{error} It is written anew.", file=sys.stderr)
+        print(f"{error} It is written again.", file=sys.stderr)
         return False
 
 

@@ -1,4 +1,4 @@
-"""Training on several GPUs or nodes: one process per GPU, started by srun or, on one machine, by torchrun.
+"""Start training on several GPUs or nodes: one process per GPU, by srun or, on one machine, by torchrun.
 
 ``python -m rho2prop.autoencoder.launch request.json`` is one of these processes; Lightning Fabric finds its place
 among them in the environment.

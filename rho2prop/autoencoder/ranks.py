@@ -9,7 +9,7 @@ def started_ranks() -> int:
 
 
 def ranks_of_node() -> int:
-    """Number of those that share the memory of this node."""
+    """Number of ranks that share the memory of this node."""
     if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun
         return int(os.environ["LOCAL_WORLD_SIZE"])
     return int(os.environ.get("SLURM_NTASKS_PER_NODE") or 1) if started_ranks() > 1 else 1

@@ -1,4 +1,4 @@
-"""Training of the autoencoder: one loop, a checkpoint each epoch, resume equal to the straight run."""
+"""Train the autoencoder: one loop, a checkpoint each epoch; a resumed training equals an uninterrupted one."""
 
 import contextlib
 import json

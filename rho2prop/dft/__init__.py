@@ -1,4 +1,4 @@
-"""Engines that make densities, one folder or module each, and what became of each calculation.
+"""DFT engines, one folder or module each, and the outcomes of their calculations.
 
 Imports densities and below; engines are imported when they are asked for.
 """

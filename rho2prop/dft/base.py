@@ -62,7 +62,7 @@ class Task:
     structure
         Its crystal, or the atom in its box.
     density_path
-        Density that the user has (engine "files"), or None.
+        Density from the user (engine "files"), or None.
     resources
         What the engine may use.
     """
@@ -90,7 +90,7 @@ class Calculation:
     magnetic_moment_mub
         Total moment of the cell in μB where the run was spin-polarised.
     engine_version
-        Version of the program as its output states it, where only that tells.
+        Version of the program, where only its output states it.
     """
 
     density: Density | None
@@ -179,7 +179,7 @@ def run_material(
     structure_path
         CIF, POSCAR or pymatgen JSON.
     density_path
-        Density that the user has (engine "files"), or None.
+        Density from the user (engine "files"), or None.
     engine
         Name of the engine, a key of ``ENGINES``.
     settings

@@ -1,4 +1,4 @@
-"""When the scheduler ends this job."""
+"""Time limit of this job."""
 
 import os
 import subprocess
@@ -23,5 +23,5 @@ def job_deadline_s() -> float | None:
         found = subprocess.run(command, capture_output=True, text=True, timeout=SQUEUE_TIMEOUT_S, check=True)
         return datetime.fromisoformat(found.stdout.split()[0]).timestamp()
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        print(f"the end of Slurm job {job} is not known ({error}): it may be ended in the middle of a step")
+        print(f"the end of Slurm job {job} is unknown ({error}): it may be stopped in the middle of a step")
         return None

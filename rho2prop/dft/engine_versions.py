@@ -1,4 +1,4 @@
-"""Which engines count as one: the same program in the same major.minor release, whatever its patch level."""
+"""Compare engines: the same program in the same major.minor release counts as one."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ def program_and_release(engine: str) -> tuple[str, str]:
 
 
 def require_one_engine(engines: Mapping[str, str], what: str, fix: str) -> None:
-    """Stop where programs or releases are mixed; say so where only patch levels are.
+    """Raise InputError for mixed programs or releases; print a warning for mixed patch levels.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """Failures: a fault of the material ends in an outcome "failed", any other fault in a failed job.
 
-An outcome stays: no later run computes that material again. So it is written only for what the next attempt would find
-again: a calculation that does not converge, a structure or density that cannot be used (``EngineError`` and
-``InputError``). Memory, disk, network, time limit, a killed child, a missing program, licence, potential or dataset are
-no property of the material (``Unfinished``, ``SetupError``); whatever else is raised is a bug. Both end the job without
-an outcome, so that Slurm submits it again with more memory and time, and a later run tries it again.
+An outcome is final: no later run computes that material again. So it is written only for what the next attempt would
+find again: a calculation that does not converge, a structure or density that cannot be used (``EngineError`` and
+``InputError``). Memory, disk, network, time limit, a killed child, a missing program, licence, potential or dataset do
+not depend on the material (``Unfinished``, ``SetupError``); anything else that is raised is a bug. Both end the job
+without an outcome, so that Slurm submits it again with more memory and time, and a later run tries it again.
 """
 
 import errno
@@ -19,11 +19,11 @@ MATERIAL_ERRNOS = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errn
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
 MORE_MEMORY = "Start again with more memory (on Slurm each retry asks for more: mem_mb), or with fewer jobs at once"
-MORE_ROOM = "Make room on that disk (or raise the quota), then start again"
+MORE_ROOM = "Free space on that disk (or raise the quota), then start again"
 
 
 class EngineError(Exception):
-    """An engine could not give a converged density of this material; the text is the reason, in one line.
+    """An engine could not compute a converged density of this material; the text is the reason, in one line.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class SetupError(Unfinished):
 
 
 def job_failure(error: BaseException, name: str) -> Unfinished | None:
-    """The error that must end the job, or None where ``error`` itself says whose fault it is.
+    """The error that must end the job, or None for a fault of the material or a bug.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def job_failure(error: BaseException, name: str) -> Unfinished | None:
 
 @contextmanager
 def job_failures(name: str, engine: str) -> Iterator[None]:
-    """Let what is no fault of the material leave as the ``Unfinished`` that says so, and a bug as it is."""
+    """Turn errors that are not the material's fault into ``Unfinished``; let bugs pass."""
     try:
         yield
     except Exception as error:
@@ -115,7 +115,7 @@ def _system_failure(error: OSError, detail: str, name: str) -> Unfinished:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what it was raised from."""
+    """The error, then its causes."""
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:

@@ -1,4 +1,4 @@
-"""Engine "files": densities that the user has."""
+"""Engine "files": densities from the user."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ Settings = FilesSettings
 
 
 def version(settings: FilesSettings) -> str:
-    """Version of the readers, which are this package's."""
+    """Version of this package, which reads the files."""
     return __version__
 
 
@@ -49,7 +49,7 @@ def compute(task: Task, settings: FilesSettings, work_dir: Path) -> Calculation:
     settings
         What the file holds.
     work_dir
-        Not used: nothing is run.
+        Not used.
     """
     if task.density_path is None:
         raise EngineError(f"{task.material_id} has no density: fill in the column density of the materials table")

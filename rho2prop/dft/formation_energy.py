@@ -45,7 +45,7 @@ def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
     Raises
     ------
     InputError
-        The atoms come of different engines or versions: their energies have no common zero.
+        The atoms come from different engines or versions: their energies have no common zero.
     """
     outcomes = collect({Path(folder).name: folder for folder in folders}, needs_density=False)
     converged = outcomes[outcomes["status"] == "converged"]
@@ -55,7 +55,7 @@ def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
 
 
 def require_one_zero(crystals: pd.DataFrame, atoms: pd.DataFrame) -> None:
-    """Stop where crystals and free atoms, tables of outcomes, come of different engines or versions.
+    """Raise InputError if crystals and free atoms, tables of outcomes, come from different engines or versions.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def require_one_zero(crystals: pd.DataFrame, atoms: pd.DataFrame) -> None:
 
 
 def _engines(outcomes: pd.DataFrame) -> dict[str, str]:
-    """Program and version that each outcome states, by id; one that failed may not have known its version."""
+    """Program and version of each outcome, by id; a failed one may lack its version."""
     names = [
         version if re.match(r"[A-Za-z]", version) else f"{engine} {version}"
         for engine, version in zip(outcomes["engine"], outcomes["engine_version"], strict=True)

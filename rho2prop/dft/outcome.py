@@ -1,4 +1,4 @@
-"""The record that each DFT run leaves, and the table of many records."""
+"""Records of DFT runs, and the table of many records."""
 
 import json
 from collections.abc import Mapping
@@ -50,11 +50,11 @@ class Outcome:
     n_electrons
         Electrons that the density holds, or None.
     grid
-        Points of the density's grid, or None.
+        Grid points of the density, or None.
     wall_time_s, core_hours
         Cost of the run (of its last attempt).
     engine, engine_version, code_version
-        Who computed it.
+        Engine, its version and the version of this package.
     protocol_changes
         Those of the corrections that change what the result means.
     magnetic_moment_mub
@@ -73,7 +73,7 @@ class Outcome:
     engine: str
     engine_version: str
     code_version: str
-    # later than the first release: records without them stay readable
+    # added after the first release: records without them remain readable
     protocol_changes: list[str] = field(default_factory=list)
     magnetic_moment_mub: float | None = None
 

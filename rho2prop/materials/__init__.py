@@ -1,4 +1,4 @@
-"""The table of materials: what is asked for, what converged, and the folds.
+"""The materials table, the converged materials and the folds.
 
 Imports dft and below.
 """

@@ -1,4 +1,4 @@
-"""From many DFT folders to the tables that the rest of the workflow reads."""
+"""Collect DFT folders into the tables that the rest of the workflow reads."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,13 +95,13 @@ def collect_materials(
 
 
 def _require_own_density(material_id: str, density: Density, grid: str, n_electrons: float) -> None:
-    """Refuse a density that is not the one which the outcome beside it tells of."""
+    """Raise InputError for a density that does not match the outcome beside it."""
     found = "x".join(map(str, density.values.shape))
-    told = f"{grid} and {n_electrons:g}"
+    expected = f"{grid} and {n_electrons:g}"
     if found != grid or not np.isclose(density.n_electrons, n_electrons, rtol=1e-6):
         raise InputError(
             f"density of {material_id}",
-            f"has the grid {found} and {density.n_electrons:g} electrons, its outcome tells of {told}",
+            f"has the grid {found} and {density.n_electrons:g} electrons, its outcome states {expected}",
             f"Delete the folder {material_id} and let the workflow compute it again",
         )
 
@@ -119,7 +119,7 @@ def density_paths(materials: pd.DataFrame, dft_folder: Path | str = "results/dft
 
 
 def require_one_kind(materials: pd.DataFrame) -> None:
-    """Stop if kinds or engines are mixed in a table of materials: their densities do not mean the same.
+    """Raise InputError if a table of materials mixes kinds or engines of densities.
 
     Patch levels of one release of a program are one engine (``rho2prop.dft.engine_versions``).
 

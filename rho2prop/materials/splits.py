@@ -1,4 +1,4 @@
-"""Which material trains, validates and tests in which fold: drawn once, then only read."""
+"""Draw and read the folds: which material trains, validates and tests."""
 
 import zlib
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def draw_splits(
         Table of materials with the columns ``material_id, role, formula, chemical_system``; only rows of role
         ``train`` take part. The order of the rows does not matter.
     kinds
-        Any of ``random``, ``formula``, ``chemical_system``: what may not stand on both sides of a split.
+        Any of ``random``, ``formula``, ``chemical_system``: what must not be on both sides of a split.
     n_folds
         Number of test parts of each split.
     validation_fraction
@@ -83,7 +83,7 @@ def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> 
         A fold lacks a material or has it twice, or a split does not test each material once.
     """
     splits = pd.read_csv(path, dtype=str, keep_default_na=False)
-    fix = "Delete it and give the same command again, which draws the same folds"
+    fix = "Delete it and repeat the command, which draws the same folds"
     if list(splits.columns) != COLUMNS:
         raise InputError(path, f"has the columns {', '.join(splits.columns)}, expected {', '.join(COLUMNS)}", fix)
     everyone = sorted(splits["material_id"].unique() if material_ids is None else material_ids)
@@ -98,7 +98,7 @@ def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> 
 
 
 def derived_seed(seed: int, *names: str) -> int:
-    """A seed of its own for each named part of the run, the same on every machine."""
+    """A separate seed for each named part of the run, the same on every machine."""
     return int(np.random.SeedSequence([seed, zlib.crc32("/".join(names).encode())]).generate_state(1)[0] >> 1)
 
 

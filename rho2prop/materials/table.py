@@ -1,4 +1,4 @@
-"""The materials table: reading, checking row by row, and the embedded set of elemental crystals.
+"""Read and check the materials table, and the embedded set of elemental crystals.
 
 The Snakefile imports this module each time it is parsed, also inside every cluster job: nothing heavy at the top.
 """
@@ -108,7 +108,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
     errors: list[str] = []
     for line, cells in rows:
         record: dict[str, Any] = {
-            column: _number_if_one(column, cell) for column, cell in cells.items() if cell not in ("", None)
+            column: _cell_value(column, cell) for column, cell in cells.items() if cell not in ("", None)
         }
         row_errors = list(_row_errors(line, record, validator, path.parent, needs_density))
         material_id = str(record.get("material_id", ""))
@@ -134,7 +134,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
 
 
 class TableError(ValueError):
-    """Several rows of a table are bad; the message has one line for each."""
+    """Several rows of a table are invalid; the message has one line for each."""
 
 
 def _check_header(path: Path, header: Sequence[str] | None, schema: dict) -> None:
@@ -150,7 +150,7 @@ def _check_header(path: Path, header: Sequence[str] | None, schema: dict) -> Non
             raise InputError(f"{path}: line 1", f"column {column!r} is missing", "Add it; every material needs it")
 
 
-def _number_if_one(column: str, cell: str) -> str | float:
+def _cell_value(column: str, cell: str) -> str | float:
     if column not in TARGETS:
         return cell
     try:
@@ -183,7 +183,7 @@ def element_materials(chosen: ElementalCrystals) -> dict[str, Material]:
     Raises
     ------
     InputError
-        What to leave out is not the symbol of an element.
+        ``exclude`` holds something that is not the symbol of an element.
     """
     from ase.collections import dcdft
     from ase.data import atomic_numbers

@@ -15,14 +15,14 @@ from rho2prop.dft.gpaw.settings import GpawSettings
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to the ground state of an atom, with what a record must say of it.
+    """One way to the ground state of an atom, with its entry in the record.
 
     Parameters
     ----------
     parameters
         Keywords of GPAW.
     correction
-        What it changes against the first attempt; empty for the first.
+        Difference from the first attempt; empty for the first.
     changes_protocol
         Whether the energy no longer means that of integer occupations.
     """
@@ -33,11 +33,11 @@ class Attempt:
 
 
 def attempts(smearing_ev: float) -> list[Attempt]:
-    """The attempts in their order; all keep the moment of Hund's rules.
+    """Attempts in order; all keep the moment of Hund's rules.
 
-    In GGA an occupied d level may lie above an empty one: the self-consistency cycle then changes occupations for
-    ever, while direct minimisation keeps them (Ivanov et al., Comput. Phys. Commun. 267, 108047 (2021)). Where that
-    finds no minimum (Ti, V, Ni), occupations are smeared and both spins are mixed gently as one vector.
+    In GGA an occupied d level may lie above an empty one: the self-consistency cycle then swaps occupations endlessly,
+    while direct minimisation keeps them (Ivanov et al., Comput. Phys. Commun. 267, 108047 (2021)). Where that finds no
+    minimum (Ti, V, Ni), occupations are smeared and both spins are mixed gently as one vector.
     """
     davidson = {"name": "dav", "niter": 2}
     return [

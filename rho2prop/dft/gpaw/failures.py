@@ -27,12 +27,12 @@ GENTLER = (
 
 
 def require_datasets(symbols: Iterable[str], xc: str) -> None:
-    """Stop before the calculation where GPAW lacks the dataset of an element.
+    """Raise an error before the calculation if GPAW lacks the dataset of an element.
 
     Raises
     ------
     EngineError
-        No set of GPAW's holds this element: the material cannot be computed.
+        None of GPAW's sets has this element: the material cannot be computed.
     SetupError
         The set should hold it, but it is not installed here.
     """
@@ -57,12 +57,12 @@ def require_datasets(symbols: Iterable[str], xc: str) -> None:
 
 @contextmanager
 def ground_state_failures(calculator: LegacyGPAW, settings: GpawSettings) -> Iterator[None]:
-    """Turn what GPAW raises where this material has no ground state into an EngineError; the rest leaves as it is.
+    """Turn errors of GPAW that mean that a material has no ground state into EngineError; let others pass.
 
     Parameters
     ----------
     calculator
-        Of the calculation inside.
+        Calculator of the calculation in the block.
     settings
         Settings of the engine.
     """

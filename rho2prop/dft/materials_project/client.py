@@ -1,4 +1,4 @@
-"""The Materials Project's own client (mp-api), made patient: clear messages, retries, a key that is written nowhere.
+"""The Materials Project's own client (mp-api) with clear messages, retries and a key that is never written.
 
 The key comes from the environment variable MP_API_KEY, the address from MP_API_ENDPOINT (mp-api's own) where it is set.
 """
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class ServiceError(InputError):
-    """The Materials Project could not be asked: key, network, rate limit or server; no fault of a material."""
+    """The Materials Project could not be asked: key, network, rate limit or server; not the fault of a material."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,16 @@ class _Trouble:
 
 
 def api_key() -> str:
-    """The user's key from the environment; never part of a message.
+    """The user's key from the environment; it never appears in messages.
 
     Raises
     ------
     ServiceError
-        There is none, or it cannot be one.
+        The key is missing or malformed.
     """
     key = os.environ.get(KEY_VARIABLE, "")
     if not key:
-        raise ServiceError(
-            KEY_VARIABLE, "there is no key of the Materials Project in the environment", FIX_KEY, code="key"
-        )
+        raise ServiceError(KEY_VARIABLE, "no key of the Materials Project in the environment", FIX_KEY, code="key")
     if not re.fullmatch(r"[A-Za-z0-9]{32}", key):
         problem = f"has {len(key)} characters, expected 32 letters and digits (no blanks, no quotes)"
         raise ServiceError(KEY_VARIABLE, problem, FIX_KEY, code="key")
@@ -94,7 +92,7 @@ def connect(patience: Patience) -> tuple[Any, str]:
     Raises
     ------
     ServiceError
-        No or a malformed key, no network, or something that is not the Materials Project.
+        The key is missing or malformed, there is no network, or the address is not the Materials Project.
     """
     key = api_key()
     version = database_version(patience)
@@ -116,7 +114,7 @@ def connect(patience: Patience) -> tuple[Any, str]:
 
 
 def database_version(patience: Patience) -> str:
-    """Version of the Materials Project's database, asked anew each time."""
+    """Current version of the Materials Project's database."""
     import requests
 
     def ask() -> str:
@@ -136,7 +134,7 @@ def database_version(patience: Patience) -> str:
 
 
 def with_retries(call: Callable[[], Result], patience: Patience, what: str, waits_for_network: bool = True) -> Result:
-    """Call until it succeeds, or explain in one line why it did not.
+    """Call until it succeeds, or raise an error that says in one line why it did not.
 
     Parameters
     ----------
@@ -147,12 +145,12 @@ def with_retries(call: Callable[[], Result], patience: Patience, what: str, wait
     what
         What is asked for, for the messages.
     waits_for_network
-        Whether an address that cannot be reached is tried again, too.
+        Whether an unreachable address is tried again.
 
     Raises
     ------
     ServiceError
-        The service refused, or was still in trouble at the last attempt.
+        The service refused, or failed in the last attempt.
     """
     for attempt in range(patience.retries + 1):
         try:
@@ -181,7 +179,7 @@ def material_id(raw: str) -> str:
     Raises
     ------
     ValueError
-        It is no id of the Materials Project.
+        It is not an id of the Materials Project.
     """
     from emmet.core.mpid import AlphaID
 

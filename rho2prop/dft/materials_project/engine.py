@@ -1,7 +1,7 @@
 """Engine "materials_project": the CHGCAR that the Materials Project stores for a material, by its id.
 
-Needs the network and MP_API_KEY where it runs. Trouble with either gives no outcome (``Unreachable``): a later run
-asks again. A density that is not there, or is not that of the material, is a failed outcome. The Materials Project
+Needs the network and MP_API_KEY where it runs. A failure of either gives no outcome (``Unreachable``): a later run
+asks again. A missing density, or one of another material, is a failed outcome. The Materials Project
 stores no free atoms: there is no ``compute_atom``.
 """
 
@@ -48,7 +48,7 @@ Settings = MaterialsProjectSettings
 
 
 class Unreachable(Unfinished, ServiceError):
-    """The service could not be asked: nothing is known of the material, and the message says what to do."""
+    """The service could not be asked: nothing is known about the material."""
 
 
 def version(settings: MaterialsProjectSettings) -> str:
@@ -77,7 +77,7 @@ def compute(task: Task, settings: MaterialsProjectSettings, work_dir: Path) -> C
     Raises
     ------
     EngineError
-        There is no density, or a wrong one.
+        The density is missing or wrong.
     Unreachable
         Key, network, rate limit or server: no outcome is written.
     """
@@ -93,7 +93,7 @@ def compute(task: Task, settings: MaterialsProjectSettings, work_dir: Path) -> C
 
 
 def checked_density(chgcar: Chgcar, structure: Structure, material_id: str, max_volume_difference: float) -> Density:
-    """The density of a CHGCAR, if it is one of this material.
+    """The density of a CHGCAR, checked to be one of this material.
 
     Parameters
     ----------

@@ -25,13 +25,13 @@ ADVICE = {
 
 
 class Crashed(Exception):
-    """VASP ended without a whole result and no handler knows why; the text says how, in one line."""
+    """VASP ended without a complete result and no handler knows why; the text says how, in one line."""
 
     problem = "VASP ended without a whole result"
-    again = True  # whether to try once more in the same job
+    again = True  # whether to try again in the same job
     code = "crashed"
     code = "crashed"
-    fix = "Start again; if it stays, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
+    fix = "Start again; if it persists, see vasp.out and std_err.txt in the scratch folder (memory, ulimit -s, disk)"
 
     def verdict(self, name: str, times: int) -> EngineError | Unfinished:
         """Exception to raise after repeated crashes: it fails the job, not the material."""
@@ -39,7 +39,7 @@ class Crashed(Exception):
 
 
 class Killed(Crashed):
-    """VASP was killed, and nobody says why: most often for its memory."""
+    """VASP was killed for an unknown reason, most often for its memory."""
 
     fix = MORE_MEMORY
     code = "killed"
@@ -55,7 +55,7 @@ class DiskFull(Crashed):
 
 
 class OutOfMemory(Crashed):
-    """VASP, or whoever watches over the memory, said so."""
+    """VASP or the system reported that memory ran out."""
 
     problem = "VASP ran out of memory"
     code = "memory"
@@ -76,7 +76,7 @@ class CannotStart(Crashed):
 
 
 class Refused(Crashed):
-    """VASP stopped of its own will and said why: with the same input it will do so again."""
+    """VASP stopped with an error message: with the same input it will do so again."""
 
     problem = "VASP stopped with an error of its own"
 
@@ -85,7 +85,7 @@ class Refused(Crashed):
         return EngineError(f"{self}: check the structure and the preset's INCAR")
 
 
-BANNER = "EEEEEEE"  # the first line of "ERROR" in large letters; the words stand below
+BANNER = "EEEEEEE"  # the first line of "ERROR" in large letters; the words are below it
 # what VASP, its launcher and Slurm write; looked for in the ends of std_err.txt and vasp.out
 CAUSES = (
     (DiskFull, re.compile(r"No space left on device|Disk quota exceeded|File too large|severe \(38\)", re.IGNORECASE)),
@@ -137,7 +137,7 @@ def crash(folder: Path, step: str, returncode: int | None) -> Crashed:
 
 
 def _cause(folder: Path) -> tuple[type[Crashed], str] | None:
-    """The first kind of ``CAUSES`` that the ends of the outputs tell of, and the line that does."""
+    """The first kind of ``CAUSES`` in the ends of the outputs, and the line that states it."""
     outputs = [[line.strip(" |*-\t") for line in tail(folder / name).splitlines()] for name in (ERR, OUT)]
     for kind, pattern in CAUSES:
         for lines in outputs:
@@ -165,14 +165,16 @@ def raise_machine_fault(folder: Path, step: str, frozen_s: float) -> None:
     if "out_of_memory" in _error_names(folder):
         raise OutOfMemory(f"{step}: {OutOfMemory.problem} (out_of_memory)")
     if _error_names(folder)[-1:] == ["Frozen job"]:
-        fix = "Start again; if it stays, check the file system and MPI, or give it more cores (one step may take long)"
+        fix = (
+            "Start again; if it persists, check the file system and MPI, or give it more cores (one step may take long)"
+        )
         raise Unfinished(
             folder, f"VASP wrote nothing for {frozen_s / 3600:g} h and was ended (Frozen job)", fix, code="frozen"
         )
 
 
 def _signal(returncode: int | None) -> int:
-    """Signal that ended a run, itself or as a shell and launchers tell it (128 + signal); 0: none."""
+    """Signal that ended a run, also as shells and launchers report it (128 + signal); 0: none."""
     if returncode is None:
         return 0
     return -returncode if returncode < 0 else max(0, returncode - 128)

@@ -5,7 +5,7 @@ What is run, and where
 ``compute`` works in ``task.resources.scratch`` (a folder that outlives an attempt), one folder per step:
 
 ``relax/``
-    Relaxation of cell and ions; left out with ``relax: false``.
+    Relaxation of cell and ions; skipped with ``relax: false``.
 ``static/``
     The density on the final geometry: CHGCAR and, for the promolecule, AECCAR1 and AECCAR2.
 ``atom/``
@@ -58,12 +58,12 @@ from rho2prop.dft.vasp.run import run_vasp
 from rho2prop.dft.vasp.settings import VaspSettings
 
 Settings = VaspSettings
-STARTS = 2  # of a step: once more after a crash or a cut density
+STARTS = 2  # of a step: one restart after a crash or a truncated density
 Output = TypeVar("Output")
 
 
 def version(settings: VaspSettings) -> str:
-    """Versions of what drives VASP; its own is told only by its output (``Calculation.engine_version``)."""
+    """Versions of the packages that drive VASP; VASP's own is in its output (``Calculation.engine_version``)."""
     return f"VASP under custodian {installed('custodian')}, pymatgen {installed('pymatgen')}"
 
 
@@ -73,7 +73,7 @@ def compute(task: Task, settings: VaspSettings, work_dir: Path) -> Calculation:
     Parameters
     ----------
     task
-        Material; ``scratch`` makes it possible to go on after an interruption.
+        Material; with ``resources.scratch`` an interrupted calculation can resume.
     settings
         Settings of the engine.
     work_dir
@@ -127,7 +127,7 @@ def compute_atom(task: Task, settings: VaspSettings, work_dir: Path) -> Calculat
 
 @dataclass
 class _Session:
-    """One attempt at one material: where it works and what each finished step really ran with."""
+    """One attempt at one material: its folders and the actual tags of each finished step."""
 
     task: Task
     settings: VaspSettings
@@ -144,7 +144,7 @@ class _Session:
         read: Callable[[Path, StepResult], Output],
         charge: Path | None = None,
     ) -> Output:
-        """Run one step, or take it from an earlier attempt that finished it.
+        """Run one step, or take its result from an earlier attempt.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class _Session:
             return read(folder, result)
         except InputError as error:
             if failure := job_failure(error, self.task.material_id):
-                raise failure from error  # our own lack of memory is no reason to run VASP again
+                raise failure from error  # our own lack of memory does not justify running VASP again
             raise Crashed(f"{step}: {error}".replace(f"{folder}/", "")) from error
 
     def _run(self, folder: Path, step: str, structure: Structure, charge: Path | None) -> None:
@@ -220,11 +220,11 @@ class _Session:
                 self._stopped(step)
 
     def _stopped(self, step: str) -> None:
-        """Say that time ran out, or that it has run out too often."""
+        """Raise the error for a stop at the time limit, or for too many of them."""
         self.state.walltime_stops += 1
         stops, most = self.state.walltime_stops, self.settings.max_walltime_stops
         if stops > most:
-            self.state.walltime_stops = 0  # whoever starts it again on purpose gets all attempts again
+            self.state.walltime_stops = 0  # a deliberate restart gets all attempts again
             self.state.save()
             reason = f"{step}: stopped before the end of the job {stops} times (dft.vasp.max_walltime_stops is {most})"
             raise EngineError(f"{reason}: give the rule more time", resumable=True)
@@ -232,7 +232,7 @@ class _Session:
         problem = f"stopped in step {step} before the end of the job (stop {stops} of {most})"
         fix = "Start the workflow again, which resumes there"
         if self.task.resources.scratch is None:
-            fix = "Give it more time: without a scratch folder it begins anew"
+            fix = "Give it more time: without a scratch folder it starts from the beginning"
         raise Unfinished(self.task.material_id, problem, fix, code="walltime")
 
     def _note(self, step: str, text: str) -> None:
@@ -269,7 +269,7 @@ def _command(task: Task, settings: VaspSettings, step: str) -> list[str]:
 
 
 def _require_machine(task: Task, settings: VaspSettings) -> None:
-    """Stop the job, without an outcome for the material, where nothing could be computed on this machine."""
+    """Raise SetupError if this machine cannot run VASP: the material gets no outcome."""
     library = potcar_library()
     if library is None or not Path(library).expanduser().is_dir():
         problem = f"is {library!r}, which is not a folder" if library else "is not set"

@@ -1,4 +1,4 @@
-"""VASP's inputs from a preset, which is a file of data; without a licence POTCAR.spec stands for the POTCAR."""
+"""Write VASP's inputs from a preset file; without a licence POTCAR.spec instead of POTCAR."""
 
 import os
 import warnings
@@ -147,7 +147,7 @@ def write_inputs_of_all(
     settings: VaspSettings,
     threads: int = 1,
 ) -> dict[str, str]:
-    """Write the inputs of all materials for a look or another machine: ``<out_dir>/<id>/<step>/``, never POTCARs.
+    """Write the inputs of all materials for inspection or another machine: ``<out_dir>/<id>/<step>/``, never POTCARs.
 
     Parameters
     ----------
@@ -163,10 +163,10 @@ def write_inputs_of_all(
     Returns
     -------
     dict[str, str]
-        Reasons of the materials that have no inputs, by id.
+        Why materials have no inputs, by id.
     """
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    load_preset(settings.preset)  # a wrong one is no fault of the materials
+    load_preset(settings.preset)  # a wrong one is not the materials' fault
     settings = replace(settings, machine=replace(settings.machine, parallel={}))
     failures = {}
     with ProcessPoolExecutor(max_workers=threads) as pool:
@@ -181,7 +181,7 @@ def write_inputs_of_all(
 
 
 def potcar_library() -> str | None:
-    """Folder of the POTCARs, or None where PMG_VASP_PSP_DIR is not set; pymatgen is told what the environment says."""
+    """Folder of the POTCARs, or None where PMG_VASP_PSP_DIR is not set; pymatgen takes the current environment."""
     if "PMG_VASP_PSP_DIR" in os.environ:  # pymatgen reads it once, when it is imported
         SETTINGS["PMG_VASP_PSP_DIR"] = os.environ["PMG_VASP_PSP_DIR"]
     return SETTINGS.get("PMG_VASP_PSP_DIR")
@@ -240,7 +240,7 @@ def _potcar_single(symbol: str, functional: str, library: str) -> PotcarSingle:
 
 
 def _write_inputs_of_one(path: Path, folder: Path, settings: VaspSettings) -> str:
-    """Reason why there are none; a text, because this error does not survive the way between processes."""
+    """Reason for missing inputs; a text, because this error cannot be sent between processes."""
     try:
         structure = read_structure(path)
         preset = load_preset(settings.preset)

@@ -66,7 +66,7 @@ def was_stopped(folder: Path) -> bool:
 
 
 def has_ended(folder: Path) -> bool:
-    """Whether OUTCAR is whole: VASP ends it with its account of time and memory."""
+    """Whether OUTCAR is complete: VASP ends it with its account of time and memory."""
     return ACCOUNT in tail(folder / "OUTCAR", 20_000)
 
 
@@ -83,11 +83,11 @@ def read_step(folder: Path, step: str) -> StepResult:
     Raises
     ------
     EngineError
-        VASP came to its end, but not to a converged result.
+        VASP finished without a converged result.
     Crashed
-        A file is cut or missing: VASP did not come to its end, or could not write.
+        A file is truncated or missing: VASP did not finish, or could not write.
     SetupError
-        The preset asks for no ground state.
+        The preset does not ask for a ground state.
     """
     if not (folder / "vasprun.xml").is_file():
         raise Crashed(f"{step}: there is no vasprun.xml")
@@ -130,7 +130,7 @@ def read_step(folder: Path, step: str) -> StepResult:
 
 
 def _no_ground_state(folder: Path, step: str) -> SetupError:
-    """VASP was asked for something else (BSE, GW, optics alone): there is no SCF cycle to judge."""
+    """Error for a preset that asks for something else (BSE, GW, optics alone): there is no SCF cycle."""
     incar = Incar.from_file(folder / "INCAR")
     asked = ", ".join(f"{tag} = {incar[tag]}" for tag in ("ALGO", "LOPTICS", "NELM") if tag in incar)
     problem = f"{step}: vasprun.xml holds no self-consistency cycle (INCAR: {asked or 'no ALGO'})"
@@ -185,9 +185,9 @@ def read_static_density(folder: Path, result: StepResult, promolecule: bool) -> 
     Raises
     ------
     InputError
-        A file is cut or damaged.
+        A file is truncated or damaged.
     EngineError
-        The files are whole, but do not hold the right number of electrons.
+        The files are complete, but do not hold the right number of electrons.
     """
     if not was_written(folder / "CHGCAR"):
         raise InputError(folder / "CHGCAR", "was not written by the run", "Compute it again", code="stale")
@@ -316,7 +316,7 @@ def _file_change(file: str, name: str, detail: dict) -> str:
 
 
 def keep_logs(folder: Path, target: Path) -> None:
-    """Copy the small texts of a step that hold nothing of a POTCAR.
+    """Copy the small text files of a step that contain no part of a POTCAR.
 
     INCAR, KPOINTS, POSCAR, the names of the POTCARs, custodian's records, the ends of OSZICAR, vasp.out and
     std_err.txt; of OUTCAR, which repeats parts of the POTCARs, only the account of time and memory at its end.

@@ -1,7 +1,7 @@
 """Restart after an interruption: which files of a step can be trusted, and the state kept between attempts.
 
-A kill may cut any file that VASP or custodian was writing. So nothing is taken over unless it is whole, and INCAR is
-not read back: it is made anew and the corrections on record are applied to it.
+A kill may truncate any file that VASP or custodian was writing. So only complete files are used, and INCAR is not read
+back: it is written again and the recorded corrections are applied to it.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from rho2prop.dft.vasp.inputs import Preset, write_inputs
 from rho2prop.dft.vasp.settings import VaspSettings
 
 STATE = "state.json"
-PROCESS = "vasp.process.json"  # who runs in a folder
+PROCESS = "vasp.process.json"  # session of processes in a folder
 STOPPED = "stopped-before-deadline"  # in a folder: a stop was asked for
 END_PATIENCE_S = 10.0
 START_TIME_S = 0  # time of change of a CHGCAR that a run starts from: VASP's own is of today
@@ -78,7 +78,7 @@ def load_state(scratch: Path, structure: Structure, preset: Preset, settings: Va
         if content["digest"] == digest:
             return State(path, **content)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass  # no state yet, or one of an older release; a disk that cannot be read is no reason to empty the folder
+        pass  # no state yet, or one of an older release; an unreadable disk must not empty the folder
     if scratch.exists():
         for folder in filter(Path.is_dir, scratch.iterdir()):
             end_orphans(folder)
@@ -97,7 +97,7 @@ def prepare_step(
     settings: VaspSettings,
     charge: Path | None = None,
 ) -> Incar:
-    """Make a step's folder ready for VASP: new, or from what an earlier attempt left there.
+    """Prepare the folder of a step for VASP: new, or from what an earlier attempt left there.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def prepare_step(
 
 
 def _start_tags(folder: Path, charge: Path | None) -> dict[str, int]:
-    """Tags for where the SCF starts; a WAVECAR needs none, VASP takes it by itself."""
+    """Tags for where the SCF starts; a WAVECAR needs none, VASP finds it itself."""
     wavecar, chgcar = folder / "WAVECAR", folder / "CHGCAR"
     if is_whole_wavecar(wavecar):
         return {}
@@ -156,7 +156,7 @@ def _potcar_names(potcar: Path) -> list[str]:
 
 
 def last_geometry(folder: Path, structure: Structure) -> Structure | None:
-    """Geometry to go on from: CONTCAR, else the POSCAR of the last attempt, if whole and of the same crystal."""
+    """Geometry to resume from: CONTCAR, else the last POSCAR, if complete and of the same crystal."""
     for name in ("CONTCAR", "POSCAR"):
         found = whole_poscar(folder / name)
         if found is not None and found.composition == structure.composition:
@@ -182,7 +182,7 @@ def whole_poscar(path: Path) -> Structure | None:
 
 
 def is_whole_wavecar(path: Path) -> bool:
-    """Whether a WAVECAR has the length that its header promises.
+    """Whether a WAVECAR has the length that its header states.
 
     Records of RECL bytes: the first holds RECL, ISPIN and the precision, the second the numbers of k-points and bands;
     then one per spin and k-point and one per band of each (as pymatgen's Wavecar reads it).
@@ -212,14 +212,14 @@ def is_whole_chgcar(path: Path) -> bool:
 
 
 def archive_record(folder: Path) -> None:
-    """Put custodian's record aside: a new start of custodian begins an empty one."""
+    """Rename custodian's record: a new start of custodian begins an empty one."""
     path = folder / "custodian.json"
     if not path.exists():
         return
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        path.unlink()  # cut by a kill: what it held is found again when the error comes again
+        path.unlink()  # truncated by a kill: its content is found again when the error recurs
         return
     number = len(list(folder.glob("custodian-*.json"))) + 1
     os.replace(path, folder / f"custodian-{number:03d}.json")
@@ -251,15 +251,15 @@ def corrected(incar: Incar, corrections: list[dict]) -> Incar:
 
 
 def record_process(folder: Path, session: int) -> None:
-    """Note which session of processes runs in this folder."""
+    """Record which session of processes runs in this folder."""
     content = {"session": session, "host": platform.node()}
     (folder / PROCESS).write_text(json.dumps(content), encoding="utf-8")
 
 
 def end_orphans(folder: Path) -> None:
-    """End what an attempt that was killed left running: processes of its VASP's session that work in this folder.
+    """End processes that a killed attempt left running in this folder.
 
-    Only on this machine, and only where /proc tells the session and the folder of a process.
+    Only on this machine, and only where /proc shows the session and the folder of a process.
     """
     try:
         content = json.loads((folder / PROCESS).read_text(encoding="utf-8"))

@@ -75,7 +75,7 @@ class DeadlineHandler(standard.WalltimeHandler):
 
 
 class UnconvergedHandler(standard.UnconvergedErrorHandler):
-    """custodian's handler, but a run that was stopped before the deadline is no failure to converge."""
+    """custodian's handler, but a run that was stopped before the deadline does not count as unconverged."""
 
     def check(self, directory: str = "./") -> bool:
         """Whether VASP ended by itself without convergence."""
@@ -155,9 +155,9 @@ def run_vasp(
     EngineError
         custodian gave up.
     Crashed
-        VASP died, left no result or had no room on the disk; to be tried once more.
+        VASP died, left no result or the disk was full; to be tried again.
     Unfinished
-        VASP fell silent or needs more memory: nothing that custodian could correct.
+        VASP hung or needs more memory: nothing that custodian could correct.
     """
     handlers = [
         standard.VaspErrorHandler(),

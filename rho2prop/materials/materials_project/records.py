@@ -1,4 +1,4 @@
-"""From a snapshot of the Materials Project to a materials table: labels, filters, a reason for each row left out."""
+"""Make the materials table from a snapshot of the Materials Project: labels, filters, reasons for rejections."""
 
 import hashlib
 import math
@@ -96,7 +96,7 @@ def write_materials_project(
     properties_path: Path | str,
     structures_folder: Path | str,
 ) -> None:
-    """Write what a run starts from. Needs no network.
+    """Write the materials table, structures and properties that a run starts from. Needs no network.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def write_materials_project(
     rejected_path
         ``material_id, reason`` of every material of the snapshot that is not in the table.
     properties_path
-        What else the Materials Project says of the chosen ones, columns ``PROPERTIES``.
+        Other properties of the chosen materials, columns ``PROPERTIES``.
     structures_folder
         One POSCAR per chosen material.
 
     Raises
     ------
     InputError
-        The snapshot cannot be read, a filter names no element, or no material passes.
+        The snapshot cannot be read, a filter names an unknown element, or no material passes.
     """
     header = read_header(snapshot)
     _check_elements(filters)
@@ -173,7 +173,7 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
     Returns
     -------
     dict
-        Those that are known and plausible. E = 9KG/(3K+G), for the interface's own E is not to be had through
+        Those that are known and plausible. E = 9KG/(3K+G), because the interface's own E is not available via
         mp-api. The formation energy is relative to free atoms, as the target is defined: the Materials Project's,
         which is relative to the elements, minus the elements' mean cohesive energy; left out for an element
         without one. (It is itself fitted to experiment, by the anion and GGA/GGA+U corrections: one zero.)
@@ -218,7 +218,7 @@ def _check_elements(filters: Filters) -> None:
     for key in ("elements", "exclude_elements"):
         for symbol in getattr(filters, key):
             if not Element.is_valid_symbol(symbol):
-                raise InputError(f"materials_project.{key}", f"{symbol!r} is no element", "Write its symbol")
+                raise InputError(f"materials_project.{key}", f"{symbol!r} is not an element", "Write its symbol")
 
 
 def _check_material(summary: dict, filters: Filters) -> None:

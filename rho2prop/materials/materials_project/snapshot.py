@@ -1,8 +1,8 @@
-"""One dated snapshot of the Materials Project's elastic materials: all that a run needs, so that it can be repeated.
+"""A dated snapshot of the Materials Project's elastic materials, which makes a run reproducible.
 
 The file is gzipped JSON lines. The first line says what it is: ``format``, ``schema``, ``database_version``,
 ``fetched_utc``, ``client``, ``n_materials`` and ``queries`` (route, filters sent, fields, number of documents, ids
-that came twice: the first counts). Each further line is one material: ``material_id``, ``elasticity`` and ``summary``,
+that occur twice: the first counts). Each further line is one material: ``material_id``, ``elasticity`` and ``summary``,
 the two documents as the REST interface gave them, or null where it gave none. The key is not in it. Filters of the
 configuration are not in it either: they are applied when the snapshot is read (``records``), so that
 changing them needs no network.
@@ -38,7 +38,7 @@ from rho2prop.dft.materials_project.client import (
 FORMAT = "rho2prop snapshot of the Materials Project"
 SCHEMA = 1
 MATERIAL_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # it names files, too
-FIX_SNAPSHOT = "Delete it and let the workflow fetch it anew, or name another one as materials_project.snapshot"
+FIX_SNAPSHOT = "Delete it and let the workflow fetch it again, or name another one as materials_project.snapshot"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def fetch_snapshot(path: Path | str, settings: Download) -> None:
     Parameters
     ----------
     path
-        Snapshot to write; if it is there, nothing is asked. Pages wait in ``<path>.parts`` until all are there.
+        Snapshot to write; an existing one is kept. Pages are stored in ``<path>.parts`` until all are fetched.
     settings
         How it is fetched.
 
@@ -130,7 +130,7 @@ def fetch_snapshot(path: Path | str, settings: Download) -> None:
     """
     path, patience = Path(path), settings.patience
     if path.exists():
-        print(f"{path}: is there, of database {read_header(path)['database_version']}; nothing is fetched")
+        print(f"{path}: exists, of database {read_header(path)['database_version']}; nothing is fetched")
         return
     client, database = connect(patience)
     parts = path.with_name(f"{path.name}.parts")
@@ -169,7 +169,7 @@ def read_header(path: Path | str) -> dict:
     Raises
     ------
     InputError
-        There is no such file, it is no snapshot, or one of another schema.
+        The file is missing, is not a snapshot, or has another schema.
     """
     return _header(next(_lines(Path(path))), Path(path))
 
@@ -216,7 +216,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _record(line: bytes, number: int) -> dict:
-    """One material, or why its line is none."""
+    """One material, or why its line is not one."""
     name = f"line {number}"
     try:
         content = json.loads(line)
@@ -253,7 +253,7 @@ def _header(line: bytes, path: Path) -> dict:
 
 
 def _prepare_parts(parts: Path, database: str, page_size: int) -> None:
-    """Keep the pages of an interrupted download only if they answer the same questions to the same database."""
+    """Keep the pages of an interrupted download only if request and database are the same."""
     plan = {
         "schema": SCHEMA,
         "database_version": database,
@@ -264,7 +264,7 @@ def _prepare_parts(parts: Path, database: str, page_size: int) -> None:
     if plan_path.is_file() and plan_path.read_text(encoding="utf-8") == json.dumps(plan):
         return
     if parts.exists():
-        print(f"{parts}: pages of another database version or another request are fetched anew")
+        print(f"{parts}: pages of another database version or request are fetched again")
         shutil.rmtree(parts)
     with atomic(plan_path) as temporary:
         temporary.write_text(json.dumps(plan), encoding="utf-8")
@@ -341,8 +341,8 @@ def _read_part(path: Path) -> dict | None:
 
 def _changed(parts: Path) -> ServiceError:
     shutil.rmtree(parts)
-    problem = "the database changed during the download, its pages do not fit together"
-    return ServiceError("Materials Project", problem, "Start again: the download begins anew", code="changed")
+    problem = "the database changed during the download, its pages are inconsistent"
+    return ServiceError("Materials Project", problem, "Start again: all pages are fetched again", code="changed")
 
 
 def _write_snapshot(path: Path, header: dict, parts: Path) -> int:
