@@ -32,7 +32,10 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENT = ROOT / "envs" / "rho2prop.yaml"
 MATERIALS_PROJECT = "materials_project"
 # folder of the run; differs only where a workflow uses this one as a module with a prefix
-RUN = Path(workflow.modifier.path_modifier.replace_prefix("results")).parent
+RESULTS = workflow.modifier.path_modifier.replace_prefix("results/")
+RUN = Path(RESULTS).parent
+if Path(RESULTS).name != "results":
+    raise WorkflowError("module rho2prop: replace_prefix cannot be used, give a prefix")
 
 validate(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -45,7 +48,9 @@ if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
 ENGINE = config["dft"]["engine"]
 ELEMENTS = read_section(ElementalCrystals, config["elements"], "elements")
 PLAN = Plan(config)
-PROTOCOL = without_machine(config)  # for params: a change of the machine must not trigger reruns
+PROTOCOL = without_machine(
+    config
+)  # for params: a change of the machine must not trigger reruns
 
 
 wildcard_constraints:
