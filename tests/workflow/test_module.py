@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import combinations, islice
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from standins.bundle_run import training_set
+from standins.bundle_run import made_density
 
 from rho2prop.core.jobs.provenance import read_record
 from rho2prop.crystals.structures import structure_from_density
@@ -18,6 +19,7 @@ from rho2prop.densities.density import write_npz
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "nested/run"
+VALENCES = {3: 1, 5: 3, 8: 6, 11: 1, 12: 2, 13: 3}  # electrons by atomic number
 FIRST_RULES = ("results/dft_outcomes.csv", "results/features/spring_network.csv", "results/splits.csv")
 OUTER = """
 configfile: "outer.yaml"
@@ -52,14 +54,16 @@ class OuterWorkflow:
     folder: Path
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
-        )
+        return snakemake(self.folder, *arguments)
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake in a folder; stdout and stderr together."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
 
 
 def write_outer(folder: Path, prefix: str) -> OuterWorkflow:
@@ -67,7 +71,8 @@ def write_outer(folder: Path, prefix: str) -> OuterWorkflow:
     data = folder / "data"
     data.mkdir(parents=True)
     rows = ["material_id,structure,density,bulk_modulus_gpa"]
-    for i, (name, density) in enumerate(list(training_set().items())[:12]):
+    for i, pair in enumerate(islice(combinations(VALENCES, 2), 12)):
+        name, density = f"m{i:02d}", made_density(pair, electrons=float(sum(VALENCES[number] for number in pair)))
         write_npz(density, data / f"{name}.npz")
         structure_from_density(density).to(str(data / f"{name}.vasp"), fmt="poscar")
         rows.append(f"{name},{name}.vasp,{name}.npz,{50 + i if i else ''}")
@@ -102,8 +107,7 @@ def test_a_dry_run_of_everything_plans_what_a_run_of_its_own_plans(tmp_path, pre
     settings = yaml.safe_load((outer.folder / "outer.yaml").read_text())["rho2prop"]
     settings["materials"] = str(outer.folder / settings["materials"])
     (alone / "config/config.yaml").write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "snakemake", "--directory", str(alone), "--dry-run", "--cores", "2", "--nocolor"]
-    expected = planned(subprocess.run(command, cwd=ROOT, text=True, capture_output=True, env=environment()).stdout)
+    expected = planned(snakemake(ROOT, "--directory", str(alone), "--dry-run").stdout)
     assert expected["run_dft"] == 12
     renamed = {f"rho2prop_{rule}": count for rule, count in expected.items() if rule not in ("all", "total")}
     found = planned(result.stdout)
@@ -138,15 +142,11 @@ def test_a_second_run_has_nothing_to_do_until_a_result_is_damaged(nested):
 
 
 def test_the_test_case_of_the_catalog_is_found_in_its_folder():
-    command = [sys.executable, "-m", "snakemake", "--directory", ".test", "--dry-run", "--cores", "2", "--nocolor"]
     for snakefile in ("Snakefile", "workflow/Snakefile"):
-        result = subprocess.run(
-            [*command, "--snakefile", snakefile], cwd=ROOT, text=True, capture_output=True, env=environment()
-        )
-        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-        jobs = planned(result.stdout)
+        result = snakemake(ROOT, "--directory", ".test", "--dry-run", "--snakefile", snakefile)
+        assert result.returncode == 0, result.stdout[-3000:]
         settings = yaml.safe_load((ROOT / ".test/config/config.yaml").read_text())
-        assert jobs["train_autoencoder"] == 1 + len(settings["autoencoder"]["compared_fields"])
+        assert planned(result.stdout)["train_autoencoder"] == 1 + len(settings["autoencoder"]["compared_fields"])
 
 
 def test_the_catalog_entry_has_the_keys_that_the_catalog_reads():
