@@ -14,15 +14,14 @@ BASELINES = ("magpie", "magpie_structure")  # with LightGBM
 
 
 def scores(table: pd.DataFrame) -> str:
-    """MAE ± standard deviation over folds (R²) of each model and feature set."""
-    lines = ["| model, features | " + " | ".join(f"{one.symbol} / {one.unit}" for one in TARGETS.values()) + " |"]
+    """MAE ± standard deviation over folds (R²): a row per feature set, below a row with the name of its model."""
+    lines = ["| features | " + " | ".join(f"{target.symbol} / {target.unit}" for target in TARGETS.values()) + " |"]
     lines.append("|---" * (len(TARGETS) + 1) + "|")
-    for (model, features), part in table.groupby(["model", "features"], sort=False):
-        rows = part.set_index("target")
-        if is_derived(model):  # of models that learn E and Θ too: in the CSV
-            continue
-        cells = [_cell(rows, target) for target in TARGETS]
-        lines.append(f"| {model}, {features} | " + " | ".join(cells) + " |")
+    for model, of_model in table[~table["model"].map(is_derived)].groupby("model", sort=False):
+        lines.append(f"|**{model}**|" + "|" * len(TARGETS))
+        for features, part in of_model.groupby("features", sort=False):
+            rows = part.set_index("target")
+            lines.append("|".join(["", features, *(_cell(rows, target) for target in TARGETS), ""]))
     return "\n".join(lines)
 
 
