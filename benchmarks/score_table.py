@@ -9,7 +9,7 @@ from rho2prop.models.registry import is_derived
 from rho2prop.report.data import with_own_answers
 
 SPLIT = "chemical_system"
-DIGITS = {"debye_temperature_k": 0, "formation_energy_ev_per_atom": 2}
+DIGITS = {"debye_temperature_k": 0, "atomization_energy_ev_per_atom": 2}
 BASELINES = ("magpie", "magpie_structure")  # with LightGBM
 
 

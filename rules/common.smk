@@ -88,7 +88,8 @@ def checked_materials(source):
     global TABLE_DIGEST
     source = source if source == "elements" else of_user(source)
     TABLE_DIGEST = refusing(table_digest, source)
-    return refusing(load_materials, source, ELEMENTS, ENGINE)
+    reference = config["labels"]["formation_energy_reference"]
+    return refusing(load_materials, source, ELEMENTS, ENGINE, reference)
 
 
 # known now for a table of the user or the embedded set; for the Materials Project once its checkpoint has run
@@ -189,10 +190,10 @@ def dft_folders(role):
 
 
 def atom_folders(role):
-    """Input function: free atoms for the formation energies of a role; none if the table has the labels."""
+    """Input function: free atoms for the atomization energies of a role; none if the table has the labels."""
 
     def folders(wildcards):
-        if config["dft"]["formation_energy"] != "computed":
+        if config["dft"]["atomization_energy"] != "computed":
             return []
         elements = checkpoints.list_elements.get(role=role).output.elements
         return [

@@ -93,7 +93,7 @@ checkpoint list_elements:
 
 
 rule run_atom:
-    """Free atom of one element: the zero of formation energies (dft.formation_energy: computed)."""
+    """Free atom of one element, for atomization energies (dft.atomization_energy: computed)."""
     output:
         folder=directory("results/atoms/{element}"),
     log:
@@ -142,7 +142,7 @@ rule collect_materials:
             name: materials()[name].structure for name in names("train")
         },
         table=table_as_read,
-        computed=config["dft"]["formation_energy"] == "computed",
+        computed=config["dft"]["atomization_energy"] == "computed",
         min_converged_fraction=config["dft"]["min_converged_fraction"],
         code=code_of("collect_materials.py"),
     script:

@@ -5,16 +5,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """One property that is predicted."""
+    """One property that is predicted.
+
+    Parameters
+    ----------
+    is_positive
+        Whether it cannot be negative: intervals then begin at 0 or above.
+    learns_logarithm
+        Whether models learn its logarithm; an energy adds up over bonds, moduli scale.
+    """
 
     column: str
     symbol: str
     name: str
     unit: str
     is_positive: bool = True
+    learns_logarithm: bool = True
 
 
-FORMATION_ENERGY = "formation_energy_ev_per_atom"
+ATOMIZATION_ENERGY = "atomization_energy_ev_per_atom"
+FORMATION_ENERGY = "formation_energy_ev_per_atom"  # no target: a column that becomes the atomization energy
 TARGETS = {
     target.column: target
     for target in (
@@ -22,6 +32,6 @@ TARGETS = {
         Target("shear_modulus_gpa", "G", "shear modulus", "GPa"),
         Target("youngs_modulus_gpa", "E", "Young's modulus", "GPa"),
         Target("debye_temperature_k", "Θ", "Debye temperature", "K"),
-        Target(FORMATION_ENERGY, "E_form", "formation energy", "eV/atom", is_positive=False),
+        Target(ATOMIZATION_ENERGY, "E_at", "atomization energy", "eV/atom", learns_logarithm=False),
     )
 }

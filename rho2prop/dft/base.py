@@ -228,8 +228,8 @@ def run_atom(
     """
     module = load_engine(engine)
     if not hasattr(module, "compute_atom"):
-        fix = "Set dft.formation_energy to table, or choose another engine"
-        raise InputError("dft.formation_energy", f"engine {engine} computes no free atoms", fix)
+        fix = "Set dft.atomization_energy to table, or choose another engine"
+        raise InputError("dft.atomization_energy", f"engine {engine} computes no free atoms", fix)
 
     def calculate(folder: Path) -> Calculation:
         box = atom_in_box(symbol, settings.atom_box_ang)

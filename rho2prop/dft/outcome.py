@@ -20,7 +20,7 @@ COLUMNS = [
     "engine",
     "engine_version",
     "energy_ev",
-    "formation_energy_ev_per_atom",
+    "atomization_energy_ev_per_atom",
     "magnetic_moment_mub",
     "n_electrons",
     "grid",
@@ -123,7 +123,7 @@ def collect(outcomes: Mapping[str, Path | str], needs_density: bool = True) -> "
     -------
     pd.DataFrame
         One row per material, columns ``COLUMNS``; the grid as "48x48x60", lists joined by "; "; formation
-        energies blank (``rho2prop.dft.formation_energy`` fills them in).
+        energies blank (``rho2prop.dft.atomization_energy`` fills them in).
     """
     rows = []
     for material_id, folder in outcomes.items():
@@ -134,13 +134,13 @@ def collect(outcomes: Mapping[str, Path | str], needs_density: bool = True) -> "
             "grid": "x".join(str(n) for n in outcome.grid) if outcome.grid else "",
             "corrections": "; ".join(outcome.corrections),
             "protocol_changes": "; ".join(outcome.protocol_changes),
-            "formation_energy_ev_per_atom": None,
+            "atomization_energy_ev_per_atom": None,
         }
         rows.append({name: row[name] for name in COLUMNS})
     import pandas as pd  # not needed, and slow to import, where one outcome is written
 
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    numbers = ("energy_ev", "formation_energy_ev_per_atom", "magnetic_moment_mub", "n_electrons")
+    numbers = ("energy_ev", "atomization_energy_ev_per_atom", "magnetic_moment_mub", "n_electrons")
     return frame.astype(dict.fromkeys(numbers, float))
 
 

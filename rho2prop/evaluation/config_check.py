@@ -88,9 +88,9 @@ def _densities(plan: Plan) -> Iterable[InputError]:
     if source == "materials_project" and engine == "files":
         fix = "Choose another engine, or name a table with the column density"
         yield InputError("materials", "the Materials Project's table names no density files, engine files", fix)
-    if dft["formation_energy"] == "computed" and engine not in ATOM_ENGINES:
+    if dft["atomization_energy"] == "computed" and engine not in ATOM_ENGINES:
         fix = f"Set it to table, or dft.engine to {' or '.join(ATOM_ENGINES)}"
-        yield InputError("dft.formation_energy", f"engine {engine} computes no free atoms", fix)
+        yield InputError("dft.atomization_energy", f"engine {engine} computes no free atoms", fix)
     files = dft["files"]
     if engine == "files" and files["promolecule"] == "gpaw" and files["kind"] != "valence":
         problem = f"GPAW's atoms do not give the promolecule of densities of kind {files['kind']}"

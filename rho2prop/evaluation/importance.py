@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.targets import FORMATION_ENERGY
+from rho2prop.core.targets import ATOMIZATION_ENERGY
 from rho2prop.evaluation.cross_validation import block_key
 from rho2prop.evaluation.fold_results import read_summary
 from rho2prop.features.design_matrix import BlockData, DesignMatrix, load_design
@@ -92,9 +92,9 @@ def _contributions(folder: Path, train: DesignMatrix, test: DesignMatrix, seed: 
     else:
         test = test.rows(np.sort(np.random.default_rng(seed).permutation(len(test.tabular))[:BLOCK_ROWS]))
         contributions = _block_contributions(load(folder, model, targets), train, test, seed)
-    if test.energy_zero is not None and FORMATION_ENERGY in targets:
+    if test.energy_zero is not None and ATOMIZATION_ENERGY in targets:
         part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it
-        contributions[FORMATION_ENERGY, COHESIVE_ENERGY] = part, part
+        contributions[ATOMIZATION_ENERGY, COHESIVE_ENERGY] = part, part
     return contributions
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.targets import TARGETS
+from rho2prop.core.targets import TARGETS, Target
 from rho2prop.materials.splits import FINAL_FOLD
 
 POWERS = (0.0, 0.5, 1.0)  # 0: the same width everywhere; 1: a width that grows in proportion
-USUAL_POWER, USUAL_POWER_OF_POSITIVE = 0.0, 1.0  # logarithms of positive properties are learned
+USUAL_POWER, USUAL_POWER_OF_LOGARITHM = 0.0, 1.0  # where models learn the property and where its logarithm
 COMPARISONS, LEAST_GAIN = 5, 2.0  # parts of the rows that compare powers; standard errors that make a difference
 OFFSET_SHARE = 0.25  # of the median |y|: what keeps the width at ŷ = 0 from vanishing
 POOLED = "pooled"
@@ -49,7 +49,7 @@ class Calibration:
     scores
         Scaled residuals, sorted, shape (n,).
     is_positive
-        Whether the property cannot be negative (moduli, Debye temperature): intervals then begin at 0 or above.
+        Whether the property cannot be negative: intervals then begin at 0 or above.
     """
 
     power: float
@@ -84,7 +84,7 @@ class Calibration:
         return float(self.scores[rank - 1]) if rank <= len(self.scores) else math.inf
 
 
-def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positive: bool) -> Calibration:
+def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, target: Target) -> Calibration:
     """Fit the local scale and keep the scores.
 
     Parameters
@@ -94,10 +94,10 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positi
     coverage
         Powers are compared by their interval scores at this coverage, on every fifth row in turn with the others to
         calibrate. Width alone would favour intervals that leave out where errors are large; scores of the rows that
-        calibrate would favour chance, and the intervals would hold less than they state. The usual power, 1 for
-        positive properties and else 0, stands unless another is better by more than two standard errors.
-    is_positive
-        See ``Calibration``.
+        calibrate would favour chance, and the intervals would hold less than they state. The usual power, 1 where
+        logarithms are learned and else 0, stands unless another is better by more than two standard errors.
+    target
+        The property.
     """
     y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if not len(y_true):
@@ -105,8 +105,8 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positi
     offset = OFFSET_SHARE * float(np.median(np.abs(y_true))) or 1.0
 
     def calibrated(rows: np.ndarray, power: float) -> Calibration:
-        scale = _scale(y_pred[rows], power, offset, is_positive)
-        return Calibration(power, offset, np.sort(np.abs(y_true - y_pred)[rows] / scale), is_positive)
+        scale = _scale(y_pred[rows], power, offset, target.is_positive)
+        return Calibration(power, offset, np.sort(np.abs(y_true - y_pred)[rows] / scale), target.is_positive)
 
     def held_out_scores(power: float) -> np.ndarray:
         scores, turn = np.empty(len(y_true)), np.arange(len(y_true)) % COMPARISONS
@@ -115,7 +115,7 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positi
             scores[rows] = _interval_scores(y_true[rows], *bounds, coverage)
         return scores
 
-    chosen = USUAL_POWER_OF_POSITIVE if is_positive else USUAL_POWER
+    chosen = USUAL_POWER_OF_LOGARITHM if target.learns_logarithm else USUAL_POWER
     usual = best = held_out_scores(chosen)
     for power in POWERS if np.isfinite(usual).all() else ():
         scores = held_out_scores(power)
@@ -129,7 +129,7 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, is_positi
 def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], Calibration]:
     """Calibration by model (``_from_kg`` included) and target, from all folds of one regression folder."""
     return {
-        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, TARGETS[target].is_positive)
+        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, TARGETS[target])
         for model, _, target, rows in tested_rows(Path(folder))
     }
 
@@ -167,14 +167,14 @@ def evaluate_intervals(folders: list[Path | str], final: list[Path | str], cover
                 continue
             for fold, held_out in predictions.groupby("fold", sort=True):
                 others = predictions[predictions["fold"] != fold]
-                calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target].is_positive)
+                calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target])
                 folds.append(head | {"fold": fold} | _found(calibration, held_out, coverage))
             counts = np.array([row["n"] for row in folds])
             pooled = {
                 name: float(np.average([row[name] for row in folds], weights=counts))
                 for name in ("coverage_found", "mean_width")
             }
-            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, TARGETS[target].is_positive)
+            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, TARGETS[target])
             pooled |= {"fold": POOLED, "n": int(counts.sum()), "scale_power": everyone.power}
             rows += [*folds, head | pooled]
             if (model, target) in validated:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, FORMATION_ENERGY, TARGETS
 from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import Choice
 from rho2prop.materials.table import Material
@@ -32,8 +32,9 @@ def require_labels(labelled: dict[str, Material], source: str, plan: Plan) -> No
     """
     predict, n_folds, fraction = plan.predict, plan.evaluation.n_folds, plan.evaluation.validation_fraction
     counts = {target: sum(target in material.labels for material in labelled.values()) for target in TARGETS}
-    if plan.config["dft"]["formation_energy"] == "computed":  # the label of every material
-        counts[FORMATION_ENERGY] = len(labelled)
+    counts[ATOMIZATION_ENERGY] += sum(FORMATION_ENERGY in material.labels for material in labelled.values())
+    if plan.config["dft"]["atomization_energy"] == "computed":  # the label of every material
+        counts[ATOMIZATION_ENERGY] = len(labelled)
     most = max(counts, key=counts.get)
     needed = min(least_labels(choice.model, n_folds, fraction) for choice in predict if choice.model in MODELS)
     if counts[most] < needed:

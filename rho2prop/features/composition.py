@@ -24,9 +24,9 @@ def composition_row(crystal: CrystalDescription) -> dict[str, float]:
 
 
 def cohesive_energy_row(crystal: CrystalDescription) -> dict[str, float]:
-    """Mean cohesive energy of the elements, minus the formation energy of a mixture of the elemental solids.
+    """Mean cohesive energy of the elements, the atomization energy of a mixture of the elemental solids.
 
-    Source: C. Kittel (``rho2prop.crystals.element_tables``). Models learn the formation energy relative to it
+    Source: C. Kittel (``rho2prop.crystals.element_tables``). Models learn the atomization energy relative to it
     (``rho2prop.models.estimator``).
 
     Returns

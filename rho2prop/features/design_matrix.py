@@ -112,7 +112,7 @@ class DesignMatrix:
     """Inputs of a model.
 
     ``tabular`` (N, F), the block of each column, ``latent`` (N, C, D, H, W) with the channels of all latent blocks or
-    None, ``graphs`` (N,) or None, ``energy_zero`` (N,) in eV per atom or None: what formation energies are learned
+    None, ``graphs`` (N,) or None, ``energy_zero`` (N,) in eV per atom or None: what atomization energies are learned
     relative to; ``column_names`` (F,), ``<block>.<column>``, which fits may read.
     """
 
@@ -170,7 +170,7 @@ class Design:
                 rows = rows[self.columns[block]].to_numpy()
                 known = np.where(np.isnan(rows), mean, rows)
                 if block == COHESIVE_ENERGY:
-                    energy_zero = -known[:, 0]
+                    energy_zero = known[:, 0]
                     continue
                 values = np.round((known - mean) / scale, DECIMALS)
             parts.append(values)

@@ -1,20 +1,28 @@
 """Collect DFT folders into the tables that the rest of the workflow reads."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pymatgen.core import Composition
 from tqdm import tqdm
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.tables import write_table
-from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, FORMATION_ENERGY, TARGETS
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.crystals.symmetry import symmetry
 from rho2prop.densities.density import Density, read_npz
+from rho2prop.dft.atomization_energy import (
+    atomization_energy_ev_per_atom,
+    cohesive_energies_ev,
+    from_formation_energy,
+    read_atoms,
+    require_one_zero,
+)
 from rho2prop.dft.engine_versions import require_one_engine
-from rho2prop.dft.formation_energy import formation_energy_ev_per_atom, read_atoms, require_one_zero
 from rho2prop.dft.outcome import collect, require_fraction
 
 DENSITY_FILE = "density.npz"
@@ -58,13 +66,13 @@ def collect_materials(
     Parameters
     ----------
     labels
-        Material id to its known targets.
+        Material id to its known targets; a formation energy relative to the elements under ``FORMATION_ENERGY``.
     structures
         Material id to the path of its structure file.
     min_converged_fraction
         Stop if a smaller share of the materials converged.
     atoms
-        Folders of the free atoms (``dft.formation_energy: computed``): the computed formation energy is then the
+        Folders of the free atoms (``dft.atomization_energy: computed``): the computed atomization energy is then the
         label of every material, since two sources in one column would not mean the same. None: labels stay.
     """
     outcomes = collect({name: Path(dft_folder) / name for name in labels})
@@ -76,22 +84,45 @@ def collect_materials(
     energies_ev, grids, n_electrons = (
         outcomes.set_index("material_id")[column] for column in ("energy_ev", "grid", "n_electrons")
     )
-    formation, rows = {}, []
+    cohesive_ev, computed, unknown, rows = cohesive_energies_ev(), {}, Counter(), []
     for name in tqdm(converged, desc="densities", unit="material"):
         density = load(name, dft_folder)
         _require_own_density(name, density, grids[name], n_electrons[name])
         known: dict[str, float | None] = dict(labels[name])
+        formation_ev = known.pop(FORMATION_ENERGY, None)
         if atoms is not None:
             structure = structure_from_density(density)
-            formation[name] = formation_energy_ev_per_atom(energies_ev[name], structure, atoms_ev)
-            known[FORMATION_ENERGY] = formation[name]
+            computed[name] = atomization_energy_ev_per_atom(energies_ev[name], structure, atoms_ev)
+            known[ATOMIZATION_ENERGY] = computed[name]
+        elif formation_ev is not None:
+            composition = structure_from_density(density).composition
+            known[ATOMIZATION_ENERGY] = _atomization_energy(name, formation_ev, composition, cohesive_ev, unknown)
         rows.append(material_row(name, density, structures[name], known))
-    outcomes[FORMATION_ENERGY] = outcomes["material_id"].map(formation).astype(float)
+    if unknown:
+        elements = ", ".join(f"{symbol} ({count})" for symbol, count in unknown.most_common())
+        print(f"labels left blank: {ATOMIZATION_ENERGY} where no cohesive energy of an element is known: {elements}")
+    outcomes[ATOMIZATION_ENERGY] = outcomes["material_id"].map(computed).astype(float)
     write_table(outcomes, outcomes_path)
     require_fraction(outcomes, min_converged_fraction)
     materials = pd.DataFrame(rows)
     require_one_kind(materials)
     write_table(materials, materials_path)
+
+
+def _atomization_energy(
+    material_id: str, formation_ev: float, composition: Composition, cohesive_ev: dict[str, float], unknown: Counter
+) -> float | None:
+    """Label from a formation energy relative to the elements; counts the elements whose cohesive energy is unknown."""
+    energy_ev = from_formation_energy(formation_ev, composition, cohesive_ev)
+    if energy_ev is None:
+        unknown.update(element.symbol for element in composition.elements if element.symbol not in cohesive_ev)
+    elif energy_ev <= 0:
+        raise InputError(
+            f"{FORMATION_ENERGY} of {material_id}",
+            f"{formation_ev:g} relative to the elements leaves an atomization energy of {energy_ev:g}: it is not bound",
+            "Correct it in the materials table, or delete the cell",
+        )
+    return energy_ev
 
 
 def _require_own_density(material_id: str, density: Density, grid: str, n_electrons: float) -> None:

@@ -15,16 +15,24 @@ import jsonschema
 import yaml
 
 from rho2prop.core.errors import InputError, suggestion
-from rho2prop.core.targets import TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, FORMATION_ENERGY, TARGETS
 
 SCHEMA = files(__package__) / "materials.schema.yaml"
 ELEMENTS_FOLDER = "resources/elements"
 SHOWN_ERRORS = 10
+REFERENCES = {  # of formation energies: lowest and highest value in eV per atom that is plausible
+    "free_atoms": (-30.0, 0.0),
+    "elements": (-6.0, 5.0),
+}
 
 
 @dataclass(frozen=True)
 class Material:
-    """One row of the materials table; paths as they can be opened from the working directory."""
+    """One row of the materials table; paths as they can be opened from the working directory.
+
+    ``labels``: values by target. A formation energy relative to the elements stays under ``FORMATION_ENERGY`` until the
+    composition is known (``rho2prop.materials.collection``).
+    """
 
     material_id: str
     structure: str
@@ -59,7 +67,9 @@ class ElementalCrystals:
     exclude: tuple[str, ...]
 
 
-def load_materials(source: str, elements: ElementalCrystals, engine: str) -> dict[str, Material]:
+def load_materials(
+    source: str, elements: ElementalCrystals, engine: str, formation_energy_reference: str | None
+) -> dict[str, Material]:
     """The materials of a run, by id.
 
     Parameters
@@ -70,14 +80,28 @@ def load_materials(source: str, elements: ElementalCrystals, engine: str) -> dic
         Which crystals ``elements`` means.
     engine
         DFT engine; ``files`` needs a density in each row.
+    formation_energy_reference
+        See ``read_table``.
     """
     if source == "elements":
         return element_materials(elements)
-    return read_table(Path(source), needs_density=engine == "files")
+    return read_table(Path(source), engine == "files", formation_energy_reference)
 
 
-def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
+def read_table(
+    path: Path, needs_density: bool = False, formation_energy_reference: str | None = None
+) -> dict[str, Material]:
     """Read and check a materials table.
+
+    Parameters
+    ----------
+    path
+        CSV file.
+    needs_density
+        Whether each row must name a density file.
+    formation_energy_reference
+        What a column ``formation_energy_ev_per_atom`` is relative to: ``free_atoms`` or ``elements``; None: there must
+        be no such column.
 
     Raises
     ------
@@ -96,7 +120,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, restkey="(surplus cells)", strict=True)
-            _check_header(path, reader.fieldnames, schema)
+            _check_header(path, reader.fieldnames, schema, formation_energy_reference)
             rows = [(reader.line_num, row) for row in reader if any(row.values())]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, f"not a readable CSV file ({error})", "Save the table as CSV in UTF-8") from error
@@ -111,6 +135,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
             column: _cell_value(column, cell) for column, cell in cells.items() if cell not in ("", None)
         }
         row_errors = list(_row_errors(line, record, validator, path.parent, needs_density))
+        row_errors += _formation_energy_errors(line, record.get(FORMATION_ENERGY), formation_energy_reference)
         material_id = str(record.get("material_id", ""))
         if not row_errors and material_id in materials:
             row_errors = [
@@ -124,7 +149,7 @@ def read_table(path: Path, needs_density: bool = False) -> dict[str, Material]:
                 material_id,
                 str(path.parent / record["structure"]),
                 str(path.parent / record["density"]) if "density" in record else None,
-                {column: record[column] for column in TARGETS if column in record},
+                _labels(record, formation_energy_reference),
             )
     if errors:
         more = f"\n  ... and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
@@ -137,7 +162,9 @@ class TableError(ValueError):
     """Several rows of a table are invalid; the message has one line for each."""
 
 
-def _check_header(path: Path, header: Sequence[str] | None, schema: dict) -> None:
+def _check_header(
+    path: Path, header: Sequence[str] | None, schema: dict, formation_energy_reference: str | None
+) -> None:
     known = list(schema["properties"])
     header = header or []
     for column in header:
@@ -148,10 +175,16 @@ def _check_header(path: Path, header: Sequence[str] | None, schema: dict) -> Non
     for column in schema["required"]:
         if column not in header:
             raise InputError(f"{path}: line 1", f"column {column!r} is missing", "Add it; every material needs it")
+    if FORMATION_ENERGY in header and ATOMIZATION_ENERGY in header:
+        problem = f"has both columns {FORMATION_ENERGY} and {ATOMIZATION_ENERGY}, which become one label"
+        raise InputError(f"{path}: line 1", problem, "Delete one of them")
+    if FORMATION_ENERGY in header and formation_energy_reference is None:
+        fix = "Set labels.formation_energy_reference in the configuration: elements (as in databases) or free_atoms"
+        raise InputError(f"{path}: line 1", f"column {FORMATION_ENERGY} does not say what it is relative to", fix)
 
 
 def _cell_value(column: str, cell: str) -> str | float:
-    if column not in TARGETS:
+    if column not in TARGETS and column != FORMATION_ENERGY:
         return cell
     try:
         number = float(cell)
@@ -173,6 +206,25 @@ def _row_errors(line: int, record: dict, validator: Any, folder: Path, needs_den
     for column in ("structure", "density"):
         if isinstance(record.get(column), str) and not (folder / record[column]).is_file():
             yield f"line {line}, column {column}: there is no file {folder / record[column]}; correct the path"
+
+
+def _formation_energy_errors(line: int, value, reference: str | None):
+    if not isinstance(value, float):
+        return
+    low, high = REFERENCES[reference]
+    if not low <= value <= high or (reference == "free_atoms" and value == high):
+        other = "elements" if reference == "free_atoms" else "free_atoms"
+        yield (
+            f"line {line}, column {FORMATION_ENERGY}: {value} is not possible relative to {reference} "
+            f"(labels.formation_energy_reference; {low:g} to {high:g}); correct it, or set the key to {other}"
+        )
+
+
+def _labels(record: dict, formation_energy_reference: str | None) -> dict[str, float]:
+    labels = {column: record[column] for column in (*TARGETS, FORMATION_ENERGY) if column in record}
+    if formation_energy_reference == "free_atoms" and FORMATION_ENERGY in labels:
+        labels[ATOMIZATION_ENERGY] = -labels.pop(FORMATION_ENERGY)
+    return labels
 
 
 def element_materials(chosen: ElementalCrystals) -> dict[str, Material]:

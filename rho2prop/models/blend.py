@@ -37,10 +37,10 @@ class Blend:
 
 
 def _blended(process: Predictions, boosted: Predictions) -> Predictions:
-    return {target: _between(process[target], boosted[target], TARGETS[target].is_positive) for target in process}
+    return {target: _between(process[target], boosted[target], TARGETS[target].learns_logarithm) for target in process}
 
 
-def _between(first: np.ndarray, second: np.ndarray, is_positive: bool) -> np.ndarray:
-    if is_positive:
+def _between(first: np.ndarray, second: np.ndarray, learns_logarithm: bool) -> np.ndarray:
+    if learns_logarithm:
         return first**PROCESS_WEIGHT * second ** (1 - PROCESS_WEIGHT)
     return PROCESS_WEIGHT * first + (1 - PROCESS_WEIGHT) * second

@@ -30,7 +30,7 @@ class Boosting:
         for target in data.targets:
             self.boosters[target], self.records[target], values = fit(
                 *data.known(target),
-                TARGETS[target].is_positive,
+                TARGETS[target].learns_logarithm,
                 fitting.settings,
                 fitting.seed(target),
                 fitting.threads,
@@ -57,7 +57,7 @@ def fit(
     train_target: np.ndarray,
     validation: np.ndarray,
     validation_target: np.ndarray,
-    is_positive: bool,
+    learns_logarithm: bool,
     settings: BoostingSettings,
     seed: int,
     threads: int,
@@ -70,8 +70,8 @@ def fit(
         Features, shape (N, F), of rows that have the label.
     train_target, validation_target
         Labels, shape (N,).
-    is_positive
-        Of a positive target the trees add up to its logarithm (Tweedie deviance, power 1.5, between Poisson's and
+    learns_logarithm
+        Whether the trees add up to the logarithm of the target (Tweedie deviance, power 1.5, between Poisson's and
         gamma's): no prediction is below zero, and the largest values do not decide alone.
     settings
         Budget and learning rates; the other ranges are those of the paper's authors, but that trees may draw from
@@ -93,7 +93,7 @@ def fit(
     import optuna
 
     fixed = {
-        "objective": "tweedie" if is_positive else "regression",
+        "objective": "tweedie" if learns_logarithm else "regression",
         "metric": "rmse",
         "verbosity": -1,
         "seed": seed,

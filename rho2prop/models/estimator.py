@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.named import load_named
-from rho2prop.core.targets import FORMATION_ENERGY
+from rho2prop.core.targets import ATOMIZATION_ENERGY
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.registry import MODELS
 
@@ -44,11 +44,11 @@ class FoldData:
         return FoldData(self.train, self.train_labels[[target]], self.validation, self.validation_labels[[target]])
 
     def relative_to_elements(self) -> "FoldData":
-        """Copy with formation energies relative to the elements, where the features have their zero."""
-        if self.train.energy_zero is None or FORMATION_ENERGY not in self.targets:
+        """Copy with atomization energies relative to the elements, where the features have their zero."""
+        if self.train.energy_zero is None or ATOMIZATION_ENERGY not in self.targets:
             return self
         train, validation = (
-            labels.assign(**{FORMATION_ENERGY: labels[FORMATION_ENERGY] - matrix.energy_zero})
+            labels.assign(**{ATOMIZATION_ENERGY: labels[ATOMIZATION_ENERGY] - matrix.energy_zero})
             for matrix, labels in self.parts
         )
         return FoldData(self.train, train, self.validation, validation)
@@ -99,7 +99,7 @@ class Estimator(Protocol):
         Parameters
         ----------
         data
-            Features, scaled, ``tabular`` of shape (N, F), and labels in the units of the targets. Formation energies
+            Features, scaled, ``tabular`` of shape (N, F), and labels in the units of the targets. Atomization energies
             are relative to ``energy_zero`` where the features have one.
         fitting
             Settings, seed, threads, progress.
@@ -149,8 +149,8 @@ def fit(model: str, data: FoldData, fitting: Fitting, folder: Path) -> Predictio
 
     Notes
     -----
-    With the block cohesive_energy, formation energies are learned relative to the elements: what is fitted is the label
-    plus their mean cohesive energy, and ``load`` takes it off again.
+    With the block cohesive_energy, atomization energies are learned relative to the elements: what is fitted is the
+    label minus their mean cohesive energy, and ``load`` adds it again.
     """
     estimator = estimator_class(model)()
     validated = estimator.fit(data.relative_to_elements(), fitting)
@@ -174,5 +174,5 @@ def load(folder: Path, model: str, targets: list[str]) -> Predictor:
 
 
 def _add_zero(values: Predictions, matrix: DesignMatrix) -> None:
-    if matrix.energy_zero is not None and FORMATION_ENERGY in values:
-        values[FORMATION_ENERGY] = values[FORMATION_ENERGY] + matrix.energy_zero
+    if matrix.energy_zero is not None and ATOMIZATION_ENERGY in values:
+        values[ATOMIZATION_ENERGY] = values[ATOMIZATION_ENERGY] + matrix.energy_zero

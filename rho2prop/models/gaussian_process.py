@@ -112,7 +112,7 @@ class GaussianProcesses:
                 data.train.column_blocks,
                 data.train.column_names,
                 labels,
-                TARGETS[target].is_positive,
+                TARGETS[target].learns_logarithm,
                 fitting.threads,
             )
             left_out = predict_held_out(process, labels, np.arange(len(labels)) >= len(train))
@@ -137,7 +137,7 @@ def fit(
     column_blocks: list[str],
     column_names: tuple[str, ...],
     labels: np.ndarray,
-    is_positive: bool,
+    learns_logarithm: bool,
     threads: int,
 ) -> GaussianProcess:
     """Fit a GP to all given rows.
@@ -150,7 +150,7 @@ def fit(
         Block of each column and its name, ``<block>.<column>``.
     labels
         Shape (N,), finite.
-    is_positive
+    learns_logarithm
         Fit the logarithm.
     threads
         CPU threads.
@@ -163,7 +163,7 @@ def fit(
     import torch
 
     torch.set_num_threads(threads)
-    values = np.log(labels) if is_positive else labels.astype(float)
+    values = np.log(labels) if learns_logarithm else labels.astype(float)
     mean, scale = float(values.mean()), float(values.std()) or 1.0
     scaled = torch.from_numpy((values - mean) / scale)
     rows = features.astype(np.float32)
@@ -205,7 +205,7 @@ def fit(
     best = min(found, key=lambda one: one.fun).x
     factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(best)))
     weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
-    return GaussianProcess(rows, weights, smooth, trend, best, mean, scale, is_positive)
+    return GaussianProcess(rows, weights, smooth, trend, best, mean, scale, learns_logarithm)
 
 
 def predict_held_out(process: GaussianProcess, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:

@@ -217,7 +217,7 @@ def fit(
         Called after each trial.
     """
     torch.set_num_threads(threads)
-    is_log = np.array([TARGETS[name].is_positive for name in data.targets])
+    is_log = np.array([TARGETS[name].learns_logarithm for name in data.targets])
     train_targets, validation_targets = (_logarithms(labels.to_numpy(), is_log) for _, labels in data.parts)
     minimum = np.nanmin(train_targets, axis=0)
     span = np.nanmax(train_targets, axis=0) - minimum

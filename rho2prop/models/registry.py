@@ -164,7 +164,7 @@ def check(model: str, features: str, blocks: tuple[str, ...], place: str = "eval
         raise InputError(place, problem, fix)
     if list(blocks) == [COHESIVE_ENERGY]:
         fix = "Add blocks to learn from, such as magpie"
-        raise InputError(place, f"{problem}: this block is the zero of formation energies, not a feature", fix)
+        raise InputError(place, f"{problem}: this block is the zero of atomization energies, not a feature", fix)
     wrong = [block for block in blocks if BLOCKS[block].form not in accepts]
     if wrong:
         raise InputError(place, f"{problem}: it cannot read {wrong[0]!r}", _readable(model, wrong[0]))

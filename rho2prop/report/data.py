@@ -71,7 +71,7 @@ TABLES = {
 }
 # Columns that tables of older runs lack: blank there.
 LATER_COLUMNS = {
-    "dft_outcomes": (("protocol_changes",), ("magnetic_moment_mub", "formation_energy_ev_per_atom")),
+    "dft_outcomes": (("protocol_changes",), ("magnetic_moment_mub", "atomization_energy_ev_per_atom")),
     "atoms": (("protocol_changes",), ("magnetic_moment_mub",)),
 }
 SLICE_ARRAYS = ("original", "reconstructed", "difference")

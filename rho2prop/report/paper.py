@@ -27,7 +27,7 @@ ABLATION_TARGETS = (
     "shear_modulus_gpa",
     "youngs_modulus_gpa",
     "debye_temperature_k",
-    "formation_energy_ev_per_atom",
+    "atomization_energy_ev_per_atom",
 )
 
 # Feature sets of the paper's hybrid models, by their names in this workflow.

@@ -21,7 +21,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def _formula(symbol: str) -> str:
-    """Symbol as mathematical text, ``E_form`` with an upright index."""
+    """Symbol as mathematical text, ``E_at`` with an upright index."""
     letter, _, index = symbol.partition("_")
     return f"${letter}_\\mathrm{{{index}}}$" if index else f"${letter}$"
 

@@ -16,7 +16,7 @@ def table(tmp_path):
     (tmp_path / "materials.csv").write_text("material_id,structure,bulk_modulus_gpa\n" + "\n".join(rows) + "\n")
     results = tmp_path / "run" / "results"
     results.mkdir(parents=True)
-    targets = "bulk_modulus_gpa,shear_modulus_gpa,youngs_modulus_gpa,debye_temperature_k,formation_energy_ev_per_atom"
+    targets = "bulk_modulus_gpa,shear_modulus_gpa,youngs_modulus_gpa,debye_temperature_k,atomization_energy_ev_per_atom"
     lines = [f"{COLUMNS},structure,{targets}"]
     lines += [
         f"{name},train,Li{i // 2},Li-{i // 4},cubic,221,1,64.0,{files[i // 4]},{50 + i},,,,"

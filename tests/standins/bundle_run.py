@@ -137,7 +137,7 @@ def _labelled_rows(densities: dict[str, Density], magpie: pd.DataFrame, fingerpr
         labels = {
             "bulk_modulus_gpa": 20 + 400 * fingerprints.loc[name, "mean_rho"],
             "shear_modulus_gpa": 10 + 200 * fingerprints.loc[name, "mean_rho"],
-            "formation_energy_ev_per_atom": -0.3 * magpie.loc[name, "MagpieData range Electronegativity"],
+            "atomization_energy_ev_per_atom": 0.3 * magpie.loc[name, "MagpieData range Electronegativity"],
         }
         rows.append(material_row(name, density, "", labels))
     return rows

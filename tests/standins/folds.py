@@ -17,7 +17,7 @@ SETTINGS = {
 
 
 def make_inputs(n_rows=160):
-    """K and G follow from the features; E and Θ are exact; E_form has too few labels."""
+    """K and G follow from the features; E and Θ are exact; E_at has too few labels."""
     rng = np.random.default_rng(2)
     ids = [f"m{i:03d}" for i in range(n_rows)]
     x = pd.DataFrame(rng.uniform(0, 1, (n_rows, 4)), columns=list("abcd"), index=ids)
@@ -35,7 +35,7 @@ def make_inputs(n_rows=160):
     )
     exact = derive_from_kg(materials.set_index("material_id")[[BULK, SHEAR]], materials)
     materials = materials.join(exact, on="material_id")
-    materials["formation_energy_ev_per_atom"] = [-1.0] * 3 + [np.nan] * (n_rows - 3)
+    materials["atomization_energy_ev_per_atom"] = [1.0] * 3 + [np.nan] * (n_rows - 3)
     materials.loc[::4, SHEAR] = np.nan
     values = np.zeros((n_rows, 2, 2, 2, 2)) + x.to_numpy()[:, :2, None, None, None]
     latents = {"all": Latents(np.array(ids), values + 0.01 * rng.normal(size=values.shape))}

@@ -6,7 +6,7 @@ from pymatgen.io.vasp import Chgcar, Poscar
 
 ROCKSALT, ZINCBLENDE, FCC = [[0, 0, 0], [0.5, 0.5, 0.5]], [[0, 0, 0], [0.25, 0.25, 0.25]], [[0, 0, 0]]
 FCC_VECTORS = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-# edge of the cubic cell in Å, species and coordinates of the primitive one, K and G in GPa, formation energy from the
+# edge of the cubic cell in Å, species and coordinates of the primitive one, K and G in GPa, atomization energy from the
 # elements in eV/atom (values of the right size), valence electrons with the Materials Project's potentials
 CRYSTALS = {
     "mp-22862": (5.69, ["Na", "Cl"], ROCKSALT, 24.0, 14.5, -2.11, 14),

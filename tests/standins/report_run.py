@@ -98,7 +98,7 @@ def write_run(tmp_path: Path) -> dict:
             tmp_path / "materials.csv",
             "material_id role formula chemical_system crystal_system space_group_number n_sites "
             "volume_per_atom_ang3 structure bulk_modulus_gpa shear_modulus_gpa youngs_modulus_gpa "
-            "debye_temperature_k formation_energy_ev_per_atom",
+            "debye_temperature_k atomization_energy_ev_per_atom",
             [
                 (
                     i,
@@ -122,7 +122,7 @@ def write_run(tmp_path: Path) -> dict:
         "dft_outcomes": write_csv(
             tmp_path / "dft_outcomes.csv",
             "material_id status reason engine engine_version energy_ev n_electrons grid wall_time_s "
-            "core_hours corrections protocol_changes magnetic_moment_mub formation_energy_ev_per_atom",
+            "core_hours corrections protocol_changes magnetic_moment_mub atomization_energy_ev_per_atom",
             [
                 (
                     i,
@@ -146,7 +146,7 @@ def write_run(tmp_path: Path) -> dict:
         "atoms": write_csv(
             tmp_path / "atoms.csv",
             "material_id status reason engine engine_version energy_ev n_electrons grid wall_time_s "
-            "core_hours corrections protocol_changes magnetic_moment_mub formation_energy_ev_per_atom",
+            "core_hours corrections protocol_changes magnetic_moment_mub atomization_energy_ev_per_atom",
             [
                 ("O", "converged", "", "gpaw", "25.7.0", -1.9312, "", "", 45, 0.0125, "", "", 2, ""),
                 ("Ti", "converged", "", "gpaw", "25.7.0", -2.5, "", "", 180, 0.05, SMEARED, SMEARED, 2, ""),

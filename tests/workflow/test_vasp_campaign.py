@@ -198,7 +198,7 @@ def test_the_report_tells_the_corrections_and_no_licensed_data(tmp_path):
     }
     run = vasp_run(tmp_path, 0.0, crystals, {"MgO": ["zbrent-once"], "LiF": ["tet-once"]})
     config = yaml.safe_load((tmp_path / "vasp.yaml").read_text())
-    config["dft"]["formation_energy"] = "computed"
+    config["dft"]["atomization_energy"] = "computed"
     (tmp_path / "vasp.yaml").write_text(yaml.safe_dump(config | SHORT))
     run.finish()
 
@@ -206,7 +206,7 @@ def test_the_report_tells_the_corrections_and_no_licensed_data(tmp_path):
     assert set(outcomes["status"]) == {"converged"}
     assert "ISMEAR" in outcomes.loc["LiF", "protocol_changes"]
     materials = pd.read_csv(run.folder / "results/materials.csv")
-    assert materials["formation_energy_ev_per_atom"].notna().all()
+    assert materials["atomization_energy_ev_per_atom"].notna().all()
     report = (run.folder / "results/report.html").read_text(encoding="utf-8")
     assert all(html.escape(outcomes.loc[name, "corrections"]) in report for name in ("MgO", "LiF"))
     assert not run.leaks()

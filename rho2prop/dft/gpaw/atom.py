@@ -113,5 +113,5 @@ def ground_state(task: Task, settings: GpawSettings, log: TextIO) -> Calculation
         moment_mub = float(atom.calc.get_magnetic_moment())
         return Calculation(None, energy_ev, corrections, protocol_changes, moment_mub)
     reason = f"GPAW did not converge the atom within {settings.max_iterations} iterations in any of the attempts: "
-    reason += "raise dft.gpaw.max_iterations, smearing_ev or atom_box_ang, or set dft.formation_energy to table"
+    reason += "raise dft.gpaw.max_iterations, smearing_ev or atom_box_ang, or set dft.atomization_energy to table"
     raise EngineError(reason, corrections, protocol_changes)

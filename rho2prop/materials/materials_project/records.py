@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
-from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG, youngs_modulus_gpa
 from rho2prop.crystals.structures import checked_structure, structure_from_json
-from rho2prop.dft.formation_energy import cohesive_energies_ev
+from rho2prop.dft.atomization_energy import cohesive_energies_ev, from_formation_energy
 from rho2prop.materials.materials_project.snapshot import read_header, read_records
 
 LARGEST_DEBYE_K = 4000.0
@@ -60,8 +60,8 @@ class Filters:
         Reject tensors that the Materials Project flags.
     require_labels
         ``all`` or ``any`` of K, G, E, Θ.
-    formation_energy
-        ``free_atoms`` (the stored value minus experimental cohesive energies of the elements) or ``none``.
+    atomization_energy
+        Whether it becomes a label: experimental cohesive energies of the elements minus the stored formation energy.
     max_materials
         Size of a reproducible sample; None: all.
     """
@@ -76,7 +76,7 @@ class Filters:
     reuss_at_most_voigt: bool
     reject_warnings: bool
     require_labels: Literal["all", "any"]
-    formation_energy: Literal["free_atoms", "none"]
+    atomization_energy: bool
     max_materials: int | None
 
 
@@ -120,7 +120,7 @@ def write_materials_project(
     """
     header = read_header(snapshot)
     _check_elements(filters)
-    cohesive_ev = cohesive_energies_ev() if filters.formation_energy == "free_atoms" else None
+    cohesive_ev = cohesive_energies_ev() if filters.atomization_energy else None
     sample = _sample(snapshot, filters, cohesive_ev)
     structures_folder, materials_path = Path(structures_folder), Path(materials_path)
     rows, properties, rejected = list[dict](), list[dict](), list[dict]()
@@ -168,15 +168,15 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
     filters
         What is taken.
     cohesive_ev
-        Energy per atom in eV that it takes to make free atoms of each element, by symbol; None: no formation energy.
+        Energy per atom in eV that it takes to make free atoms of each element, by symbol; None: no atomization energy.
 
     Returns
     -------
     dict
         Those that are known and plausible. E = 9KG/(3K+G), because the interface's own E is not available via
-        mp-api. The formation energy is relative to free atoms, as the target is defined: the Materials Project's,
-        which is relative to the elements, minus the elements' mean cohesive energy; left out for an element
-        without one. (It is itself fitted to experiment, by the anion and GGA/GGA+U corrections: one zero.)
+        mp-api. The atomization energy is the elements' mean cohesive energy minus the Materials Project's formation
+        energy, which is relative to the elements; left out for an element without a cohesive energy. (Formation
+        energies are themselves fitted to experiment, by the anion and GGA/GGA+U corrections: one zero.)
 
     Raises
     ------
@@ -207,10 +207,9 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
         raise Rejected("it has no label")
     energy_ev = _number(summary.get("formation_energy_per_atom"))
     if cohesive_ev is not None and energy_ev is not None:
-        composition = _structure(record).composition
-        if all(element.symbol in cohesive_ev for element in composition.elements):
-            mean = sum(cohesive_ev[element.symbol] * count for element, count in composition.items())
-            found[FORMATION_ENERGY] = energy_ev - mean / composition.num_atoms
+        atomization_ev = from_formation_energy(energy_ev, _structure(record).composition, cohesive_ev)
+        if atomization_ev is not None and atomization_ev > 0:
+            found[ATOMIZATION_ENERGY] = atomization_ev
     return found
 
 

@@ -327,11 +327,11 @@ def _material_row(name: str, density: Density) -> pd.DataFrame:
 
 
 def _without_zero(blocks: BlockData) -> list[str]:
-    """Warning if the cohesive energy of an element, the zero of formation energies, is unknown."""
+    """Warning if the cohesive energy of an element, the zero of atomization energies, is unknown."""
     if COHESIVE_ENERGY not in blocks.tables or blocks.tables[COHESIVE_ENERGY].notna().all(axis=None):
         return []
     problem = "the cohesive energy of one of its elements is unknown, and the mean of the training set is used"
-    return [f"{problem}: do not trust its formation energy"]
+    return [f"{problem}: do not trust its atomization energy"]
 
 
 def _nonsense(table: pd.DataFrame) -> list[str]:

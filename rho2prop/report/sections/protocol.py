@@ -41,7 +41,7 @@ def corrections(outcomes: pd.DataFrame) -> list:
 
 
 def atoms(run: Run) -> list:
-    """Free atoms that formation energies are relative to; nothing where the table has the energies."""
+    """Free atoms of the atomization energies; nothing where the table has the energies."""
     table = run.atoms
     if table is None or table.empty:
         return []
@@ -49,7 +49,7 @@ def atoms(run: Run) -> list:
     converged = table["status"] == "converged"
     blocks = [
         Text(
-            "Formation energies are relative to free atoms, each computed once with the engine of the materials: "
+            "Atomization energies: energies of the free atoms, each computed once with the engine of the materials: "
             "spin-polarised, occupied by Hund's rules, in a box with unequal edges. "
             f"{count(len(table), 'atom')}: {int(converged.sum()):,} converged, {int(corrected.sum()):,} with "
             f"corrections; {significant(table['core_hours'].sum())} core hours in all."
@@ -60,7 +60,7 @@ def atoms(run: Run) -> list:
     if not converged.all():
         failed = ", ".join(f"{row.material_id} ({row.reason})" for row in table[~converged].itertuples())
         blocks.append(
-            Text(f"No formation energy for materials with an element whose atom failed: {failed}.", "missing")
+            Text(f"No atomization energy for materials with an element whose atom failed: {failed}.", "missing")
         )
     rows = [
         Row(

@@ -176,5 +176,5 @@ def test_the_key_is_in_no_file_of_the_results(server, run, tmp_path):
 
 
 def test_free_atoms_are_refused_in_one_line(tmp_path):
-    with refused("materials_project", source="dft.formation_energy"):
+    with refused("materials_project", source="dft.atomization_energy"):
         run_atom("Si", "materials_project", SETTINGS, tmp_path / "Si")

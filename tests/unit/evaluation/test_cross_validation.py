@@ -9,7 +9,7 @@ from standins.refusals import refused
 from standins.regressions import block_list, run, set_name
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG
 from rho2prop.evaluation import cross_validation
 from rho2prop.evaluation.cross_validation import predict_fold
@@ -86,8 +86,8 @@ def test_half_a_table_of_predictions_is_refused(boosted, tmp_path):
 
 def test_targets_that_cannot_be_trained_are_named(boosted):
     summary = json.loads((boosted / "targets.json").read_text())
-    assert summary["targets"] == [target for target in TARGETS if target != "formation_energy_ev_per_atom"]
-    assert summary["left_out"]["formation_energy_ev_per_atom"].startswith("3 labelled materials")
+    assert summary["targets"] == [target for target in TARGETS if target != "atomization_energy_ev_per_atom"]
+    assert summary["left_out"]["atomization_energy_ev_per_atom"].startswith("3 labelled materials")
 
 
 def test_metrics_count_labelled_training_and_validation_rows(boosted, inputs):
@@ -123,14 +123,14 @@ def test_the_test_part_changes_nothing_that_is_fitted(tmp_path, inputs, model, f
 
 
 @pytest.mark.parametrize("model", ["mean", "lightgbm", "gaussian_process", "blend", "attention_cnn"])
-def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, inputs, model):
+def test_atomization_energies_are_learned_relative_to_the_elements(tmp_path, inputs, model):
     """What the elements' bonds are worth is taken off the label and put on again: the rest is all there is to learn."""
     x = inputs[2].tables["magpie"]
     cohesive = pd.DataFrame({"e": np.random.default_rng(4).uniform(1, 8, len(x))}, index=x.index)
     cohesive.iloc[-1] = np.nan  # an element without a measured value: the mean of the training part
     given = BlockData({"magpie": x, "cohesive_energy": cohesive})
     ids = {"train": list(x.index[:100]), "validation": list(x.index[100:130]), "test": list(x.index[130:])}
-    gained = pd.Series(-(x["a"] ** 2), name=FORMATION_ENERGY)
+    gained = pd.Series(-(x["a"] ** 2), name=ATOMIZATION_ENERGY)
     predicted = {}
     for features in ("magpie", "magpie+cohesive_energy"):
         design = fit_design(block_list(features), given, "random", "0", ids["train"], 8, seed=0)
@@ -142,9 +142,9 @@ def test_formation_energies_are_learned_relative_to_the_elements(tmp_path, input
         folder.mkdir()
         settings = MODELS[model].settings_of(SETTINGS.get(model, SETTINGS["lightgbm"]))
         estimator.fit(model, data, estimator.Fitting(settings, lambda name: 1, 1), folder)
-        fitted = estimator.load(folder, model, [FORMATION_ENERGY])
-        predicted[features] = fitted(parts["test"])[FORMATION_ENERGY] - zero["test"]
-    assert zero["test"][-1] == pytest.approx(-cohesive["e"][:100].mean())
+        fitted = estimator.load(folder, model, [ATOMIZATION_ENERGY])
+        predicted[features] = fitted(parts["test"])[ATOMIZATION_ENERGY] - zero["test"]
+    assert zero["test"][-1] == pytest.approx(cohesive["e"][:100].mean())
     np.testing.assert_allclose(predicted["magpie+cohesive_energy"], predicted["magpie"], atol=1e-6)
 
 
@@ -212,20 +212,20 @@ def test_importance_finds_the_block_that_carries_the_property(boosted, inputs):
 
 
 @pytest.mark.parametrize("model", ["lightgbm", "blend"])
-def test_the_zero_of_formation_energies_has_its_share_and_no_other_target_has_one(tmp_path, inputs, model):
+def test_the_zero_of_atomization_energies_has_its_share_and_no_other_target_has_one(tmp_path, inputs, model):
     materials, splits, blocks = inputs
     one_fold = splits[(splits["split"] == "random") & (splits["fold"] == "0")]
     cohesive = pd.DataFrame({"e": np.random.default_rng(4).uniform(1, 8, len(materials))}, index=materials.material_id)
     given = BlockData(blocks.tables | {"cohesive_energy": cohesive})
     gained = -0.5 * blocks.tables["magpie"]["a"].to_numpy()
-    labelled = materials.assign(formation_energy_ev_per_atom=gained - cohesive["e"].to_numpy())
+    labelled = materials.assign(atomization_energy_ev_per_atom=gained + cohesive["e"].to_numpy())
     features = "magpie+cohesive_energy"
     folder = tmp_path / model / set_name(features) / "random"
     run(model, features, "random", labelled, one_fold, given, SETTINGS["lightgbm"], 8, folder, seed=1, threads=1)
     shares = block_importance(folder, splits, given, seed=0).set_index(["target", "block"])["share"]
-    assert shares[FORMATION_ENERGY, "cohesive_energy"] == pytest.approx(1.75 / 1.875, abs=0.05)  # mean deviations
+    assert shares[ATOMIZATION_ENERGY, "cohesive_energy"] == pytest.approx(1.75 / 1.875, abs=0.05)  # mean deviations
     assert list(shares[BULK].index) == ["magpie"]
-    assert shares[FORMATION_ENERGY].sum() == pytest.approx(1)
+    assert shares[ATOMIZATION_ENERGY].sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("features", ["magpie+structure+latent", "latent", "magpie"])

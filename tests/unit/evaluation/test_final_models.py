@@ -11,7 +11,7 @@ from standins.crystals import rock_salt
 from standins.folds import SETTINGS
 from standins.regressions import run
 
-from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, SHEAR
 from rho2prop.evaluation.cross_validation import predict_fold
 from rho2prop.evaluation.final_models import COLUMNS, judge_final_models, read_offered
@@ -59,7 +59,7 @@ def world():
             "volume_per_atom_ang3": 12.0,
             **dict.fromkeys(TARGETS, np.nan),
             BULK: np.exp(4 + x["a"]).to_numpy() * noise[:, 0],
-            FORMATION_ENERGY: -3 + x["b"].to_numpy() + 0.3 * np.log(noise[:, 1]) / 0.15,
+            ATOMIZATION_ENERGY: 3 + x["b"].to_numpy() + 0.3 * np.log(noise[:, 1]) / 0.15,
         }
     )
     values = np.zeros((n, 2, 2, 2, 2), dtype=np.float32) + x.to_numpy()[:, :2, None, None, None]
@@ -125,7 +125,7 @@ def test_validation_errors_are_of_models_that_have_not_seen_the_validation_part(
     noise = np.exp(np.random.default_rng(0).standard_normal(N_FEW))
     for model in ("lightgbm", "gaussian_process", "blend", "mean"):
         features, settings = FAMILIES[model]
-        materials = known.assign(**{BULK: 100 * noise, SHEAR: np.nan, FORMATION_ENERGY: np.nan})
+        materials = known.assign(**{BULK: 100 * noise, SHEAR: np.nan, ATOMIZATION_ENERGY: np.nan})
         out = tmp_path / model
         run(model, features, "all", materials, splits, blocks, settings, 8, out, seed=1, threads=1)
         rows = pd.read_csv(out / "validation.csv")

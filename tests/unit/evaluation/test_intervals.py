@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from standins.refusals import lacking, refused
 
+from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.final_models import judge_final_models
 from rho2prop.evaluation.intervals import COLUMNS, POOLED, Calibration, calibrate, calibrations, evaluate_intervals
 
-BULK, SHEAR, ENERGY = "bulk_modulus_gpa", "shear_modulus_gpa", "formation_energy_ev_per_atom"
+BULK, SHEAR, ENERGY = "bulk_modulus_gpa", "shear_modulus_gpa", "atomization_energy_ev_per_atom"
 
 
 def proportional_errors(n=4000, seed=1):
@@ -71,7 +72,7 @@ def test_the_quantile_has_the_finite_sample_rank():
 
 def test_intervals_grow_with_the_value_where_errors_do():
     y_true, y_pred = proportional_errors()
-    calibration = calibrate(y_true[:2000], y_pred[:2000], 0.9, is_positive=True)
+    calibration = calibrate(y_true[:2000], y_pred[:2000], 0.9, TARGETS[BULK])
     assert calibration.power == 1.0
     lower, upper = calibration.bounds(y_pred[2000:], 0.9)
     inside = (lower <= y_true[2000:]) & (y_true[2000:] <= upper)
@@ -86,10 +87,10 @@ def test_intervals_grow_with_the_value_where_errors_do():
 
 def test_errors_of_one_size_take_a_constant_width():
     rows = made_rows(2000)
-    assert calibrate(rows["y_true"], rows["y_pred"], 0.9, is_positive=True).power == 0.0
+    assert calibrate(rows["y_true"], rows["y_pred"], 0.9, TARGETS[BULK]).power == 0.0
 
 
-def test_moduli_are_not_negative_and_formation_energies_may_be():
+def test_no_interval_of_a_positive_property_begins_below_zero():
     scores = np.sort(np.random.default_rng(0).uniform(0, 5, 200))
     lower, upper = Calibration(0.0, 10.0, scores, True).bounds(np.array([3.0, -200.0]), 0.9)
     assert (lower == 0).all()

@@ -211,7 +211,7 @@ def trained(tmp_path_factory):
     materials = pd.DataFrame(
         {"material_id": ids, "volume_per_atom_ang3": [d.volume_ang3 / 2 for d in densities.values()]}
     )
-    for target in ("shear_modulus_gpa", "youngs_modulus_gpa", "formation_energy_ev_per_atom", "debye_temperature_k"):
+    for target in ("shear_modulus_gpa", "youngs_modulus_gpa", "atomization_energy_ev_per_atom", "debye_temperature_k"):
         materials[target] = np.nan
     materials[BULK] = np.linspace(200, 50, 16)
     splits = pd.DataFrame(

@@ -42,7 +42,7 @@ def test_labels_of_different_properties_do_not_add_up():
     with refused(6, "bulk_modulus_gpa", "shear_modulus_gpa"):
         require_labels(mixed, SOURCE, Plan(DEFAULTS))
     computed = copy.deepcopy(DEFAULTS)
-    computed["dft"]["formation_energy"] = "computed"  # a label of all twelve
+    computed["dft"]["atomization_energy"] = "computed"  # a label of all twelve
     require_labels(mixed, SOURCE, Plan(computed))
 
 

@@ -8,7 +8,9 @@ from standins.refusals import refused
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.log import logged
 from rho2prop.core.tables import join_tables, write_table
+from rho2prop.core.targets import ATOMIZATION_ENERGY, FORMATION_ENERGY
 from rho2prop.densities.density import write_npz
+from rho2prop.dft.atomization_energy import cohesive_energies_ev
 from rho2prop.dft.outcome import Outcome
 from rho2prop.features.block_files import block_data, write_block
 from rho2prop.materials.collection import collect_materials, read_materials
@@ -111,7 +113,7 @@ def test_energies_of_crystals_and_atoms_have_one_zero(density, tmp_path, version
             collect_materials(*arguments)
     else:
         collect_materials(*arguments)
-        assert list(read_materials(outputs[0])["formation_energy_ev_per_atom"]) == [-3.0]
+        assert list(read_materials(outputs[0])["atomization_energy_ev_per_atom"]) == [3.0]
 
 
 @pytest.mark.parametrize("change", [{"n_electrons": 9.0}, {"values": np.full((20, 24, 26), 0.1)}])
@@ -124,20 +126,38 @@ def test_a_density_that_its_outcome_does_not_tell_of_is_refused(density, tmp_pat
         collect(tmp_path, ["a", "b"])
 
 
-def test_computed_formation_energies_replace_the_labels_and_lack_where_an_atom_does(density, tmp_path):
+def test_computed_atomization_energies_replace_the_labels_and_lack_where_an_atom_does(density, tmp_path):
     for name, energy_ev in (("a", -10.0), ("b", -12.0)):
         outcome_folder(tmp_path / "dft", name, density, energy_ev=energy_ev)
     for symbol, energy_ev in (("Li", -1.0), ("B", -3.0)):
         outcome_folder(tmp_path / "atoms", symbol, None, energy_ev=energy_ev)
-    labels = {name: {"formation_energy_ev_per_atom": 9.0} for name in ("a", "b")}
+    labels = {name: {"atomization_energy_ev_per_atom": 9.0} for name in ("a", "b")}
     outputs = [tmp_path / f"{table}.csv" for table in ("materials", "dft_outcomes", "atoms")]
     atoms = [str(tmp_path / "atoms" / symbol) for symbol in ("Li", "B")]
     collect_materials(labels, dict.fromkeys(labels, "a.cif"), 1.0, atoms, *outputs, dft_folder=tmp_path / "dft")
-    assert list(read_materials(outputs[0])["formation_energy_ev_per_atom"]) == [-3.0, -4.0]
-    assert list(pd.read_csv(outputs[1])["formation_energy_ev_per_atom"]) == [-3.0, -4.0]
+    assert list(read_materials(outputs[0])["atomization_energy_ev_per_atom"]) == [3.0, 4.0]
+    assert list(pd.read_csv(outputs[1])["atomization_energy_ev_per_atom"]) == [3.0, 4.0]
     assert list(pd.read_csv(outputs[2])["material_id"]) == ["Li", "B"]
     collect_materials(labels, dict.fromkeys(labels, "a.cif"), 1.0, atoms[:1], *outputs, dft_folder=tmp_path / "dft")
-    assert read_materials(outputs[0])["formation_energy_ev_per_atom"].isna().all()
+    assert read_materials(outputs[0])["atomization_energy_ev_per_atom"].isna().all()
+
+
+def test_formation_energies_relative_to_the_elements_become_atomization_energies(density, tmp_path, capsys):
+    astatide = replace(density, numbers=np.where(density.numbers == 3, 85, density.numbers))
+    for name, one in (("a", density), ("b", astatide), ("c", density)):
+        outcome_folder(tmp_path / "dft", name, one)
+    labels = {"a": {FORMATION_ENERGY: -0.5}, "b": {FORMATION_ENERGY: -0.5}, "c": {ATOMIZATION_ENERGY: 3.0}}
+    outputs = [tmp_path / f"{table}.csv" for table in ("materials", "dft_outcomes", "atoms")]
+    arguments = dict.fromkeys(labels, "a.cif"), 1.0, None, *outputs, tmp_path / "dft"
+    collect_materials(labels, *arguments)
+    materials = read_materials(outputs[0]).set_index("material_id")
+    known = cohesive_energies_ev()
+    assert materials.loc["a", ATOMIZATION_ENERGY] == pytest.approx((known["Li"] + known["B"]) / 2 + 0.5)
+    assert materials[ATOMIZATION_ENERGY].isna().tolist() == [False, True, False]
+    assert FORMATION_ENERGY not in materials
+    assert "At (1)" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"formation_energy_ev_per_atom of a.*not bound"):
+        collect_materials({"a": {FORMATION_ENERGY: 5.0}}, *arguments)
 
 
 def test_too_few_converged_materials_stop_with_the_reasons(density, tmp_path):

@@ -11,7 +11,7 @@ from standins.mp_materials import CRYSTALS, crystal, elasticity_document, summar
 from standins.refusals import lacking, refused
 
 from rho2prop.crystals.structures import read_structure
-from rho2prop.dft.formation_energy import cohesive_energies_ev
+from rho2prop.dft.atomization_energy import cohesive_energies_ev
 from rho2prop.materials.materials_project.records import Filters, write_materials_project
 from rho2prop.materials.materials_project.snapshot import FORMAT, SCHEMA
 from rho2prop.materials.table import read_table
@@ -27,7 +27,7 @@ FILTERS = Filters(
     reuss_at_most_voigt=True,
     reject_warnings=True,
     require_labels="all",
-    formation_energy="none",
+    atomization_energy=False,
     max_materials=None,
 )
 
@@ -75,7 +75,7 @@ def test_labels(tmp_path):
     # the interface's own young_modulus (1e9 in the documents) is not taken
     assert found["youngs_modulus_gpa"] == pytest.approx(9 * k * g / (3 * k + g))
     assert found["debye_temperature_k"] == pytest.approx(50 * g**0.5, abs=1e-3)
-    assert "formation_energy_ev_per_atom" not in found
+    assert "atomization_energy_ev_per_atom" not in found
 
 
 def test_structures_are_those_of_the_snapshot(tmp_path):
@@ -90,25 +90,25 @@ def test_structures_are_those_of_the_snapshot(tmp_path):
     assert str(tmp_path) not in written.table.read_text()
 
 
-def test_formation_energy_relative_to_free_atoms_agrees_with_the_paper(tmp_path):
+def test_atomization_energy_agrees_with_the_paper(tmp_path):
     # labels of the paper's authors, computed with PBE and free atoms, in eV/atom
-    paper = {"mp-22862": -3.172, "mp-1265": -5.193, "mp-1138": -4.460, "mp-2605": -5.651, "mp-2534": -3.195}
-    materials = Written(tmp_path, formation_energy="free_atoms").materials
+    paper = {"mp-22862": 3.172, "mp-1265": 5.193, "mp-1138": 4.460, "mp-2605": 5.651, "mp-2534": 3.195}
+    materials = Written(tmp_path, atomization_energy=True).materials
     for name, expected in paper.items():
-        assert materials[name].labels["formation_energy_ev_per_atom"] == pytest.approx(expected, abs=0.25), name
+        assert materials[name].labels["atomization_energy_ev_per_atom"] == pytest.approx(expected, abs=0.25), name
 
 
-def test_formation_energy_needs_the_cohesive_energy_of_each_element(tmp_path):
+def test_atomization_energy_needs_the_cohesive_energy_of_each_element(tmp_path):
     astatide = crystal("mp-23193").copy()
     astatide.replace_species({"Cl": "At"})
     records = [record("mp-23193", summary={"structure": astatide.as_dict()}), record("mp-149")]
-    materials = Written(tmp_path, records, formation_energy="free_atoms").materials
-    assert "formation_energy_ev_per_atom" not in materials["mp-23193"].labels
-    assert materials["mp-149"].labels["formation_energy_ev_per_atom"] == pytest.approx(-cohesive_energies_ev()["Si"])
+    materials = Written(tmp_path, records, atomization_energy=True).materials
+    assert "atomization_energy_ev_per_atom" not in materials["mp-23193"].labels
+    assert materials["mp-149"].labels["atomization_energy_ev_per_atom"] == pytest.approx(cohesive_energies_ev()["Si"])
 
 
 def test_the_value_relative_to_the_elements_stays_beside_the_table(tmp_path):
-    written = Written(tmp_path, formation_energy="free_atoms")
+    written = Written(tmp_path, atomization_energy=True)
     assert written.properties.loc["mp-1265", "formation_energy_from_elements_ev_per_atom"] == -3.06
     assert "-3.06" not in written.table.read_text()
 
@@ -197,7 +197,7 @@ def test_a_value_that_is_missing_or_of_another_kind_costs_one_row_at_most(tmp_pa
     sound = record("mp-149")
     damaged = [copy for place, copy in damaged_documents(sound) if place != ("material_id",)]
     damaged = [copy | {"material_id": f"mp-{10_000 + i}"} for i, copy in enumerate(damaged)]
-    written = Written(tmp_path, [*damaged, sound], formation_energy="free_atoms")
+    written = Written(tmp_path, [*damaged, sound], atomization_energy=True)
     names = {copy["material_id"] for copy in damaged}
     assert len(names) > 400
     assert set(written.materials) | set(written.rejected) == names | {"mp-149"}
@@ -244,8 +244,8 @@ def test_a_species_with_a_charge_in_its_name_costs_its_row_only(tmp_path):
     structure = crystal("mp-1265").as_dict()
     structure["sites"][0]["species"][0]["element"] = "Mg2+"
     records = [record("mp-1265", summary={"structure": structure}), record("mp-66")]
-    for formation_energy in ("none", "free_atoms"):
-        written = Written(tmp_path, records, formation_energy=formation_energy)
+    for atomization_energy in (False, True):
+        written = Written(tmp_path, records, atomization_energy=atomization_energy)
         assert set(written.materials) == {"mp-66"}
         assert "Mg2+" in written.rejected["mp-1265"]
 

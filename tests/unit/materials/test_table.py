@@ -1,6 +1,7 @@
 import pytest
 from standins.refusals import refused
 
+from rho2prop.core.targets import ATOMIZATION_ENERGY, FORMATION_ENERGY
 from rho2prop.materials.table import (
     ElementalCrystals,
     TableError,
@@ -9,7 +10,8 @@ from rho2prop.materials.table import (
     write_element_structures,
 )
 
-HEADER = "material_id,structure,density,bulk_modulus_gpa,formation_energy_ev_per_atom\n"
+HEADER = "material_id,structure,density,bulk_modulus_gpa,atomization_energy_ev_per_atom\n"
+FORMATION_HEADER = "material_id,structure,formation_energy_ev_per_atom\n"
 
 
 def table(folder, *rows, header=HEADER):
@@ -38,7 +40,9 @@ def test_paths_are_relative_to_the_table_and_blanks_are_unknown(tmp_path):
         ("m,a.cif,,stiff,", "bulk_modulus_gpa", "'stiff'"),
         ("m,a.cif,,nan,", "bulk_modulus_gpa", "'nan'"),
         ("m,a.cif,,-3,", "bulk_modulus_gpa", "-3.0"),
-        ("m,a.cif,,,-8.9e6", "formation_energy_ev_per_atom", "-8900000.0"),
+        ("m,a.cif,,,8.9e6", "atomization_energy_ev_per_atom", "8900000.0"),
+        ("m,a.cif,,,-3.97", "atomization_energy_ev_per_atom", "labels.formation_energy_reference"),
+        ("m,a.cif,,,0", "atomization_energy_ev_per_atom", "0.0"),
         ("m,b.cif,,1,", "structure", "b.cif"),
         ("m,a.cif,b.npz,1,", "density", "b.npz"),
     ],
@@ -66,6 +70,8 @@ def test_all_bad_rows_are_reported_at_once(tmp_path):
         ("material_id,structure,hardness\n", ["'hardness'"]),
         ("structure\n", ["'material_id'"]),
         ("material_id,structure,structure\n", ["structure"]),
+        (FORMATION_HEADER, [FORMATION_ENERGY, "labels.formation_energy_reference"]),
+        (HEADER.strip() + f",{FORMATION_ENERGY}\n", [FORMATION_ENERGY, ATOMIZATION_ENERGY]),
     ],
 )
 def test_a_bad_header_is_named(tmp_path, header, data):
@@ -85,6 +91,28 @@ def test_missing_and_empty_tables(tmp_path):
         read_table(tmp_path / "none.csv")
     with refused(source="materials.csv", code="empty"):
         read_table(table(tmp_path))
+
+
+def test_a_formation_energy_relative_to_free_atoms_changes_its_sign(tmp_path):
+    path = table(tmp_path, "m,a.cif,-3.97", "n,a.cif,", header=FORMATION_HEADER)
+    materials = read_table(path, formation_energy_reference="free_atoms")
+    assert [material.labels for material in materials.values()] == [{ATOMIZATION_ENERGY: 3.97}, {}]
+
+
+def test_a_formation_energy_relative_to_the_elements_waits_for_the_composition(tmp_path):
+    path = table(tmp_path, "m,a.cif,-3.06", "n,a.cif,0", header=FORMATION_HEADER)
+    materials = read_table(path, formation_energy_reference="elements")
+    assert [material.labels for material in materials.values()] == [{FORMATION_ENERGY: -3.06}, {FORMATION_ENERGY: 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("reference", "value", "other"),
+    [("free_atoms", "0.2", "elements"), ("free_atoms", "0", "elements"), ("elements", "-7.5", "free_atoms")],
+)
+def test_a_formation_energy_of_the_other_reference_is_refused(tmp_path, reference, value, other):
+    path = table(tmp_path, "m,a.cif,-3.97", f"n,a.cif,{value}", header=FORMATION_HEADER)
+    with refused("line 3", FORMATION_ENERGY, other, by=TableError):
+        read_table(path, formation_energy_reference=reference)
 
 
 def test_an_unknown_element_to_leave_out_is_told():

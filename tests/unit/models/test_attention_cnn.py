@@ -19,7 +19,7 @@ from rho2prop.models.settings import CnnSettings
 pytestmark = pytest.mark.slow
 
 SETTINGS = CnnSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, channels=(4, 8))
-NAMES = ["bulk_modulus_gpa", "formation_energy_ev_per_atom"]
+NAMES = ["bulk_modulus_gpa", "atomization_energy_ev_per_atom"]
 
 
 def make_data(n_rows=90, seed=0):

@@ -23,7 +23,7 @@ from rho2prop.models.settings import BoostingSettings
 
 pytestmark = pytest.mark.slow
 
-BULK, FORMATION = "bulk_modulus_gpa", "formation_energy_ev_per_atom"
+BULK, ATOMIZATION = "bulk_modulus_gpa", "atomization_energy_ev_per_atom"
 BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
 NAMES = tuple(f"{block}.{number}" for number, block in enumerate(BLOCKS))
 BOOSTING = BoostingSettings(n_trials=2, max_rounds=60, patience=20, learning_rate=(0.1, 0.2), max_bin=31)
@@ -39,7 +39,7 @@ def crystals(n_rows, seed=0):
 @pytest.fixture(scope="module")
 def fitted():
     features, labels = crystals(150)
-    return features, labels, gaussian_process.fit(features, BLOCKS, NAMES, labels, is_positive=True, threads=1)
+    return features, labels, gaussian_process.fit(features, BLOCKS, NAMES, labels, learns_logarithm=True, threads=1)
 
 
 def test_it_learns_which_block_matters(fitted):
@@ -95,7 +95,7 @@ def test_it_finds_the_power_law_of_a_scale():
     log_scale = rng.normal(size=80)
     features = np.stack([log_scale, rng.normal(size=80)], axis=1)
     process = gaussian_process.fit(
-        features, ["elemental_solids", "magpie"], names, 90 * np.exp(0.7 * log_scale), is_positive=True, threads=1
+        features, ["elemental_solids", "magpie"], names, 90 * np.exp(0.7 * log_scale), learns_logarithm=True, threads=1
     )
     far = np.array([[5.0, 0.0], [-5.0, 0.0]])
     np.testing.assert_allclose(process.predict(far), 90 * np.exp(0.7 * far[:, 0]), rtol=0.05)
@@ -119,14 +119,14 @@ def test_elements_contribute_by_their_share():
     names = tuple(f"{block}.{number}" for number, block in enumerate(blocks))
     features = np.hstack([shares, rng.normal(size=(60, 2))])
     energies = shares @ contributions
-    process = gaussian_process.fit(features[:40], blocks, names, energies[:40], is_positive=False, threads=1)
+    process = gaussian_process.fit(features[:40], blocks, names, energies[:40], learns_logarithm=False, threads=1)
     np.testing.assert_allclose(process.predict(features[40:]), energies[40:], atol=0.01)
 
 
 def fold_data():
     def part(n_rows, seed):
         features, bulk = crystals(n_rows, seed)
-        labels = pd.DataFrame({BULK: bulk, FORMATION: -np.log(bulk)})
+        labels = pd.DataFrame({BULK: bulk, ATOMIZATION: -np.log(bulk)})
         labels.iloc[0, 0] = np.nan
         return DesignMatrix(features, BLOCKS, None, column_names=NAMES), labels
 
@@ -142,7 +142,7 @@ def test_models_are_written_and_read_back(model, tmp_path):
     found = estimator.load(tmp_path, model, data.targets)(DesignMatrix(unseen, BLOCKS, None))
     assert (found[BULK] > 0).all()
     assert np.abs(found[BULK] - truth).mean() < 0.5 * np.abs(truth - truth.mean()).mean()
-    assert np.corrcoef(found[FORMATION], -np.log(truth))[0, 1] > 0.8
+    assert np.corrcoef(found[ATOMIZATION], -np.log(truth))[0, 1] > 0.8
 
 
 def test_the_blend_lies_between_its_members(tmp_path):
@@ -153,7 +153,7 @@ def test_the_blend_lies_between_its_members(tmp_path):
         estimator.load(tmp_path, name, data.targets)(matrix) for name in ("blend", "gaussian_process", "lightgbm")
     )
     np.testing.assert_allclose(blend[BULK] ** 10, process[BULK] ** 9 * trees[BULK], rtol=1e-9)
-    np.testing.assert_allclose(10 * blend[FORMATION], 9 * process[FORMATION] + trees[FORMATION], rtol=1e-9)
+    np.testing.assert_allclose(10 * blend[ATOMIZATION], 9 * process[ATOMIZATION] + trees[ATOMIZATION], rtol=1e-9)
 
 
 def test_three_dimensional_latents_are_refused():
@@ -181,7 +181,7 @@ def test_shares_of_blocks_are_shapley_values():
 def test_a_fit_repeats_to_the_last_bit():
     torch.manual_seed(0)
     features, labels = crystals(60)
-    first = gaussian_process.fit(features, BLOCKS, NAMES, labels, is_positive=True, threads=1)
+    first = gaussian_process.fit(features, BLOCKS, NAMES, labels, learns_logarithm=True, threads=1)
     torch.manual_seed(1)
-    again = gaussian_process.fit(features, BLOCKS, NAMES, labels, is_positive=True, threads=1)
+    again = gaussian_process.fit(features, BLOCKS, NAMES, labels, learns_logarithm=True, threads=1)
     assert json.dumps(first.weights.tolist()) == json.dumps(again.weights.tolist())

@@ -13,7 +13,7 @@ from rho2prop.models.multiscale_cnn import MultiscaleCnn, VoxelPooling
 
 pytestmark = pytest.mark.slow
 
-TARGETS = ["bulk_modulus_gpa", "formation_energy_ev_per_atom"]
+TARGETS = ["bulk_modulus_gpa", "atomization_energy_ev_per_atom"]
 SETTINGS = {"n_trials": 1, "max_epochs": 30, "patience": 30, "batch_size": 16, "channels": [8]}
 
 

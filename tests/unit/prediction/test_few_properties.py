@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from standins.bundle_run import CONFIG, made_density, write_results
 
-from rho2prop.core.targets import FORMATION_ENERGY
+from rho2prop.core.targets import ATOMIZATION_ENERGY
 from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.bundle.writer import write_bundle
@@ -21,7 +21,7 @@ LEARNED = ("lightgbm", "blend")
     [
         ((BULK, SHEAR), {BULK, SHEAR}, {YOUNG, DEBYE}),
         ((BULK,), {BULK}, set()),
-        ((FORMATION_ENERGY,), {FORMATION_ENERGY}, set()),
+        ((ATOMIZATION_ENERGY,), {ATOMIZATION_ENERGY}, set()),
     ],
 )
 def test_a_bundle_predicts_what_its_labels_give(tmp_path, labelled, learned, following):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from standins.densities import gaussian_density
 
-from rho2prop.core.targets import FORMATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.transformations import ROTATIONS, rotated, supercell
 from rho2prop.prediction.bundle.reader import load_bundle
@@ -37,7 +37,7 @@ def density():
 def test_it_is_small_and_predicts_everything_with_each_regressor(bundle):
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 20e6
     models = {record["model"]: set(record["targets"]) for record in bundle.manifest["regressors"]}
-    independent = {"bulk_modulus_gpa", "shear_modulus_gpa", FORMATION_ENERGY}  # of the blend; the others follow
+    independent = {"bulk_modulus_gpa", "shear_modulus_gpa", ATOMIZATION_ENERGY}  # of the blend; the others follow
     assert models == {"blend": independent, "lightgbm": set(TARGETS), "attention_cnn": set(TARGETS)}
     assert (bundle.kind, bundle.engine.split()[0]) == ("valence", "gpaw")
 
@@ -121,7 +121,7 @@ def test_poissons_ratio_follows_from_each_models_k_and_g(bundle, density):
     assert as_table([found]).count("ν, Poisson") == len(ratios)
 
 
-def test_a_formation_energy_without_its_zero_is_warned_of(bundle, density):
+def test_an_atomization_energy_without_its_zero_is_warned_of(bundle, density):
     helium = replace(density, numbers=np.full_like(density.numbers, 2))
     found, known = (bundle.predict(one, "made", allow_other_engine=True).warnings for one in (helium, density))
     assert any("cohesive energy" in warning for warning in found)

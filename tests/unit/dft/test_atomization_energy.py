@@ -1,16 +1,16 @@
-"""Free atoms and formation energies against known numbers of PBE, at low cut-offs and in small boxes."""
+"""Free atoms and atomization energies against known numbers of PBE, at low cut-offs and in small boxes."""
 
 from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
-from pymatgen.core import Structure
+from pymatgen.core import Composition, Structure
 from pymatgen.io.vasp.inputs import Poscar
 from standins.refusals import lacking
 
+from rho2prop.dft.atomization_energy import atomization_energy_ev_per_atom, from_formation_energy, read_atoms
 from rho2prop.dft.base import atom_in_box, run_atom, run_material
-from rho2prop.dft.formation_energy import formation_energy_ev_per_atom, read_atoms
 from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import read_outcome
 
@@ -62,8 +62,8 @@ def test_cohesive_energy_is_that_of_pbe(atoms, tmp_path, symbol, edge_ang, cohes
     assert outcome.magnetic_moment_mub is None
     table, energies_ev = read_atoms([str(atoms / name) for name in ("C", "Si")])
     assert list(table["material_id"]) == ["C", "Si"]
-    formation_ev = formation_energy_ev_per_atom(outcome.energy_ev, crystal, energies_ev)
-    assert formation_ev == pytest.approx(-cohesive_ev, abs=0.3)
+    atomization_ev = atomization_energy_ev_per_atom(outcome.energy_ev, crystal, energies_ev)
+    assert atomization_ev == pytest.approx(cohesive_ev, abs=0.3)
 
 
 def test_atom_that_does_not_converge_records_each_attempt(tmp_path):
@@ -104,10 +104,22 @@ def test_element_without_dataset_is_named(tmp_path):
     assert not lacking(outcome.reason, "PBE", "Tc")
 
 
-def test_formation_energy_needs_each_atom():
+def test_atomization_energy_needs_each_atom():
     magnesia = Structure(FCC * 4.21, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    assert formation_energy_ev_per_atom(-12.0, magnesia, {"Mg": -1.0, "O": -1.0}) == pytest.approx(-5.0)
-    assert formation_energy_ev_per_atom(-12.0, magnesia, {"Mg": -1.0}) is None
+    assert atomization_energy_ev_per_atom(-12.0, magnesia, {"Mg": -1.0, "O": -1.0}) == pytest.approx(5.0)
+    assert atomization_energy_ev_per_atom(-12.0, magnesia, {"Mg": -1.0}) is None
+
+
+def test_formation_energies_of_both_references_agree():
+    """A Born-Haber cycle: apart into the elements, then these into atoms, or at once."""
+    magnesia = Structure(FCC * 4.21, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    atoms_ev, of_elements_ev = {"Mg": -1.0, "O": -2.0}, {"Mg": 1.5, "O": 2.5}  # solid at −2.5, half a molecule at −4.5
+    crystal_ev = -7.0 - 6.0
+    relative_to_elements = (crystal_ev + 2.5 + 4.5) / 2
+    energy = from_formation_energy(relative_to_elements, magnesia.composition, of_elements_ev)
+    assert energy == pytest.approx(atomization_energy_ev_per_atom(crystal_ev, magnesia, atoms_ev)) == 5.0
+    assert from_formation_energy(0.0, Composition("Mg"), of_elements_ev) == 1.5  # its cohesive energy
+    assert from_formation_energy(-3.0, Composition("HeO"), of_elements_ev) is None
 
 
 def test_box_of_an_atom_has_unequal_edges():

@@ -1,11 +1,11 @@
-"""Formation energy per atom relative to free atoms, from energies of one engine and one set of settings."""
+"""Atomization energy: from a crystal to free atoms, of energies of one engine or of a formation energy."""
 
 import math
 import re
 from pathlib import Path
 
 import pandas as pd
-from pymatgen.core import Structure
+from pymatgen.core import Composition, Structure
 from tqdm import tqdm
 
 from rho2prop.core.errors import InputError
@@ -16,8 +16,8 @@ from rho2prop.dft.failures import job_failure
 from rho2prop.dft.outcome import collect
 
 
-def formation_energy_ev_per_atom(energy_ev: float, structure: Structure, atoms_ev: dict[str, float]) -> float | None:
-    """(E_crystal − Σ E_atom) / n: negative for a bound crystal, the cohesive energy with its sign reversed.
+def atomization_energy_ev_per_atom(energy_ev: float, structure: Structure, atoms_ev: dict[str, float]) -> float | None:
+    """(Σ E_atom − E_crystal) / n: positive for a bound crystal; of an element it is the cohesive energy.
 
     Parameters
     ----------
@@ -36,7 +36,30 @@ def formation_energy_ev_per_atom(energy_ev: float, structure: Structure, atoms_e
     symbols = [site.specie.symbol for site in structure]
     if not set(symbols) <= set(atoms_ev):
         return None
-    return (energy_ev - sum(atoms_ev[symbol] for symbol in symbols)) / len(symbols)
+    return (sum(atoms_ev[symbol] for symbol in symbols) - energy_ev) / len(symbols)
+
+
+def from_formation_energy(value: float, composition: Composition, cohesive_ev: dict[str, float]) -> float | None:
+    """Atomization energy in eV per atom from a formation energy relative to the elements: Σ x_i E_coh,i − value.
+
+    Parameters
+    ----------
+    value
+        Formation energy in eV per atom.
+    composition
+        Of the crystal.
+    cohesive_ev
+        Cohesive energy of each element in eV per atom, by symbol.
+
+    Returns
+    -------
+    float or None
+        None where the cohesive energy of one of the elements is not known.
+    """
+    if any(element.symbol not in cohesive_ev for element in composition.elements):
+        return None
+    total = sum(cohesive_ev[element.symbol] * count for element, count in composition.items())
+    return total / composition.num_atoms - value
 
 
 def read_atoms(folders: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
