@@ -114,16 +114,15 @@ def _check_groups(kind: str, groups: np.ndarray, n_needed: int, n_folds: int) ->
 
 
 def _balanced_folds(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Fold of each row: the largest groups first, each into the fold that has the fewest rows so far."""
-    names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = rng.permutation(len(names))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    fold_of_group = np.empty(len(names), dtype=int)
-    n_rows = np.zeros(n_folds, dtype=int)
-    for group in order:
-        fold_of_group[group] = np.argmin(n_rows)
-        n_rows[fold_of_group[group]] += sizes[group]
-    return fold_of_group[group_of_row]
+    """Fold of each row: the largest groups first, those of one size in random order, each into the smallest fold."""
+    from sklearn.model_selection import GroupKFold  # not needed where models are only applied
+
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    number = np.argsort(rng.permutation(len(names))[::-1])  # GroupKFold takes those of one size from the last number on
+    test_fold = np.empty(len(groups), dtype=int)
+    for fold, (_, rows) in enumerate(GroupKFold(n_folds).split(groups, groups=number[group_of_row])):
+        test_fold[rows] = fold
+    return test_fold
 
 
 def _validation_rows(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
