@@ -93,7 +93,7 @@ class DensityFingerprintFeaturizer(BaseFeaturizer):
         return [GRADIENT_EXPANSION, DELTA_SAED] if self.field == DEFORMATION else [GRADIENT_EXPANSION]
 
     def implementors(self) -> list[str]:
-        """Who wrote it."""
+        """Authors of the featurizer."""
         return IMPLEMENTORS
 
 
@@ -126,7 +126,7 @@ class SpringNetworkFeaturizer(BaseFeaturizer):
         return [LATTICE_DYNAMICS, AVERAGES]
 
     def implementors(self) -> list[str]:
-        """Who wrote it."""
+        """Authors of the featurizer."""
         return IMPLEMENTORS
 
 
