@@ -208,7 +208,7 @@ def fit_design(
     Parameters
     ----------
     blocks
-        Names of the blocks in order; none for the mean control.
+        Names of the blocks in order; none for the mean.
     features
         Features of (at least) the training materials.
     split, fold

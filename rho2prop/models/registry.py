@@ -48,7 +48,7 @@ class ModelSpec:
         Targets that it does not learn, since they follow exactly from its predictions of K and G
         (``rho2prop.crystals.elasticity``), where both can be learned.
     explain
-        How the importance of each block is told (``rho2prop.evaluation.importance``): ``trees``, ``gradients``,
+        Method for the importance of each block (``rho2prop.evaluation.importance``): ``trees``, ``gradients``,
         ``blocks``; empty where it cannot be.
     members
         Models that it is made of: its files are theirs.

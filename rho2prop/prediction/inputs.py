@@ -48,7 +48,7 @@ def read_input(
         Where the folder of a calculation is kept, named by the file and a digest of structure and settings; a
         temporary folder if not given. A calculation of the same structure and settings that is there is used again.
     say
-        Is told when a kept calculation is used, or cannot be.
+        Called with a message when a kept calculation is reused or cannot be.
 
     Raises
     ------

@@ -136,8 +136,8 @@ class Run:
         """Evaluated splits in the order of the configuration."""
         if self.metrics is None:
             return []
-        found = set(self.metrics["split"])
-        return [name for name in self.config["evaluation"]["splits"] if name in found]
+        evaluated = set(self.metrics["split"])
+        return [name for name in self.config["evaluation"]["splits"] if name in evaluated]
 
     @property
     def main_split(self) -> str | None:
@@ -147,8 +147,8 @@ class Run:
     @property
     def targets(self) -> list[str]:
         """Targets with metrics, in the order of ``rho2prop.core.targets``."""
-        found = set() if self.metrics is None else set(self.metrics["target"])
-        return [target for target in TARGETS if target in found]
+        evaluated = set() if self.metrics is None else set(self.metrics["target"])
+        return [target for target in TARGETS if target in evaluated]
 
 
 def read_run(inputs: Mapping, config: Mapping) -> Run:
@@ -314,15 +314,15 @@ def pooled_predictions(run: Run, model: str, features: str, split: str) -> pd.Da
 
 def left_out(run: Run) -> dict[tuple[str, str, str], dict[str, str]]:
     """Model, features and split of the regressions that could not be trained, with the reasons by target."""
-    found = {}
+    reasons = {}
     for model, sets in run.config["evaluation"]["regressions"].items():
         for features in sets if run.predictions_dir else ():
             for split in run.config["evaluation"]["splits"]:
                 path = run.predictions_dir / model / features / split / "targets.json"
                 record = json.loads(path.read_text()) if path.is_file() else {"targets": [model]}
                 if not record["targets"]:
-                    found[model, features, split] = record["left_out"]
-    return found
+                    reasons[model, features, split] = record["left_out"]
+    return reasons
 
 
 def density_gain(run: Run) -> pd.DataFrame:

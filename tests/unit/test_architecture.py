@@ -169,6 +169,15 @@ def test_the_tree_in_the_documentation_is_that_of_the_repository():
     assert rooms == list(ROOMS)
 
 
+def test_the_picture_of_the_workflow_names_rules_that_exist():
+    picture = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    named = {rule for label in re.findall(r'-- "(.+?)" -->', picture) for rule in label.split("<br/>")}
+    rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    defined = set(re.findall(r"^ *(?:rule|checkpoint|use rule \w+ as) (\w+)", rules, re.MULTILINE))
+    assert len(named) > 10
+    assert named - defined == set()
+
+
 def test_nothing_is_named_for_everything():
     names = {path.stem for path in PACKAGE.rglob("*") if path.suffix in ("", ".py")}
     assert names & CATCH_ALL_NAMES == set()

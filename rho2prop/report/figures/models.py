@@ -27,7 +27,7 @@ def feature_sets(summary: pd.DataFrame, splits: list[str], targets: list[str], w
     summary
         As ``rho2prop.report.data.summarise`` gives it.
     splits, targets
-        What to show, in order. The control "mean" is not drawn (its error is beyond the others) but named.
+        What to show, in order. The baseline "mean" is not drawn (its error is beyond the others) but named.
     with_density
         Feature sets that hold a block of the self-consistent density.
     """

@@ -125,7 +125,7 @@ def _best(run: Run) -> list:
     gain = density_gain(run)
     if len(gain):
         main = gain[gain["split"] == run.main_split]
-        told = "; ".join(
+        changes = "; ".join(
             f"{TARGETS[row.target].symbol} {percent(row.change, row.change_std)} (better in {row.n_better} "
             f"of {row.n_folds} folds)"
             for row in main.itertuples()
@@ -133,7 +133,7 @@ def _best(run: Run) -> list:
         blocks.append(
             Text(
                 f"What the density adds, split {split_name(run.main_split)}: change of the MAE from the best feature "
-                f"set without the density to the best with it (negative is better): {told}."
+                f"set without the density to the best with it (negative is better): {changes}."
             )
         )
     return blocks
@@ -169,13 +169,13 @@ def making(run: Run) -> Section:
 
 def versions() -> list[tuple[str, str]]:
     """Versions of this package, Python and the packages that take part, as installed where this runs."""
-    found = [("rho2prop", rho2prop.__version__), ("Python", platform.python_version())]
+    installed = [("rho2prop", rho2prop.__version__), ("Python", platform.python_version())]
     for package in _PACKAGES:
         try:
-            found.append((package, version(package)))
+            installed.append((package, version(package)))
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _splits(run: Run) -> list:
@@ -201,43 +201,43 @@ def _splits(run: Run) -> list:
 
 def notes(run: Run) -> list[str]:
     """Caveats for reading the numbers that apply to this run."""
-    config, told = run.config, []
+    config, caveats = run.config, []
     latent = run.metrics is not None and any(map(reads_latents, map(run.blocks, run.metrics["features"].unique())))
     if latent and config["autoencoder"]["scope"] == "all":
-        told.append(
+        caveats.append(
             "One autoencoder was trained for all folds (autoencoder.scope: all). It sees no labels, but it has seen "
             "densities of materials in the test folds. Scores of features with “latent” therefore hold for materials "
             "whose density was available when the autoencoder was trained. With scope: fold it is trained inside each "
             "fold."
         )
     elif latent:
-        told.append("The autoencoder was trained inside each fold, on its training part only.")
-    told.append(
+        caveats.append("The autoencoder was trained inside each fold, on its training part only.")
+    caveats.append(
         "Scaling, PCA, imputation, early stopping and hyper-parameters were fitted on the training and validation "
         "parts of each fold. The best model of a table was selected by its test score, so that this score is slightly "
         "optimistic."
     )
-    told.append(
+    caveats.append(
         "± is the sample standard deviation over folds. It is not the standard error of the mean, since folds share "
         "training materials."
     )
     if run.materials is not None and len(run.materials):
         train = run.materials[run.materials["role"] == "train"]
         if len(train) and train["formula"].is_unique and train["chemical_system"].is_unique:
-            told.append(
+            caveats.append(
                 "Each labelled material has a formula and a chemical system of its own, so that the splits by formula "
                 "and by chemical system are further random splits."
             )
         if 0 < len(train) < 200:
-            told.append(
+            caveats.append(
                 f"With {count(len(train), 'labelled material')} the scores show that the workflow runs, not how well "
                 "the method performs."
             )
     if config.get("dft", {}).get("engine") == "gpaw":
-        told.append(
+        caveats.append(
             f"Densities were computed at the given geometry, without relaxation, with {config['dft']['gpaw']['xc']} "
             f"and a cut-off of {config['dft']['gpaw']['ecut_ev']} eV; the paper relaxed each cell with VASP at 500 eV."
         )
     if run.metrics is not None and not run.sets_with_density:
-        told.append("No feature set of this run contains the density.")
-    return told
+        caveats.append("No feature set of this run contains the density.")
+    return caveats

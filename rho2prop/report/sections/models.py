@@ -19,7 +19,7 @@ from rho2prop.report.data import (
 from rho2prop.report.figures import models
 from rho2prop.report.figures.models import SPLIT_NAMES
 from rho2prop.report.numbers import DASH, count, plus_minus, significant
-from rho2prop.report.sections.controls import controls
+from rho2prop.report.sections.baselines import baselines
 
 PARITY_MODELS = {"lightgbm": "Fig. 8", "attention_cnn": "Fig. 9"}
 
@@ -70,7 +70,7 @@ def properties(run: Run) -> Section:
                 "Dot plots of mean absolute errors; the same numbers are in the tables below.",
             )
         )
-    section.blocks += [*_gain(run), *controls(run)]
+    section.blocks += [*_gain(run), *baselines(run)]
     section.blocks += [Heading("Predicted against actual values"), *_parity(run, summary)]
     section.blocks += [Heading("Table 1 of the paper"), _ablation(run, summary)]
     section.blocks.append(

@@ -26,11 +26,11 @@ def invariance(table: pd.DataFrame | None) -> Section:
     if table is None or table.empty:
         section.blocks.append(Text("The invariance of the predictions was not evaluated in this run.", "missing"))
         return section
-    found = summarise(table)
-    labels = {key: _label(*key) for key in found[GROUP].drop_duplicates().itertuples(index=False, name=None)}
+    summary = summarise(table)
+    labels = {key: _label(*key) for key in summary[GROUP].drop_duplicates().itertuples(index=False, name=None)}
     rows, worst = [], {}
     for key, label in labels.items():
-        of_model = found[(found[GROUP] == pd.Series(key, index=GROUP)).all(axis=1)].set_index("kind")
+        of_model = summary[(summary[GROUP] == pd.Series(key, index=GROUP)).all(axis=1)].set_index("kind")
         cells, bold = [label], set()
         for kind in KINDS:
             largest, rms = (

@@ -28,17 +28,17 @@ def importance(run: Run) -> Section:
         if not run.uses_density(features):
             continue
         shares = models.share_text(shares_of(run, model, features))
-        said = f"{model_label(model)}, {set_label(features)}: share of the density {shares}."
+        statement = f"{model_label(model)}, {set_label(features)}: share of the density {shares}."
         if run.blocks(features) == paper.HYBRID.get(model):
-            said += f" The paper says that {paper.IMPORTANCE[model]}."
-        statements.append((said, ""))
+            statement += f" The paper says that {paper.IMPORTANCE[model]}."
+        statements.append((statement, ""))
     section.blocks += [
         Items(tuple(statements)),
         Figure(
             "importance",
             importance_figure(run),
             "Share of the mean absolute SHAP values on test materials, summed over the features of each kind.",
-            "Stacked bars per target. " + " ".join(said for said, _ in statements),
+            "Stacked bars per target. " + " ".join(statement for statement, _ in statements),
         ),
         _share_table(table, chosen),
         Text(

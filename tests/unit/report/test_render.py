@@ -19,7 +19,7 @@ from rho2prop.report import FIGURE_FILES, render, save_figures
 from rho2prop.report.data import density_gain, hybrid_features, read_benchmarks, read_run, with_own_answers
 from rho2prop.report.figures.density import density_slices
 from rho2prop.report.paper import ABLATION, ABLATION_TARGETS
-from rho2prop.report.sections.controls import against_controls
+from rho2prop.report.sections.baselines import against_baselines
 
 pytestmark = pytest.mark.slow
 
@@ -103,12 +103,12 @@ def test_report_compares_density_with_control_fold_by_fold(rendered):
 
 def test_report_compares_what_predicts_with_every_control(inputs, tmp_path):
     config = CONFIG | {"predict": [{"model": "lightgbm", "features": "magpie_latent_pca"}]}
-    table = against_controls(read_run(inputs, config)).set_index(["model", "features", "target"])
+    table = against_baselines(read_run(inputs, config)).set_index(["model", "features", "target"])
     assert not any("latent" in features for _, features, _ in table.index)
     of_k = table.loc[("lightgbm", "magpie", K)]
     assert of_k["change"] == pytest.approx(11.35 / 12 - 1)
     assert of_k["change_std"] == pytest.approx(np.std([-0.2, 0.05], ddof=1))
-    assert against_controls(read_run(inputs, CONFIG | {"predict": []})).empty
+    assert against_baselines(read_run(inputs, CONFIG | {"predict": []})).empty
     _, found = page(inputs, tmp_path, config)
     assert any(row and row[0] == "LightGBM: MAGPIE" and "−5 ± 18 %" in row for row in found.rows("properties"))
 

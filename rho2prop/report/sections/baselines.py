@@ -11,10 +11,10 @@ from rho2prop.report.figures.models import SPLIT_NAMES
 from rho2prop.report.numbers import DASH, plus_minus
 
 
-def controls(run: Run) -> list:
+def baselines(run: Run) -> list:
     """Heading, table and its reading; nothing where no baseline was evaluated."""
     chosen = (run.config.get("predict") or [None])[0]
-    table = against_controls(run)
+    table = against_baselines(run)
     if table.empty:
         return []
     rows = []
@@ -47,7 +47,7 @@ def controls(run: Run) -> list:
     ]
 
 
-def against_controls(run: Run) -> pd.DataFrame:
+def against_baselines(run: Run) -> pd.DataFrame:
     """Relative change of the MAE from each baseline to the first model of ``predict``, on the main split.
 
     Returns
@@ -70,10 +70,10 @@ def against_controls(run: Run) -> pd.DataFrame:
     for (model, features, target), part in others.groupby(["model", "features", "target"], sort=False):
         if target not in mae.index.get_level_values("target"):
             continue
-        control = part.set_index("fold")["mae"]
-        model_mae = mae[target].reindex(control.index)
-        change = float(model_mae.mean() / control.mean() - 1)
-        rows.append((model, features, target, change, float((model_mae / control - 1).std(ddof=1))))
+        baseline = part.set_index("fold")["mae"]
+        model_mae = mae[target].reindex(baseline.index)
+        change = float(model_mae.mean() / baseline.mean() - 1)
+        rows.append((model, features, target, change, float((model_mae / baseline - 1).std(ddof=1))))
     table = pd.DataFrame(rows, columns=columns)
     order = table.groupby(["model", "features"])["change"].transform("mean")
     return table.assign(order=order).sort_values(["order", "model", "features"], kind="stable")[columns]
