@@ -16,8 +16,11 @@ import pytest
 
 from rho2prop.core.jobs.code_digest import code_digest, import_closure
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
+BINDING = ("def ", "with ", "class ")
 WITHOUT_TRIGGER = {"run_dft", "run_atom", "fetch_materials_project"}  # too dear to compute or to fetch again
 # For each script, in a process of its own: its imports, then all modules of its closure; what of the package is loaded.
 LOADED = """
@@ -69,7 +72,6 @@ def loaded() -> dict[str, list[list[str]]]:
     return {script.stem: stages for script, stages in zip(SCRIPTS, found, strict=True)}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_the_closure_holds_what_python_loads(loaded, script):
     closure = modules_of(script)
@@ -103,7 +105,7 @@ def digest_in(copy: Path, script: str) -> str:
 
 
 def with_one_byte_changed(text: str) -> str:
-    """The first digit of the code replaced, or a letter added to the first name that it binds."""
+    """The first digit of the code replaced, or a letter added to the first name outside its imports."""
     lines = text.splitlines(keepends=True)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         row, column = token.start[0] - 1, token.start[1]
@@ -111,7 +113,7 @@ def with_one_byte_changed(text: str) -> str:
             digit = "2" if token.string[0] == "1" else "1"
             lines[row] = lines[row][:column] + digit + lines[row][column + 1 :]
             break
-        if token.type == tokenize.NAME and not keyword.iskeyword(token.string) and lines[row].startswith("def "):
+        if token.type == tokenize.NAME and not keyword.iskeyword(token.string) and lines[row].startswith(BINDING):
             lines[row] = lines[row][:column] + "x" + lines[row][column:]
             break
     changed = "".join(lines)

@@ -29,6 +29,7 @@ def ask(patience=AT_ONCE):
     )
 
 
+@pytest.mark.slow
 def test_the_real_client_gets_all_documents(server):
     assert {document["material_id"] for document in ask()} == {d["material_id"] for d in server.elasticity}
     client, version = connect(AT_ONCE)

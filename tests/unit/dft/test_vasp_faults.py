@@ -28,6 +28,7 @@ from rho2prop.dft.outcome import Outcome, read_outcome
 from rho2prop.dft.vasp import run
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.inputs.UnknownPotcarWarning"),
     pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.outputs.UnconvergedVASPWarning"),
 ]

@@ -87,6 +87,7 @@ def test_tags_of_the_machine_are_added_and_change_nothing_else():
     assert {tag: tuned[tag] for tag in plain} == plain
 
 
+@pytest.mark.slow
 def test_each_atom_has_a_moment_that_its_valence_electrons_allow():
     shipped = loadfn(POTCAR_STATS_PATH)["PBE_54"].values()
     valence = {entry["symbol"]: entry["ZVAL"] for group in shipped for entry in group}

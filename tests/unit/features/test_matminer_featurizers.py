@@ -106,6 +106,7 @@ def test_the_examples_run():
     assert (results.attempted >= 3, results.failed) == (True, 0)
 
 
+@pytest.mark.slow
 def test_without_matminer_the_error_says_what_to_install():
     program = "import sys; sys.modules['matminer'] = None; import rho2prop.features.matminer_featurizers"
     root = Path(matminer_featurizers.__file__).parents[2]

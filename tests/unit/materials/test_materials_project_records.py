@@ -193,6 +193,7 @@ def damaged_documents(document, path=()):
                 yield place, copy
 
 
+@pytest.mark.slow
 def test_a_value_that_is_missing_or_of_another_kind_costs_one_row_at_most(tmp_path):
     sound = record("mp-149")
     damaged = [copy for place, copy in damaged_documents(sound) if place != ("material_id",)]

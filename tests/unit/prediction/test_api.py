@@ -37,6 +37,8 @@ from rho2prop.prediction import api
 from rho2prop.prediction.bundle.reader import load_bundle
 from rho2prop.prediction.result import Prediction
 
+pytestmark = pytest.mark.slow
+
 BULK = "bulk_modulus_gpa"
 
 
