@@ -2,7 +2,7 @@
 
 from rho2prop.core.jobs.log import job
 from rho2prop.core.tables import write_table
-from rho2prop.evaluation.cross_validation import collect_metrics
+from rho2prop.evaluation.fold_results import collect_metrics
 from rho2prop.evaluation.metrics import summarise
 
 with job(snakemake):
