@@ -247,7 +247,7 @@ def test_importance_of_the_attention_cnn(tmp_path, inputs, features, monkeypatch
         ("mean", "magpie", "The mean takes"),
         ("lightgbm", "none", "The mean takes"),
         ("lightgbm", "latent", "Use latent_pca"),
-        ("lightgbm", "cohesive_energy", "no feature"),
+        ("lightgbm", "cohesive_energy", "not a feature"),
         ("forest", "magpie", "unknown model 'forest'"),
     ],
 )
