@@ -49,10 +49,10 @@ def test_the_learning_curve_has_the_sizes_that_there_are(elements_run):
     assert (curve.loc[curve["size"] == "8", "n_train"] == 8).all()
 
 
-def test_the_difference_to_atoms_is_reconstructed_beside_the_density(elements_run):
+def test_the_deformation_density_is_reconstructed_beside_the_density(elements_run):
     errors = pd.read_csv(elements_run.folder / "results/reconstruction.csv").groupby("method")["nmae"].mean()
-    assert {"autoencoder", "fourier", "difference_autoencoder", "difference_fourier"} <= set(errors.index)
-    assert errors["difference_fourier"] < errors["fourier"]  # both relative to the density: what atoms hold is known
+    assert {"autoencoder", "fourier", "deformation_autoencoder", "deformation_fourier"} <= set(errors.index)
+    assert errors["deformation_fourier"] < errors["fourier"]  # both relative to the density: what atoms hold is known
 
 
 def test_no_description_of_a_crystal_moves_a_prediction(elements_run):
