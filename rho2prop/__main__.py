@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rho2prop import __version__
 from rho2prop.core.atomic_files import STANDARD_OUTPUT, atomic, check_output
@@ -20,6 +20,8 @@ from rho2prop.prediction.pretrained import VARIABLE, find_bundle
 if TYPE_CHECKING:
     from rho2prop.prediction.bundle.reader import Bundle
     from rho2prop.prediction.result import Prediction
+
+T = TypeVar("T", int, float)
 
 FORMATS = ("table", "json", "csv")
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as in the shell
@@ -161,9 +163,9 @@ def _coverage(text: str) -> float:
     return _number(text, float, lambda x: 0 < x < 1, "a probability between 0 and 1, for example 0.9")
 
 
-def _number(text: str, kind: Callable[[str], float], is_allowed: Callable[[float], bool], expected: str):
+def _number(text: str, kind: Callable[[str], T], is_allowed: Callable[[T], bool], expected: str) -> T:
     try:
-        number = kind(text)
+        number: T | None = kind(text)
     except ValueError:
         number = None
     if number is None or not is_allowed(number):
@@ -284,8 +286,9 @@ def _decode(options: argparse.Namespace) -> int:
 def _app(options: argparse.Namespace) -> int:
     require("nicegui", "app", "rho2prop app")
     from rho2prop.app.main import run
+    from rho2prop.app.settings import Settings
 
-    run(
+    settings = Settings(
         bundle=find_bundle(options.bundle),
         database=Path(options.database),
         report=Path(options.report),
@@ -294,8 +297,9 @@ def _app(options: argparse.Namespace) -> int:
         base_path=options.base_path,
         root=Path(options.root),
         max_upload_mb=options.max_upload_mb,
-        allowed_hosts=options.allow_host,
+        allowed_hosts=frozenset(options.allow_host),
     )
+    run(settings)
     return 0
 
 

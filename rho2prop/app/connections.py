@@ -18,10 +18,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     head_s, read_s, most_connections = HEAD_S, READ_S, MOST_CONNECTIONS
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Accept a connection, or end it at once if there are too many."""
         super().connection_made(transport)
-        self._head_timer = self._read_timer = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
         self._in_head, self._head_bytes = False, 0
         if len(self.connections) > self.most_connections:
             transport.abort()

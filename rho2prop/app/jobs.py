@@ -118,7 +118,7 @@ def save_chgcar(bundle: Bundle, progress: Progress, database: Path, material_id:
 def _decode(bundle: Bundle, database: Path, material_id: str) -> tuple[LatentRecord, Density, float]:
     with LatentDatabase(database) as stored:
         record = stored.get(material_id)
-    density, factor = decode_with_factor(bundle, record)
+    density, factor = decode_with_factor(bundle.decoder, record)
     return record, density, factor
 
 

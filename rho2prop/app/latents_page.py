@@ -91,7 +91,7 @@ class LatentsPage:
                 self._show(decoded)
         return False
 
-    async def _run(self, job: str, material_id: str, **more) -> Any:
+    async def _run(self, job: str, material_id: str, **more: Any) -> Any:
         """Result of a worker's job; None if it failed, with a message on the page."""
         arguments = {"database": self._context.settings.database, "material_id": material_id} | more
         self._progress.show("Starting")

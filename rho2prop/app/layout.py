@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def failure_text(error: Exception, context: Context) -> str:
 class ProgressLine:
     """A bar, a line of text and a button to stop, visible while something runs."""
 
-    def __init__(self, on_stop):
+    def __init__(self, on_stop: Callable[[], object]):
         with ui.row().classes("w-full items-center no-wrap").props("data-testid=progress") as self._row:
             ui.spinner(size="sm")
             self._text = ui.label()

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-from collections.abc import Iterable
-from pathlib import Path
 
 from rho2prop.app.leftovers import private_folder
 from rho2prop.app.plain_text import printable_stderr
@@ -12,42 +10,20 @@ from rho2prop.app.settings import Settings, check_settings
 from rho2prop.core.errors import InputError
 
 
-def run(
-    bundle: Path | str,
-    database: Path | str,
-    report: Path | str,
-    host: str = "127.0.0.1",
-    port: int = 8080,
-    base_path: str = "",
-    root: Path | str | None = None,
-    max_upload_mb: float = 500,
-    allowed_hosts: Iterable[str] = (),
-) -> None:
+def run(settings: Settings) -> None:
     """Serve the app until SIGINT, SIGTERM or SIGHUP; then remove everything it wrote and end with 128 + the signal.
 
     Parameters
     ----------
-    bundle
-        Model bundle.
-    database, report
-        Latent database and report; their pages say so if they are missing.
-    host, port
-        Address to listen on; port 0 selects a free one. It is printed when the app is ready.
-    base_path
-        Path in front of all pages, for a proxy.
-    root
-        Folder whose files may be named in the app; None: none.
-    max_upload_mb
-        Largest upload, 10⁶ bytes; four times as much after decompression.
-    allowed_hosts
-        Host names beside localhost that the app answers to, for a proxy; with ``:port`` if that is not the usual one.
+    settings
+        As given, not checked yet. The address is printed when the app is ready.
 
     Raises
     ------
     InputError
         If a value cannot be used or the port is taken.
     """
-    settings = check_settings(bundle, database, report, host, port, base_path, root, max_upload_mb, allowed_hosts)
+    settings = check_settings(settings)
     listener = _listen(settings)
     # uvicorn raises the signal that ended it once more: without a handler the process would end on the spot, and its
     # files and workers would stay

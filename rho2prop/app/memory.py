@@ -10,7 +10,7 @@ from rho2prop.core.jobs.memory import cgroup_bytes, slurm_bytes
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module elsewhere
 
 MEMORY_SHARE = 0.6  # of the memory that the app may use
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -43,7 +44,7 @@ class Work:
         path = self._folder / name
         return path if path.is_file() else None
 
-    def start(self, job: Callable[..., Awaitable[bool]], *arguments) -> None:
+    def start(self, job: Callable[..., Awaitable[bool]], *arguments: Any) -> None:
         """Run ``job(work, *arguments)`` in the background; the files are removed afterwards unless it returns True."""
         self._task = asyncio.create_task(self._run(job, arguments))
 
@@ -191,7 +192,7 @@ class Sessions:
                     buffer.clear()
             await asyncio.to_thread(self._append, file, bytes(buffer))
 
-    def _append(self, file, content: bytes) -> None:
+    def _append(self, file: BinaryIO, content: bytes) -> None:
         if shutil.disk_usage(self.home).free < len(content) + SPARE_BYTES:
             raise InputError("app", "the disk of this machine is nearly full", "Try again when space has been freed")
         file.write(content)

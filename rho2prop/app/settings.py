@@ -3,8 +3,7 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rho2prop.core.errors import InputError, escaped
@@ -31,13 +30,13 @@ class Settings:
     bundle, database, report
         Model bundle, latent database and report that are shown; the latter two may be missing.
     host, port
-        Where the app listens.
+        Address to listen on; port 0 selects a free one.
     base_path
-        Path in front of all pages, ``""`` or ``"/name"``.
+        Path in front of all pages, for a proxy; ``""`` or ``"/name"`` once checked.
     root
-        Folder whose files may be named, all links resolved; None: no file of this machine may be named.
-    max_upload_bytes, max_unpacked_bytes
-        Most bytes of a file as it comes, and after decompression.
+        Folder whose files may be named in the app; None: no file of this machine may be named.
+    max_upload_mb
+        Largest upload, 10⁶ bytes; four times as much after decompression.
     allowed_hosts
         Host names beside the loopback ones under which the app answers; with ``:port`` where a proxy listens on
         another port than that of its scheme.
@@ -46,54 +45,49 @@ class Settings:
     bundle: Path
     database: Path
     report: Path
-    host: str
-    port: int
-    base_path: str
-    root: Path | None
-    max_upload_bytes: int
-    max_unpacked_bytes: int
-    allowed_hosts: frozenset[str]
+    host: str = "127.0.0.1"
+    port: int = 8080
+    base_path: str = ""
+    root: Path | None = None
+    max_upload_mb: float = 500
+    allowed_hosts: frozenset[str] = frozenset()
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Most bytes of a file as it comes."""
+        return int(self.max_upload_mb * MB)
+
+    @property
+    def max_unpacked_bytes(self) -> int:
+        """Most bytes of a file after decompression."""
+        return UNPACKED_PER_UPLOAD * self.max_upload_bytes
 
 
-def check_settings(
-    bundle: Path | str,
-    database: Path | str,
-    report: Path | str,
-    host: str,
-    port: int,
-    base_path: str,
-    root: Path | str | None,
-    max_upload_mb: float,
-    allowed_hosts: Iterable[str],
-) -> Settings:
-    """Settings of a call of ``rho2prop.app.main.run``, or InputError."""
-    read_manifest(Path(bundle))  # a bundle that cannot be used is said now, not to the first visitor
-    base = "/" + base_path.strip("/") if base_path.strip("/") else ""
+def check_settings(settings: Settings) -> Settings:
+    """The same settings with paths resolved and names in normal form, or InputError if a value cannot be used."""
+    read_manifest(settings.bundle)  # a bundle that cannot be used is said now, not to the first visitor
+    base = "/" + settings.base_path.strip("/") if settings.base_path.strip("/") else ""
     if not BASE_PATH.fullmatch(base):
-        raise InputError("base path", f"{base_path!r} is not a path of plain names", "Give for example /rho2prop")
-    if not 0 <= port <= 65535:
-        raise InputError("port", f"{port} is not a port", "Give a number up to 65535; 0 takes a free one")
-    if max_upload_mb <= 0:
-        raise InputError("upload limit", f"is {max_upload_mb} MB", "Give a positive number")
-    resolved = None if root is None else Path(root).resolve()
-    if resolved is not None and not resolved.is_dir():
-        raise InputError(root, "is not a folder", "Give the folder whose files may be read in the app")
-    limit = int(max_upload_mb * MB)
-    for name in allowed_hosts:
+        problem = f"{settings.base_path!r} is not a path of plain names"
+        raise InputError("base path", problem, "Give for example /rho2prop")
+    if not 0 <= settings.port <= 65535:
+        raise InputError("port", f"{settings.port} is not a port", "Give a number up to 65535; 0 takes a free one")
+    if settings.max_upload_mb <= 0:
+        raise InputError("upload limit", f"is {settings.max_upload_mb} MB", "Give a positive number")
+    if settings.root is not None and not settings.root.is_dir():
+        raise InputError(settings.root, "is not a folder", "Give the folder whose files may be read in the app")
+    for name in settings.allowed_hosts:
         if not ALLOWED_HOST.fullmatch(name):
             problem = f"{name!r} is not a host name"
             raise InputError("allowed host", problem, "Give for example tools.example.org or tools.example.org:8443")
-    return Settings(
-        bundle=Path(bundle).resolve(),
-        database=Path(database).resolve(),
-        report=Path(report).resolve(),
-        host=host,
-        port=port,
+    return replace(
+        settings,
+        bundle=settings.bundle.resolve(),
+        database=settings.database.resolve(),
+        report=settings.report.resolve(),
         base_path=base,
-        root=resolved,
-        max_upload_bytes=limit,
-        max_unpacked_bytes=UNPACKED_PER_UPLOAD * limit,
-        allowed_hosts=frozenset(name.lower() for name in allowed_hosts),
+        root=None if settings.root is None else settings.root.resolve(),
+        allowed_hosts=frozenset(name.lower() for name in settings.allowed_hosts),
     )
 
 

@@ -10,7 +10,7 @@ CORNERS = np.array([[k >> 2 & 1, k >> 1 & 1, k & 1] for k in range(8)])
 
 def _triangle_table() -> list[list[tuple[tuple[int, int], ...]]]:
     """Triangles for each set of corners above the level (as bits), each of three edges (inside, outside corner)."""
-    table = []
+    table: list[list[tuple[tuple[int, int], ...]]] = []
     for bits in range(16):
         inside = [corner for corner in range(4) if bits >> corner & 1]
         outside = [corner for corner in range(4) if not bits >> corner & 1]
@@ -58,12 +58,12 @@ def isosurface(values: np.ndarray, lattice: np.ndarray, level: float) -> tuple[n
     n_above = above[corners].sum(axis=1)
     tetrahedra = corners[(n_above > 0) & (n_above < 8)][:, TETRAHEDRA].reshape(-1, 4)
     kinds = above[tetrahedra] @ np.array([1, 2, 4, 8])
-    edges = [
+    parts = [
         tetrahedra[kinds == kind][:, np.array(triangle)]  # (tetrahedra, 3 edges, 2 ends)
         for kind in range(1, 15)
         for triangle in TRIANGLES[kind]
     ]
-    edges = np.concatenate(edges)
+    edges = np.concatenate(parts)
     if not len(edges):
         return np.empty((0, 3), dtype=np.float32), np.empty((0, 3), dtype=np.int32)
     low, high = edges.min(axis=2), edges.max(axis=2)  # the same edge from either side is one vertex

@@ -49,12 +49,12 @@ class DensityView:
 
 def make_view(density: Density) -> DensityView:
     """Reduce a density to its view."""
-    native = density.values.shape
+    nx, ny, nz = native = density.values.shape
     shrink = min(1.0, (MOST_POINTS / np.prod(native)) ** (1 / 3))
-    shape = [min(n, max(FEWEST_ALONG, int(n * shrink))) for n in native]
-    longest = int(np.argmax(shape))  # of a needle, FEWEST_ALONG across leaves too many along
-    shape[longest] = min(shape[longest], max(FEWEST_ALONG, MOST_POINTS * shape[longest] // math.prod(shape)))
-    shape = tuple(shape)
+    sizes = [min(n, max(FEWEST_ALONG, int(n * shrink))) for n in native]
+    longest = int(np.argmax(sizes))  # of a needle, FEWEST_ALONG across leaves too many along
+    sizes[longest] = min(sizes[longest], max(FEWEST_ALONG, MOST_POINTS * sizes[longest] // math.prod(sizes)))
+    shape = tuple(sizes)
     values = density.values
     if shape != native:
         axes = [np.arange(m) * (n / m) for m, n in zip(shape, native, strict=True)]
@@ -65,7 +65,7 @@ def make_view(density: Density) -> DensityView:
         lattice=np.asarray(density.lattice, dtype=np.float64),
         numbers=np.asarray(density.numbers),
         frac_coords=np.asarray(density.frac_coords, dtype=np.float64) % 1.0,
-        native_shape=tuple(int(n) for n in native),
+        native_shape=(int(nx), int(ny), int(nz)),
         n_electrons=density.n_electrons,
         kind=density.kind,
         engine=density.engine,

@@ -140,9 +140,12 @@ class WorkerPool:
             if not is_over:  # the thread of a stopped job may still report
                 progress(text)
 
+        def report(text: str) -> None:
+            loop.call_soon_threadsafe(show, text)
+
         try:
             worker = self._worker(place)
-            work = asyncio.to_thread(worker.work, job, arguments, lambda text: loop.call_soon_threadsafe(show, text))
+            work = asyncio.to_thread(worker.work, job, arguments, report)
             return await asyncio.wait_for(work, self._time_limit_s)
         except TimeoutError as error:
             await _stopped(worker)
@@ -193,7 +196,9 @@ def _serve(connection: Connection, bundle_folder: Path, threads: int, most_bytes
 
 def _end_with_server() -> None:
     """End this process when its server ends or is killed, even in the middle of a job."""
-    pipes.wait([parent_process().sentinel])
+    server = parent_process()
+    assert server is not None  # a worker is a child process
+    pipes.wait([server.sentinel])
     os._exit(1)
 
 
@@ -226,7 +231,8 @@ def _message(error: Exception) -> tuple[str, str, str]:
     if isinstance(error, InputError):
         name = Path(error.source).name.removeprefix("unpacked-") if "/" in error.source else error.source
         folders = [Path(error.source).parent] if "/" in error.source else []
-        return tuple(for_page(text.replace(error.source, name), *folders) for text in (name, error.problem, error.fix))
+        problem, fix = (for_page(text.replace(error.source, name), *folders) for text in (error.problem, error.fix))
+        return for_page(name, *folders), problem, fix
     if isinstance(error, MemoryError):
         return "app", "there is not enough memory for this file", "Use a coarser grid or a larger machine"
     traceback.print_exception(error, file=sys.stderr)

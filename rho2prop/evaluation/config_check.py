@@ -100,7 +100,9 @@ def _densities(plan: Plan) -> Iterable[InputError]:
     needing = set(blocks_that(lambda block: block.needs_promolecule))
     fields = {BLOCKS[block].field for block in needing if BLOCKS[block].form == LATENT}
     places = {"autoencoder.compared_fields": [f for f in config["autoencoder"]["compared_fields"] if f in fields]}
-    choices = {f"evaluation.regressions.{choice.model}": () for choice in plan.evaluation.regressions}
+    choices: dict[str, tuple[Choice, ...]] = {
+        f"evaluation.regressions.{choice.model}": () for choice in plan.evaluation.regressions
+    }
     for choice in plan.evaluation.regressions:
         choices[f"evaluation.regressions.{choice.model}"] += (choice,)
     for place, chosen in (choices | {"predict": plan.predict, "invariance.models": plan.invariance.models}).items():

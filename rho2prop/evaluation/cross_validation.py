@@ -139,6 +139,10 @@ def run(regression: Regression, data: RegressionData, out_dir: Path | str) -> No
     work.mkdir(parents=True, exist_ok=True)
     description = f"{regression.model} {regression.features} {regression.split}"
     with tqdm(total=len(folds) * len(targets), desc=description, unit="fit") as progress:
+
+        def advance(n_targets: int) -> None:
+            progress.update(n_targets)
+
         for fold, parts in folds.items():
             job = _FoldJob(regression, fold, parts, labels[targets])
             digest = _digest(job, data.features)
@@ -147,7 +151,7 @@ def run(regression: Regression, data: RegressionData, out_dir: Path | str) -> No
                 continue
             with atomic(work / fold) as folder:
                 folder.mkdir()
-                validated = _fit_fold(job, data.features, folder, progress.update)
+                validated = _fit_fold(job, data.features, folder, advance)
                 validated.to_csv(folder / VALIDATED)
                 tested = predict_fold(folder, data.features, parts["test"])
                 _check_finite(tested, f"{regression}, fold {fold}")
@@ -219,7 +223,16 @@ def _check_finite(predicted: pd.DataFrame, source: str) -> None:
         raise InputError(source, problem, "Training diverged or features overflow: check them, or remove the model")
 
 
-def _assemble(out_dir, work, regression, folds, left_out, learned, labels, materials) -> None:
+def _assemble(
+    out_dir: Path,
+    work: Path,
+    regression: Regression,
+    folds: list[str],
+    left_out: dict[str, str],
+    learned: pd.DataFrame,
+    labels: pd.DataFrame,
+    materials: pd.DataFrame,
+) -> None:
     n_train = {fold: json.loads((work / fold / "fold.json").read_text())["n_train"] for fold in folds}
     summary = regression.record() | {"targets": list(learned), "left_out": left_out, "n_train": n_train, "n_rows": {}}
     exact = derive_from_kg(learned, materials)
@@ -264,7 +277,7 @@ def _folds(splits: pd.DataFrame, split: str) -> dict[str, dict[str, list[str]]]:
         raise InputError(
             "results/splits.csv", f"has no split {split!r}", "Add it to evaluation.splits and draw the splits again"
         )
-    empty = {"train": [], "validation": [], "test": []}
+    empty: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     return {
         fold: empty | {part: sorted(ids) for part, ids in group.groupby("part")["material_id"]}
         for fold, group in rows.groupby("fold", sort=True)

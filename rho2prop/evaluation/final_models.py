@@ -13,7 +13,7 @@ from scipy.stats import binomtest, mannwhitneyu
 
 from rho2prop.core.errors import InputError
 from rho2prop.evaluation.fold_results import read_summary
-from rho2prop.evaluation.intervals import calibrations, tested_rows, validated_rows
+from rho2prop.evaluation.intervals import Calibration, calibrations, tested_rows, validated_rows
 
 LARGEST_ERROR_RATIO = 1.25  # of the mean scaled errors, final to folds; smaller differences are let pass
 SMALLEST_P = 1e-3  # of one comparison: a run makes some thirty
@@ -89,7 +89,7 @@ def read_offered(path: Path | str) -> set[tuple[str, str, str]]:
     return set(zip(offered["model"], offered["features"], offered["target"], strict=True))
 
 
-def _judged(found: pd.DataFrame, of_folds: pd.DataFrame, calibration, coverage: float) -> dict:
+def _judged(found: pd.DataFrame, of_folds: pd.DataFrame, calibration: Calibration, coverage: float) -> dict:
     errors, fold_errors = ((rows["y_true"] - rows["y_pred"]).abs() for rows in (found, of_folds))
     by_fold = fold_errors.groupby(of_folds["fold"]).mean()
     scores, fold_scores = (

@@ -1,6 +1,7 @@
 """Results of regressions: predictions of test folds, their scores, and what was left out."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -33,7 +34,7 @@ def read_summary(folder: Path | str) -> dict:
     return summary
 
 
-def collect_metrics(folders: list[Path | str]) -> pd.DataFrame:
+def collect_metrics(folders: Sequence[Path | str]) -> pd.DataFrame:
     """Scores of every fold of every regression; E and Θ derived from K and G as model ``<model>_from_kg``.
 
     Parameters

@@ -4,6 +4,7 @@ import json
 from itertools import combinations, product
 from math import factorial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,10 @@ from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, LATENT
 from rho2prop.materials.splits import derived_seed
 from rho2prop.models.estimator import Predictor, estimator_class, load
 from rho2prop.models.registry import BY_GRADIENTS, BY_TREES, MODELS
+
+if TYPE_CHECKING:  # their libraries are imported for their own models only
+    from rho2prop.models.boosting import Boosting
+    from rho2prop.models.network_training import NetworkModel, TrainedNetwork
 
 CNN_ROWS, CNN_BACKGROUND, CNN_SAMPLES = (
     40,
@@ -59,7 +64,7 @@ def block_importance(folder: Path | str, splits: pd.DataFrame, features: BlockDa
     model, feature_set, split = (summary[name] for name in ("model", "features", "split"))
     if not MODELS[model].explain:
         raise InputError(folder, f"the importance of blocks cannot be computed for {model}", "Choose another model")
-    sums = {}
+    sums: dict[tuple[str, str], np.ndarray] = {}
     for fold in summary["n_train"]:
         rows = splits[(splits["split"] == split) & (splits["fold"] == fold)]
         ids = {part: sorted(group) for part, group in rows.groupby("part")["material_id"]}
@@ -86,13 +91,16 @@ def _contributions(folder: Path, train: DesignMatrix, test: DesignMatrix, seed: 
     model, targets = record["model"], record["targets"]
     if MODELS[model].explain == BY_GRADIENTS:
         volumes = [block for block in record["blocks"] if BLOCKS[block].form == LATENT]
-        return _gradient_contributions(estimator_class(model).load(folder, targets).trained, volumes, train, test, seed)
+        trained = cast("NetworkModel", estimator_class(model).load(folder, targets)).trained
+        return _gradient_contributions(trained, volumes, train, test, seed)
     if MODELS[model].explain == BY_TREES:
-        contributions = _tree_contributions(estimator_class(model).load(folder, targets).boosters, test)
+        contributions = _tree_contributions(
+            cast("Boosting", estimator_class(model).load(folder, targets)).boosters, test
+        )
     else:
         test = test.rows(np.sort(np.random.default_rng(seed).permutation(len(test.tabular))[:BLOCK_ROWS]))
         contributions = _block_contributions(load(folder, model, targets), train, test, seed)
-    if test.energy_zero is not None and ATOMIZATION_ENERGY in targets:
+    if test.energy_zero is not None and train.energy_zero is not None and ATOMIZATION_ENERGY in targets:
         part = np.abs(test.energy_zero - train.energy_zero.mean())  # exact: the prediction is a sum with it
         contributions[ATOMIZATION_ENERGY, COHESIVE_ENERGY] = part, part
     return contributions
@@ -134,8 +142,10 @@ def _block_contributions(predictor: Predictor, train: DesignMatrix, test: Design
     return result
 
 
-def _gradient_contributions(trained, volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int) -> dict:
-    """``trained``: a ``rho2prop.models.network_training.TrainedNetwork`` on latents, columns or both."""
+def _gradient_contributions(
+    trained: "TrainedNetwork", volumes: list[str], train: DesignMatrix, test: DesignMatrix, seed: int
+) -> dict:
+    """``trained``: on latents, columns or both."""
     import shap
     import torch
 
@@ -146,12 +156,12 @@ def _gradient_contributions(trained, volumes: list[str], train: DesignMatrix, te
     class Ordered(torch.nn.Module):
         """shap passes only the inputs that exist, in order."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.network = trained.network
 
-        def forward(self, *inputs):
-            config = self.network.members[0].config
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            config = self.network.configs()[0]
             return self.network(inputs[0] if config.latent_channels else None, inputs[-1] if config.n_tabular else None)
 
     def inputs(matrix: DesignMatrix) -> list:

@@ -170,7 +170,7 @@ def evaluate_intervals(folders: list[Path | str], final: list[Path | str], cover
                 calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target])
                 folds.append(head | {"fold": fold} | _found(calibration, held_out, coverage))
             counts = np.array([row["n"] for row in folds])
-            pooled = {
+            pooled: dict[str, float | str] = {
                 name: float(np.average([row[name] for row in folds], weights=counts))
                 for name in ("coverage_found", "mean_width")
             }

@@ -54,8 +54,8 @@ def transformations(density: Density, seed: int) -> Iterator[Transformation]:
         yield Transformation("rotation", f"rotation {number}", rotated(density, rotation))
     rng = np.random.default_rng(seed)
     for _ in range(N_SHIFTS):
-        points = tuple(int(rng.integers(1, n)) for n in density.values.shape)
-        yield Transformation("shift", f"shift {points[0]} {points[1]} {points[2]} points", rolled(density, points))
+        x, y, z = (int(rng.integers(1, n)) for n in density.values.shape)
+        yield Transformation("shift", f"shift {x} {y} {z} points", rolled(density, (x, y, z)))
     for _ in range(N_SHIFTS):
         fractions = rng.uniform(0.05, 0.95, 3).round(4)
         name = "shift " + " ".join(f"{fraction:.4f}" for fraction in fractions)
@@ -169,9 +169,9 @@ def _values(choice: _Choice, described: list[_Description]) -> pd.DataFrame:
         for block in choice.blocks
         if BLOCKS[block].form == TABLE
     }
-    latents = {}
+    latents: dict[str, Latents | Path] = {}
     if choice.reads_latents:
-        latents["all"] = Latents(np.array(names), np.stack([description.latent for description in described]))
+        latents["all"] = Latents(np.array(names), np.stack([x.latent for x in described if x.latent is not None]))
     return predict_fold(choice.fold, BlockData(tables, latents), names)
 
 

@@ -35,7 +35,7 @@ def require_labels(labelled: dict[str, Material], source: str, plan: Plan) -> No
     counts[ATOMIZATION_ENERGY] += sum(FORMATION_ENERGY in material.labels for material in labelled.values())
     if plan.config["dft"]["atomization_energy"] == "computed":  # the label of every material
         counts[ATOMIZATION_ENERGY] = len(labelled)
-    most = max(counts, key=counts.get)
+    most = max(counts, key=lambda target: counts[target])
     needed = min(least_labels(choice.model, n_folds, fraction) for choice in predict if choice.model in MODELS)
     if counts[most] < needed:
         shown = ", ".join(f"{count} of {target}" for target, count in counts.items() if count)
@@ -79,7 +79,7 @@ def require_groups(
     """
     needed = dict.fromkeys(kinds, max(n_folds, 3))
     needed["chemical_system"] = max(needed.get("chemical_system", 0), 2)  # the final models validate on whole ones
-    found = {kind: set() for kind in needed}
+    found: dict[str, set[str]] = {kind: set() for kind in needed}
     for name, material in labelled.items():
         formula, system = group_of(material.structure)
         values = {"random": name, "formula": formula, "chemical_system": system}

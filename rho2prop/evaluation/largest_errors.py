@@ -46,14 +46,14 @@ def largest_errors(
         Columns ``target, material_id, formula, model, features, y_true, y_pred, error, remarks``; remarks joined by
         ``"; "``, empty where nothing stands out.
     """
-    chosen = next((Path(folder) for folder in chosen if is_trained(folder)), None)
-    if chosen is None:
+    trained = next((Path(folder) for folder in chosen if is_trained(folder)), None)
+    if trained is None:
         return pd.DataFrame(columns=COLUMNS)
-    summary = read_summary(chosen)
-    folders = dict.fromkeys([chosen, *map(Path, regressions)])
+    summary = read_summary(trained)
+    folders = dict.fromkeys([trained, *map(Path, regressions)])
     everything = {folder: _predictions(folder) for folder in folders}
     by_id, rows = materials.set_index("material_id"), []
-    for target, own in everything[chosen].groupby("target", sort=False):
+    for target, own in everything[trained].groupby("target", sort=False):
         own = own.set_index("material_id")
         suspects = _suspect_labels(target, everything)
         largest = (own["y_pred"] - own["y_true"]).abs().sort_values(ascending=False, kind="stable").index[:n_largest]

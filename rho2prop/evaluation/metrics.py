@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 SCORES = ("r2", "mae", "rmse")
 
 
-def score(y_true, y_pred) -> dict[str, float]:
+def score(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """R², MAE and RMSE; the last two in the unit of the property.
 
     Parameters

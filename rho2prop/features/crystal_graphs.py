@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Structure
@@ -57,13 +58,13 @@ def crystal_graph(structure: Structure) -> CrystalGraph:
         if len(np.unique(atoms)) == len(structure):
             break
         cutoff_ang *= 1.5
-    kept = []
+    kept_parts = []
     for atom in range(len(structure)):
         edges = np.flatnonzero(atoms == atom)
         edges = edges[np.argsort(lengths[edges], kind="stable")]
         last = lengths[edges[min(N_NEIGHBOURS, len(edges)) - 1]]
-        kept.append(edges[lengths[edges] <= last + TIE_ANG])
-    kept = np.concatenate(kept)
+        kept_parts.append(edges[lengths[edges] <= last + TIE_ANG])
+    kept = np.concatenate(kept_parts)
     coords = structure.frac_coords
     vectors = (coords[atoms[kept]] - coords[neighbours[kept]] - images[kept]) @ structure.lattice.matrix
     numbers = np.array(structure.atomic_numbers, dtype=np.int64)
@@ -72,7 +73,9 @@ def crystal_graph(structure: Structure) -> CrystalGraph:
 
 def write_graphs(graphs: dict[str, CrystalGraph], path: Path | str) -> None:
     """Write graphs by material id as one ``.npz``: arrays joined, with the number of atoms and edges of each."""
-    arrays = {name: np.concatenate([getattr(graph, name) for graph in graphs.values()]) for name in _FLAT}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(graph, name) for graph in graphs.values()]) for name in _FLAT
+    }
     arrays["material_ids"] = np.array(list(graphs), dtype=str)
     arrays["n_atoms"] = np.array([len(graph.numbers) for graph in graphs.values()])
     arrays["n_edges"] = np.array([len(graph.starts) for graph in graphs.values()])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -182,7 +183,7 @@ class Design:
 
     def save(self, folder: Path) -> None:
         """Write ``design.npz`` (arrays) and ``design.json`` (names)."""
-        np.savez(folder / "design.npz", **self.arrays)
+        np.savez(folder / "design.npz", **cast(dict[str, Any], self.arrays))
         record = {"blocks": self.blocks, "columns": self.columns}
         (folder / "design.json").write_text(json.dumps(record, indent=1))
 
@@ -220,7 +221,8 @@ def fit_design(
     seed
         Seed of the randomised PCA.
     """
-    columns, arrays = {}, {}
+    columns: dict[str, list[str]] = {}
+    arrays: dict[str, np.ndarray] = {}
     for block in blocks:
         form = BLOCKS[block].form
         if form == GRAPH:

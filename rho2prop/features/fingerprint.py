@@ -150,7 +150,7 @@ def _histogram(log_rho: np.ndarray, log_s: np.ndarray) -> dict:
 
 def _anisotropies(gradient: np.ndarray, rho: np.ndarray) -> dict:
     """Sorted eigenvalues of ⟨w ∇ρ ∇ρᵀ⟩ / ⟨w |∇ρ|²⟩ with weights that emphasise cores, bonds and interstices."""
-    features = {}
+    features: dict[str, float] = {}
     inverse = 1 / rho
     for name, weights in (("core", 1.0), ("bond", inverse), ("interstice", inverse * inverse)):
         tensor = (gradient * weights) @ gradient.T

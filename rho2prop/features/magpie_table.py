@@ -21,7 +21,7 @@ def magpie_row(crystal: CrystalDescription) -> dict[str, float]:
     order = np.argsort(first)  # sums depend on the order of the terms in their last bit: that of the sites, as matminer
     elements, weights = numbers[order], counts[order].astype(float)
     properties, table = magpie_table()
-    row = {}
+    row: dict[str, float] = {}
     for name, values in zip(properties, table[checked(elements) - 1].T, strict=True):
         row |= {f"{PREFIX} {statistic} {name}": x for statistic, x in _statistics(values, weights).items()}
     return row
@@ -34,6 +34,6 @@ def _statistics(values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
         low, high = float(values.min()), float(values.max())
     mean = np.average(values, weights=weights)
     most_frequent = np.isclose(weights, weights.max())
-    numbers = low, high, high - low, mean, np.average(np.abs(values - mean), weights=weights)
-    numbers = *numbers, values[most_frequent].min()
+    deviation = np.average(np.abs(values - mean), weights=weights)
+    numbers = low, high, high - low, mean, deviation, values[most_frequent].min()
     return {name: float(x) for name, x in zip(STATISTICS, numbers, strict=True)}

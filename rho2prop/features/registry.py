@@ -3,7 +3,7 @@
 A new block is one function ``make`` and one line in ``BLOCKS``. Rules, checks, labels and bundles follow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rho2prop.core.named import load_named
@@ -53,7 +53,7 @@ class Block:
     blank: tuple[str, ...] = ()
     version: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         label = self.label or self.name.replace("_", " ")
         object.__setattr__(self, "label", label)
         object.__setattr__(self, "short", self.short or label)
@@ -117,12 +117,12 @@ def blocks_that(is_wanted: Callable[[Block], bool]) -> list[str]:
     return [name for name, block in BLOCKS.items() if is_wanted(block)]
 
 
-def blocks_label(blocks, is_short: bool = False) -> str:
+def blocks_label(blocks: Iterable[str], is_short: bool = False) -> str:
     """Labels of blocks, as ``MAGPIE + latent PCA``."""
     labels = [BLOCKS[name].short if is_short else BLOCKS[name].label for name in blocks]
     return " + ".join(labels) or "none"
 
 
-def reads_latents(blocks) -> bool:
+def reads_latents(blocks: Iterable[str]) -> bool:
     """Whether any of the blocks comes from an autoencoder."""
     return any(BLOCKS[name].form in (LATENT, LATENT_PCA) for name in blocks)

@@ -32,7 +32,7 @@ def spring_network_row(crystal: CrystalDescription) -> dict[str, float]:
     """
     covalent_radii_ang(crystal.structure.atomic_numbers, crystal.source)
     network = springs(crystal.structure)
-    row = {}
+    row: dict[str, float] = {}
     for ratio in TRANSVERSE:
         clamped, relaxed = elastic_tensors(crystal.structure, network, ratio)
         stiff, _, _ = moduli(clamped)
@@ -80,10 +80,11 @@ def elastic_tensors(structure: Structure, network: Springs, transverse: float) -
     np.add.at(coupling, ends, pull)
     np.add.at(coupling, starts, -pull)
     coupling = (coupling + coupling.transpose(0, 1, 3, 2)) / 2
-    hessian = hessian.transpose(0, 2, 1, 3).reshape(3 * n_atoms, 3 * n_atoms)
-    coupling = coupling.reshape(3 * n_atoms, 9)
-    inverse = np.linalg.pinv(hessian, rcond=SOFTEST, hermitian=True)
-    return clamped, clamped - (coupling.T @ inverse @ coupling).reshape(3, 3, 3, 3) / volume
+    inverse = np.linalg.pinv(
+        hessian.transpose(0, 2, 1, 3).reshape(3 * n_atoms, 3 * n_atoms), rcond=SOFTEST, hermitian=True
+    )
+    flat = coupling.reshape(3 * n_atoms, 9)
+    return clamped, clamped - (flat.T @ inverse @ flat).reshape(3, 3, 3, 3) / volume
 
 
 def moduli(tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

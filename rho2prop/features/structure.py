@@ -66,7 +66,9 @@ def structure_row(crystal: CrystalDescription) -> dict[str, float]:
     structure, symmetry = crystal.structure, crystal.symmetry
     radii = element_tables.covalent_radii_ang(structure.atomic_numbers, crystal.source)
     cutoff = 2 * BOND_FACTOR * radii.max() + 1.0
-    nearest, relative, coordination = [], [], []
+    nearest: list[float] = []
+    relative: list[float] = []
+    coordination: list[int] = []
     while len(nearest) < len(structure):
         nearest, relative, coordination = [], [], []
         for radius, neighbours in zip(radii, structure.get_all_neighbors(cutoff), strict=True):

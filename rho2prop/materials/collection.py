@@ -84,7 +84,9 @@ def collect_materials(
     energies_ev, grids, n_electrons = (
         outcomes.set_index("material_id")[column] for column in ("energy_ev", "grid", "n_electrons")
     )
-    cohesive_ev, computed, unknown, rows = cohesive_energies_ev(), {}, Counter(), []
+    cohesive_ev = cohesive_energies_ev()
+    unknown: Counter[str] = Counter()
+    computed, rows = {}, []
     for name in tqdm(converged, desc="densities", unit="material"):
         density = load(name, dft_folder)
         _require_own_density(name, density, grids[name], n_electrons[name])

@@ -208,8 +208,8 @@ def _row_errors(line: int, record: dict, validator: Any, folder: Path, needs_den
             yield f"line {line}, column {column}: there is no file {folder / record[column]}; correct the path"
 
 
-def _formation_energy_errors(line: int, value, reference: str | None):
-    if not isinstance(value, float):
+def _formation_energy_errors(line: int, value: object, reference: str | None) -> Iterator[str]:
+    if not isinstance(value, float) or reference is None:
         return
     low, high = REFERENCES[reference]
     if not low <= value <= high or (reference == "free_atoms" and value == high):

@@ -51,7 +51,7 @@ class ChannelAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Weight of each voxel from the mean and maximum over channels, by two 3×3×3 convolutions."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv3d(2, SPATIAL_ATTENTION_CHANNELS, 3, padding=1),
@@ -118,6 +118,7 @@ class AttentionCnn(nn.Module):
         if self.config.latent_channels:
             parts.append(self.volume_branch(latent).mean(dim=(2, 3, 4)))  # (B, C)
         if self.config.n_tabular:
+            assert tabular is not None
             parts.append(self.tabular_branch(tabular.clamp(-TABULAR_BOUND, TABULAR_BOUND)))
         return self.head(torch.cat(parts, dim=1))
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -23,13 +24,18 @@ class Boosting:
     """One LightGBM model per target; ``records`` say how each was selected."""
 
     def __init__(self, boosters: dict[str, lightgbm.Booster] | None = None):
-        self.boosters, self.records = boosters or {}, {}
+        self.boosters = boosters or {}
+        self.records: dict[str, dict] = {}
 
     def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
         unseen = {}
         for target in data.targets:
+            train, train_target, validation, validation_target = data.known(target)
             self.boosters[target], self.records[target], values = fit(
-                *data.known(target),
+                train,
+                train_target,
+                validation,
+                validation_target,
                 TARGETS[target].learns_logarithm,
                 fitting.settings,
                 fitting.seed(target),
@@ -40,7 +46,7 @@ class Boosting:
         return unseen
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
-        return {target: booster.predict(matrix.tabular) for target, booster in self.boosters.items()}
+        return {target: np.asarray(booster.predict(matrix.tabular)) for target, booster in self.boosters.items()}
 
     def save(self, folder: Path) -> None:
         for target, booster in self.boosters.items():
@@ -108,10 +114,11 @@ def fit(
     train_set = lightgbm.Dataset(train, train_target, params=fixed, free_raw_data=False).construct()
     validation_set = train_set.create_valid(validation, validation_target, params=fixed).construct()
     most_child = max(2, min(100, len(train) // 4))
-    best: tuple[float, lightgbm.Booster | None] = math.inf, None
+    best_rmse = math.inf
+    best_booster: lightgbm.Booster | None = None
 
     def objective(trial: optuna.Trial) -> float:
-        nonlocal best
+        nonlocal best_rmse, best_booster
         searched = {
             "learning_rate": trial.suggest_float("learning_rate", *settings.learning_rate, log=True),
             "num_leaves": trial.suggest_int("num_leaves", 31, 255, log=True),
@@ -131,8 +138,8 @@ def fit(
         )
         trial.set_user_attr("best_iteration", booster.best_iteration)
         rmse = booster.best_score["valid_0"]["rmse"]
-        if rmse < best[0]:
-            best = rmse, booster
+        if rmse < best_rmse:
+            best_rmse, best_booster = rmse, booster
         return rmse
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -166,17 +173,22 @@ def fit(
         "n_trials": len(study.trials),
         "n_trials_cut_short": len(study.get_trials(states=[optuna.trial.TrialState.PRUNED])),
     }
-    return booster, record, best[1].predict(validation, num_iteration=best[1].best_iteration)
+    if best_booster is None:
+        raise FloatingPointError("the validation RMSE was never finite in any trial")
+    unseen = np.asarray(best_booster.predict(validation, num_iteration=best_booster.best_iteration))
+    return booster, record, unseen
 
 
-def _pruning(trial: "optuna.Trial"):
+def _pruning(trial: "optuna.Trial") -> Callable[[lightgbm.callback.CallbackEnv], None]:
     from optuna import TrialPruned
 
     best, last_step = math.inf, 0
 
-    def callback(environment) -> None:
+    def callback(environment: lightgbm.callback.CallbackEnv) -> None:
         nonlocal best, last_step
-        best = min(best, environment.evaluation_result_list[0][2])
+        results = environment.evaluation_result_list
+        assert results  # there is a validation set
+        best = min(best, results[0][2])
         distance = (environment.iteration + 1) * trial.params["learning_rate"]
         step = int(distance / PRUNING_DISTANCE)
         if step > last_step:
@@ -185,5 +197,5 @@ def _pruning(trial: "optuna.Trial"):
             if trial.should_prune():
                 raise TrialPruned
 
-    callback.order = 40  # after early stopping
+    callback.order = 40  # type: ignore[attr-defined]  # LightGBM reads it: after early stopping
     return callback

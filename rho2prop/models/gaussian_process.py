@@ -12,6 +12,7 @@ Learning, MIT Press 2006, ch. 2.7, 4 and 5):
 Everything is chosen by the marginal likelihood times a prior on the lengths: nothing is tuned on a validation part.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -86,7 +87,8 @@ class GaussianProcess:
 
     def save(self, path: Path) -> None:
         """Write one ``.npz``."""
-        np.savez(path, **{name: np.asarray(value) for name, value in vars(self).items()})
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(self).items()}
+        np.savez(path, **arrays)
 
 
 def load(path: Path) -> GaussianProcess:
@@ -186,8 +188,8 @@ def fit(
         weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0]
         away = (parameters[2 : 2 + n_lengths] - LENGTH_PRIOR[0]) / LENGTH_PRIOR[1]
         value = 0.5 * scaled @ weights + factor.diagonal().log().sum() + 0.5 * away @ away
-        value.backward()
-        return float(value.detach()), parameters.grad.numpy()
+        (gradient,) = torch.autograd.grad(value, parameters)
+        return float(value.detach()), gradient.numpy()
 
     sizes = {"noise": 1, "signal": 1, "length": n_lengths, "trend": len(products)}
     bounds = [BOUNDS[name] for name, size in sizes.items() for _ in range(size)]
@@ -252,7 +254,7 @@ def trend_products(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) ->
     return np.array(found).reshape(-1, len(left), len(right))
 
 
-def _grouped(left: np.ndarray, right: np.ndarray, group_of: np.ndarray):
+def _grouped(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for group in range(group_of.max(initial=NEITHER) + 1):
         inside = group_of == group
         yield left[:, inside].astype(np.float64), right[:, inside].astype(np.float64)
@@ -260,10 +262,10 @@ def _grouped(left: np.ndarray, right: np.ndarray, group_of: np.ndarray):
 
 def _numbered(groups: list[str | None]) -> np.ndarray:
     order = {group: number for number, group in enumerate(dict.fromkeys(filter(None, groups)))}
-    return np.array([order.get(group, NEITHER) for group in groups], dtype=int)
+    return np.array([order[group] if group else NEITHER for group in groups], dtype=int)
 
 
-def _kernel(library: Any, distances, products, parameters):
+def _kernel(library: Any, distances: Any, products: Any, parameters: Any) -> Any:
     """Covariance of a smooth function and trends, by NumPy or torch."""
     lengths, trends = parameters[2 : 2 + len(distances)], parameters[2 + len(distances) :]
     squared = library.einsum("b,bmn->mn", library.exp(-2 * lengths), distances)

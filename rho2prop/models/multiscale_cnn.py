@@ -89,7 +89,7 @@ class SingleTaskMultiscaleCnn(MultiscaleCnnModel):
         self.members = members or {}
 
     def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
-        unseen = {}
+        unseen: Predictions = {}
         for target in data.targets:
             self.members[target] = MultiscaleCnnModel()
             unseen |= self.members[target].fit(data.of_target(target), fitting)

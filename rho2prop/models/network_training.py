@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class Architecture(Protocol):
         """Configuration of the network for given inputs and the parameters of a trial."""
 
     @staticmethod
-    def as_input(graph: CrystalGraph):
+    def as_input(graph: CrystalGraph) -> Any:
         """Graph in the form that the network reads, which ``to`` can move to a device."""
 
 
@@ -67,16 +67,19 @@ class Inputs:
     def __len__(self) -> int:
         return len(next(part for part in (self.latent, self.tabular, self.graphs) if part is not None))
 
-    def to(self, device) -> "Inputs":
+    def to(self, device: torch.device) -> "Inputs":
         """Copy on a device."""
-        moved = (None if part is None else part.to(device) for part in (self.latent, self.tabular))
-        return Inputs(*moved, None if self.graphs is None else [graph.to(device) for graph in self.graphs])
+        latent, tabular = (None if part is None else part.to(device) for part in (self.latent, self.tabular))
+        return Inputs(latent, tabular, None if self.graphs is None else [graph.to(device) for graph in self.graphs])
 
     def rows(self, rows: torch.Tensor) -> tuple:
         """Arguments of a network for the chosen rows."""
         if self.graphs is not None:
             return ([self.graphs[row] for row in rows.tolist()],)
         return tuple(None if part is None else part[rows] for part in (self.latent, self.tabular))
+
+
+Part = tuple[Inputs, torch.Tensor, torch.Tensor]  # inputs, scaled labels, which of them are known
 
 
 class Ensemble(torch.nn.Module):
@@ -86,9 +89,13 @@ class Ensemble(torch.nn.Module):
         super().__init__()
         self.members = torch.nn.ModuleList(members)
 
-    def forward(self, *inputs) -> torch.Tensor:
+    def forward(self, *inputs: Any) -> torch.Tensor:
         """Outputs, shape (B, T), for the arguments of one network."""
         return torch.stack([member(*inputs) for member in self.members]).mean(dim=0)
+
+    def configs(self) -> list[Any]:
+        """Configurations of the networks, dataclasses."""
+        return [member.config for member in self.members]
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class TrainedNetwork:
             {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()},
             folder / "model.safetensors",
         )
-        members = [asdict(member.config) for member in self.network.members]
+        members = [asdict(config) for config in self.network.configs()]
         record = {"architecture": self.architecture.architecture, "members": members, "targets": self.targets}
         record |= {name: getattr(self, name).tolist() for name in ("minimum", "span", "is_log")}
         (folder / "model.json").write_text(json.dumps(record | self.record, indent=1))
@@ -145,14 +152,21 @@ class NetworkModel:
     architecture: ClassVar[str]
 
     def __init__(self, trained: TrainedNetwork | None = None):
-        self.trained = trained
+        self._trained = trained
+
+    @property
+    def trained(self) -> TrainedNetwork:
+        """The networks, once they are fitted or loaded."""
+        if self._trained is None:
+            raise RuntimeError(f"{self.architecture} is used before it was fitted or loaded")
+        return self._trained
 
     def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
         # The bar counts targets, the network learns all of them in each trial: whole steps that add up.
         ends = np.linspace(0, len(data.targets), fitting.settings.n_trials + 1).round().astype(int)
         steps = iter(np.diff(ends).tolist())
-        self.trained = fit(
-            type(self),
+        self._trained = fit(
+            self._kind(),
             data,
             fitting.settings,
             fitting.seed("network"),
@@ -169,7 +183,11 @@ class NetworkModel:
 
     @classmethod
     def load(cls, folder: Path, targets: list[str]) -> Self:
-        return cls(load_network(cls, folder))
+        return cls(load_network(cls._kind(), folder))
+
+    @classmethod
+    def _kind(cls) -> type[Architecture]:
+        return cast(type[Architecture], cls)  # each subclass has build, shape and, if it reads graphs, as_input
 
 
 def masked_mse(prediction: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -237,7 +255,7 @@ def fit(
     trials, networks = [], []
     for _ in range(settings.n_trials):
         trial = _draw_trial(rng)
-        loss, history, network = _train(architecture, trial, *parts, settings)
+        loss, history, network = _train(architecture, trial, parts, settings)
         trials.append(trial | {"validation_loss": loss, "epochs": len(history), "history": history})
         networks.append(network)
         on_trial()
@@ -276,15 +294,17 @@ def _draw_trial(rng: np.random.Generator) -> dict:
 
 
 def _train(
-    architecture: type[Architecture], trial: dict, train: tuple, validation: tuple, settings: NetworkSettings
+    architecture: type[Architecture], trial: dict, parts: list[Part], settings: NetworkSettings
 ) -> tuple[float, list[float], torch.nn.Module]:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment
 
     # One device is enough for latents and graphs; with the environment named, Fabric starts no Slurm process group.
     fabric = Fabric(accelerator="auto", devices=1, plugins=[LightningEnvironment()])
-    train, validation = ([part.to(fabric.device) for part in parts] for parts in (train, validation))
-    inputs, targets, known = train
+    (inputs, targets, known), (other_inputs, other_targets, other_known) = (
+        (inputs.to(fabric.device), targets.to(fabric.device), known.to(fabric.device))
+        for inputs, targets, known in parts
+    )
     shape = _fixed_shape(settings) | {"n_outputs": targets.shape[1]} | architecture.shape(inputs, trial)
     with torch.random.fork_rng():
         torch.manual_seed(trial["seed"])
@@ -306,10 +326,10 @@ def _train(
                 fabric.backward(loss)
                 optimiser.step()
                 schedule.step()
-            loss = masked_mse(_forward(model, validation[0]), *validation[1:]).item()
-            history.append(loss)
-            if loss < best_loss:
-                best_loss, best_epoch = loss, epoch
+            validation_loss = masked_mse(_forward(model, other_inputs), other_targets, other_known).item()
+            history.append(validation_loss)
+            if validation_loss < best_loss:
+                best_loss, best_epoch = validation_loss, epoch
                 best_weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
             elif epoch - best_epoch >= settings.patience:
                 break

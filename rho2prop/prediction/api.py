@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast, overload
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density
@@ -28,9 +28,23 @@ _LOGGER = logging.getLogger("rho2prop")
 
 
 @overload
-def predict(material: "Material", **options) -> Prediction: ...
+def predict(  # type: ignore[overload-overlap]  # a path as text is an iterable of texts, too
+    material: "Material",
+    *,
+    bundle: Bundle | Path | str | None = None,
+    coverage: float | None = None,
+    allow_other_engine: bool = False,
+    work: Path | str | None = None,
+) -> Prediction: ...
 @overload
-def predict(material: "Iterable[Material]", **options) -> Predictions: ...
+def predict(
+    material: "Iterable[Material]",
+    *,
+    bundle: Bundle | Path | str | None = None,
+    coverage: float | None = None,
+    allow_other_engine: bool = False,
+    work: Path | str | None = None,
+) -> Predictions: ...
 def predict(
     material: "Material | Iterable[Material]",
     *,
@@ -82,7 +96,7 @@ def predict(
         raise InputError("coverage", f"is {coverage}, expected a probability between 0 and 1", "Set it to 0.9, say")
     models = _bundle(bundle)
     if not _is_several(material):
-        return _predict(material, models, coverage, allow_other_engine, work)
+        return _predict(cast("Material", material), models, coverage, allow_other_engine, work)
     from tqdm import tqdm
 
     materials = list(material)
@@ -145,7 +159,7 @@ def _bundle(given: Bundle | Path | str | None) -> Bundle:
     return given if isinstance(given, Bundle) else load_bundle(find_bundle(given))
 
 
-def _is_several(material) -> bool:
+def _is_several(material: object) -> "TypeGuard[Iterable[Material]]":
     # Structure and Atoms are iterable themselves (over sites)
     return isinstance(material, list | tuple) or (isinstance(material, Iterable) and hasattr(material, "__next__"))
 

@@ -130,10 +130,10 @@ def _features(folders: list[Path], blocks: list[str]) -> BlockData:
     if not reads_latents(blocks):
         return BlockData(tables)
     scopes = [path.stem for path in folders[0].glob("*.npz")]
-    latents = {}
+    latents: dict[str, Latents | Path] = {}
     for scope in scopes:
-        single = [read_latents(folder / f"{scope}.npz") for folder in folders]
-        ids, values = (np.concatenate([one[name] for one in single]) for name in ("material_ids", "averaged"))
+        arrays = [read_latents(folder / f"{scope}.npz") for folder in folders]
+        ids, values = (np.concatenate([one[name] for one in arrays]) for name in ("material_ids", "averaged"))
         final_or_all = "all-final" if scope == "all" and len(scopes) > 1 else scope
         latents[final_or_all] = Latents(ids, values)
     return BlockData(tables, latents)

@@ -24,7 +24,10 @@ ACCEPTED = "Give a path, a pymatgen Chgcar, VolumetricData or Structure, an ASE 
 
 
 def read_object(
-    material, bundle: "Bundle", work: Path | str | None = None, say: Callable[[str], None] = lambda message: None
+    material: object,
+    bundle: "Bundle",
+    work: Path | str | None = None,
+    say: Callable[[str], None] = lambda message: None,
 ) -> Density:
     """The density of a material, computed first if only its structure is given.
 
@@ -41,9 +44,10 @@ def read_object(
         It cannot be used; names the file, or type and formula of the object.
     """
     if isinstance(material, str | os.PathLike):
-        if Path(material).is_dir():
-            raise InputError(material, "is a folder, expected a file", "Give one file, or a list of files")
-        return read_input(material, bundle, work, say)
+        path = os.fspath(material)
+        if Path(path).is_dir():
+            raise InputError(path, "is a folder, expected a file", "Give one file, or a list of files")
+        return read_input(path, bundle, work, say)
     if isinstance(material, Density):
         check(material, "Density")
     structure = _structure(material)
@@ -55,14 +59,14 @@ def read_object(
     return _compute(structure, source, bundle, work, say)
 
 
-def short_name(material) -> str:
+def short_name(material: object) -> str:
     """Name of a material in results: its path, or its reduced formula."""
     if isinstance(material, str | os.PathLike):
         return os.fspath(material)
     return _structure(material).reduced_formula
 
 
-def _structure(material) -> IStructure:
+def _structure(material: object) -> IStructure:
     """Cell and atoms of an object."""
     if isinstance(material, IStructure):
         return material

@@ -4,6 +4,7 @@ import html
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -92,8 +93,9 @@ class Prediction(Mapping[str, Property]):
         if rows.empty:
             raise KeyError(f"{key!r} is not predicted for {self.name}; there is {', '.join(self)}")
         row = rows.iloc[0]
-        numbers = {column: float(row[column]) for column in ("value", "lower", "upper", "coverage")}
-        return Property(**numbers, **{column: row[column] for column in ("target", "unit", "model", "features")})
+        numbers: dict[str, Any] = {column: float(row[column]) for column in ("value", "lower", "upper", "coverage")}
+        texts = {column: row[column] for column in ("target", "unit", "model", "features")}
+        return Property(**texts, **numbers)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.table["target"].unique())
@@ -219,5 +221,5 @@ def _short(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else ("∞" if value > 0 else "-∞")
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -140,9 +141,9 @@ class Run:
         return [name for name in self.config["evaluation"]["splits"] if name in evaluated]
 
     @property
-    def main_split(self) -> str | None:
-        """The split shown in detail: the last of ``evaluation.splits`` that was evaluated."""
-        return self.split_names[-1] if self.split_names else None
+    def main_split(self) -> str:
+        """The split shown in detail: the last of ``evaluation.splits`` that was evaluated; empty if none was."""
+        return self.split_names[-1] if self.split_names else ""
 
     @property
     def targets(self) -> list[str]:
@@ -179,11 +180,13 @@ def read_run(inputs: Mapping, config: Mapping) -> Run:
     for name in ("metrics", "learning_curve"):
         if tables[name] is not None:
             tables[name] = with_own_answers(tables[name])
-    folders = {}
-    for name in ("predictions_dir", "benchmarks"):
-        folders[name] = Path(inputs[name]) if inputs.get(name) else None
-        if folders[name] is not None and not folders[name].is_dir():
-            raise InputError(folders[name], "no such folder", f"Name the folder of {name} or leave it out")
+    folders: dict[str, Path | None] = {"predictions_dir": None, "benchmarks": None}
+    for name in folders:
+        if not inputs.get(name):
+            continue
+        folder = folders[name] = Path(inputs[name])
+        if not folder.is_dir():
+            raise InputError(folder, "no such folder", f"Name the folder of {name} or leave it out")
     return Run(
         config=dict(config),
         **tables,
@@ -229,7 +232,7 @@ def read_slice(path: Path | str) -> dict:
     """A plane of an original and a reconstructed density in e/Å³, with its edge in Å and its error."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            plane = {name: np.asarray(archive[name], dtype=float) for name in SLICE_ARRAYS}
+            plane: dict[str, Any] = {name: np.asarray(archive[name], dtype=float) for name in SLICE_ARRAYS}
             plane |= {name: float(archive[name]) for name in ("edge_ang", "nmae")}
             plane |= {name: str(archive[name]) for name in ("formula", "material_id")}
     except (OSError, KeyError, ValueError, BadZipFile) as error:
@@ -314,12 +317,14 @@ def pooled_predictions(run: Run, model: str, features: str, split: str) -> pd.Da
 
 def left_out(run: Run) -> dict[tuple[str, str, str], dict[str, str]]:
     """Model, features and split of the regressions that could not be trained, with the reasons by target."""
-    reasons = {}
+    reasons: dict[tuple[str, str, str], dict[str, str]] = {}
+    if run.predictions_dir is None:
+        return reasons
     for model, sets in run.config["evaluation"]["regressions"].items():
-        for features in sets if run.predictions_dir else ():
+        for features in sets:
             for split in run.config["evaluation"]["splits"]:
                 path = run.predictions_dir / model / features / split / "targets.json"
-                record = json.loads(path.read_text()) if path.is_file() else {"targets": [model]}
+                record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"targets": [model]}
                 if not record["targets"]:
                     reasons[model, features, split] = record["left_out"]
     return reasons
@@ -335,6 +340,7 @@ def density_gain(run: Run) -> pd.DataFrame:
         mae_without, change (relative, negative is better), change_std (over folds), n_better, n_folds;
         only where both kinds exist.
     """
+    assert run.metrics is not None
     metrics = run.metrics[~run.metrics["model"].map(is_derived) & (run.metrics["model"] != "mean")]
     rows = []
     for split in run.split_names:

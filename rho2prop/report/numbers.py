@@ -30,7 +30,7 @@ def percentage(share: float) -> str:
     return f"{text} %"
 
 
-def plain(value: float, _position: int | None = None) -> str:
+def plain(value: float, _position: float | None = None) -> str:
     """Label of an axis tick: ``0.002``, ``10``, ``1,000``; powers of ten only far from one."""
     if value == 0 or 1e-4 <= abs(value) < 1e6:
         text = f"{value:,.10f}".rstrip("0").rstrip(".")

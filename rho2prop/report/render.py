@@ -115,7 +115,8 @@ def save_figures(inputs: Mapping, config: Mapping, out_dir: Path | str) -> dict[
     drawn = main_figures(run)
     paths = {}
     for name, suffix in FIGURE_FILES.items():
-        drawing = drawn[name] if isinstance(drawn[name], Drawing) else sentence_figure(drawn[name])
+        content = drawn[name]
+        drawing = sentence_figure(content) if isinstance(content, str) else content
         paths[name] = Path(out_dir) / f"{name}.{suffix}"
         with atomic(paths[name]) as temporary:
             if suffix == "png":
@@ -155,7 +156,9 @@ def main_figures(run: Run) -> dict[str, Drawing | str]:
             )
         for model in models.PARITY_MODELS:
             features = hybrid_features(run, model)
-            pooled = pooled_predictions(run, model, features, run.main_split) if features else None
+            if features is None:
+                continue
+            pooled = pooled_predictions(run, model, features, run.main_split)
             if pooled is not None and len(pooled):
                 rows = models.rows_of(table, model, features, run.main_split)
                 targets = [target for target in run.targets if target in set(pooled["target"])]

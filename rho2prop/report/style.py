@@ -5,8 +5,11 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
@@ -28,7 +31,7 @@ def _formula(symbol: str) -> str:
 
 SYMBOLS = {target.column: _formula(target.symbol) for target in TARGETS.values()}
 
-_RC = {
+_RC: dict[Any, Any] = {  # Matplotlib lists its keys as literals
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",
     "font.size": 9,
@@ -63,7 +66,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def panels(n_panels: int, n_columns: int = 3, size: tuple[float, float] = (3.1, 2.5)):
+def panels(n_panels: int, n_columns: int = 3, size: tuple[float, float] = (3.1, 2.5)) -> tuple[Figure, list[Axes]]:
     """A figure with ``n_panels`` axes in rows of at most ``n_columns``, unused places left empty.
 
     Parameters
@@ -89,7 +92,7 @@ def panels(n_panels: int, n_columns: int = 3, size: tuple[float, float] = (3.1, 
     return figure, axes[:n_panels]
 
 
-def plain_log(axis) -> None:
+def plain_log(axis: Axis) -> None:
     """Labels of a logarithmic axis as plain numbers; between powers of ten only if it spans few."""
     axis.set_major_formatter(plain)
     axis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
@@ -98,7 +101,7 @@ def plain_log(axis) -> None:
 class _PlainLogFormatter(LogFormatter):
     """Matplotlib's choice of the ticks that get a label, the labels as plain numbers."""
 
-    def __call__(self, x, pos=None):
+    def __call__(self, x: float, pos: int | None = None) -> str:
         return plain(x) if super().__call__(x, pos) else ""
 
 

@@ -5,12 +5,14 @@ import gzip
 import io
 import lzma
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from standins.refusals import refused
 
-from rho2prop.app.settings import check_settings, path_below, safe_name
+from rho2prop.app.settings import Settings, check_settings, path_below, safe_name
 from rho2prop.app.unpacking import unpack
 from rho2prop.core.errors import InputError
 
@@ -117,16 +119,13 @@ def test_an_npz_whose_header_lies_about_its_array_is_refused(tmp_path):
         ({"base_path": "/a/../b?"}, "/a/../b?"),
         ({"port": 70000}, "70000"),
         ({"max_upload_mb": 0}, "0"),
-        ({"root": "/nonexistent"}, "/nonexistent"),
-        ({"allowed_hosts": ["https://tools.example.org"]}, "https://tools.example.org"),
-        ({"bundle": "/nonexistent"}, "/nonexistent"),
+        ({"root": Path("/nonexistent")}, "/nonexistent"),
+        ({"allowed_hosts": frozenset({"https://tools.example.org"})}, "https://tools.example.org"),
+        ({"bundle": Path("/nonexistent")}, "/nonexistent"),
     ],
 )
 def test_a_wrong_option_is_said_before_anything_is_served(bundle, tmp_path, change, datum):
-    good = {
-        "bundle": bundle, "database": "x", "report": "y", "host": "127.0.0.1", "port": 0, "base_path": "/a/b/",
-        "root": tmp_path, "max_upload_mb": 1, "allowed_hosts": (),
-    }  # fmt: skip
-    assert check_settings(**good).base_path == "/a/b"
+    good = Settings(Path(bundle), Path("x"), Path("y"), port=0, base_path="/a/b/", root=tmp_path)
+    assert check_settings(good).base_path == "/a/b"
     with refused(datum):
-        check_settings(**good | change)
+        check_settings(replace(good, **change))

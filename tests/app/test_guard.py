@@ -2,18 +2,19 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from rho2prop.app.guard import MOST_OTHER_BYTES, Guard
-from rho2prop.app.settings import check_settings
+from rho2prop.app.settings import Settings, check_settings
 
 
 @pytest.fixture
 def guarded(bundle):
     """The guard of an app that a proxy stands before, around an application that notes what reaches it."""
-    names = ["tools.example.org", "lab.example.org:8443"]
-    settings = check_settings(bundle, "x", "y", "127.0.0.1", 8080, "", None, 2, names)
+    names = frozenset({"tools.example.org", "lab.example.org:8443"})
+    settings = check_settings(Settings(Path(bundle), Path("x"), Path("y"), max_upload_mb=2, allowed_hosts=names))
     return lambda app: Guard(app, settings)
 
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -12,7 +13,7 @@ from standins.app_server import until
 from rho2prop.app.connections import MOST_HEAD_BYTES, BoundedProtocol
 from rho2prop.app.guard import SLOWEST_BYTES_PER_S, Guard
 from rho2prop.app.sessions import MOST_UPLOADS, Sessions
-from rho2prop.app.settings import check_settings
+from rho2prop.app.settings import Settings, check_settings
 from rho2prop.app.transfers import add_transfers
 
 GRACE_S = 0.5
@@ -55,7 +56,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path, bundle):
-    settings = check_settings(bundle, "x", "y", "127.0.0.1", 0, "", None, 20, ())
+    settings = check_settings(Settings(Path(bundle), Path("x"), Path("y"), port=0, max_upload_mb=20))
     home = tmp_path / "home"
     home.mkdir()
     sessions, app = Sessions(settings, home), FastAPI()

@@ -312,15 +312,14 @@ def test_a_damaged_bundle_is_one_line(capsys, folder, files, tmp_path):
 def test_the_app_is_started_on_this_machine_only_unless_told(monkeypatch, tmp_path, folder):
     started = []
     module = types.ModuleType("rho2prop.app.main")
-    module.run = lambda **options: started.append(options)
-    monkeypatch.setitem(sys.modules, "rho2prop.app", types.ModuleType("rho2prop.app"))
+    module.run = started.append
     monkeypatch.setitem(sys.modules, "rho2prop.app.main", module)
     assert main(["app", "--port", "8123", "--base-path", "/rho", "--root", str(tmp_path), "--allow-host", "hpc"]) == 0
-    (options,) = started
-    assert options["host"] == "127.0.0.1"
-    assert (options["port"], options["base_path"], options["root"]) == (8123, "/rho", tmp_path)
-    assert options["bundle"] == folder
-    assert (options["max_upload_mb"], options["allowed_hosts"]) == (500, ["hpc"])
+    (settings,) = started
+    assert settings.host == "127.0.0.1"
+    assert (settings.port, settings.base_path, settings.root) == (8123, "/rho", tmp_path)
+    assert settings.bundle == folder
+    assert (settings.max_upload_mb, settings.allowed_hosts) == (500, {"hpc"})
 
 
 def test_the_module_runs_as_a_program(folder, tmp_path):

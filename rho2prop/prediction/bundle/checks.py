@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.provenance import digest
@@ -28,17 +29,17 @@ MOST_POINTS, MOST_LATENT_POINTS, MOST_CHANNELS = 512, 128, 1024  # along an edge
 MODEL_FOLDERS = ("autoencoder", "regressors")
 
 
-def is_number(value, low: float = -1e300, high: float = 1e300) -> bool:
+def is_number(value: object, low: float = -1e300, high: float = 1e300) -> bool:
     """Whether a value of JSON is a finite number in a range."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
-def is_whole(value, low: int, high: int) -> bool:
+def is_whole(value: object, low: int, high: int) -> bool:
     """Whether a value of JSON is an integer in a range."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def is_text(value) -> bool:
+def is_text(value: object) -> bool:
     """Whether a value of JSON is a non-empty string."""
     return isinstance(value, str) and bool(value)
 
@@ -151,7 +152,7 @@ def is_inside(name: str) -> bool:
     return path.as_posix() == name and not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
-def check_fields(record, fields: dict, place: str, path: Path) -> None:
+def check_fields(record: Any, fields: dict, place: str, path: Path) -> None:
     """Raise InputError unless the values of dotted keys are as ``fields`` requires."""
     for key, (is_right, words) in fields.items():
         value, found = record, True
@@ -283,5 +284,5 @@ def _refuse_unlisted(folder: Path, files: dict) -> None:
                 raise InputError(path, f"is not listed in {MANIFEST}", f"Delete it. {FIX_WHOLE}")
 
 
-def _no_constant(name: str):
+def _no_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which is not a JSON number")

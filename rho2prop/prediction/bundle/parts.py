@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -163,7 +163,7 @@ def _check_choice(record: dict, path: Path) -> None:
     check(record["model"], record["features"], tuple(record["blocks"]), str(path))
 
 
-def _check_header(file, member: zipfile.ZipInfo, path: Path) -> None:
+def _check_header(file: IO[bytes], member: zipfile.ZipInfo, path: Path) -> None:
     shape, dtype = array_header(file)
     n_bytes = math.prod(shape) * dtype.itemsize
     is_plain = dtype.kind in "biufU" and dtype.names is None and dtype.subdtype is None
@@ -188,13 +188,14 @@ def _expect(arrays: dict, name: str, shape: tuple, path: Path, kinds: str = "f")
 def _check_design(folder: Path, blocks: list[str], latent_shape: list[int]) -> DesignWidth:
     path = folder / f"{DESIGN}.json"
     record, arrays = read_json(path), read_arrays(folder / f"{DESIGN}.npz")
-    columns = record.get("columns")
+    columns: Any = record.get("columns")
     is_right = isinstance(columns, dict) and all(
         isinstance(names, list) and all(map(is_text, names)) for names in columns.values()
     )
     if record.get("blocks") != blocks or not is_right or not set(columns) <= set(blocks):
         raise InputError(path, f"is not the design of a model on {', '.join(blocks)}", FIX_WHOLE)
     n_columns, channels, wanted = 0, 0, set()
+    shape: tuple[int, ...]
     for block in blocks:
         form = BLOCKS[block].form
         if form == TABLE and block not in columns:
@@ -245,9 +246,9 @@ def _check_network(folder: Path, width: DesignWidth, regressor: dict) -> None:
     """Sizes of a network, bounded, and weights of the shapes that it has; nothing of its size is allocated."""
     import torch
 
-    from rho2prop.models.network_training import Ensemble
+    from rho2prop.models.network_training import Architecture, Ensemble
 
-    architecture = estimator_class(regressor["model"])
+    architecture = cast(type[Architecture], estimator_class(regressor["model"]))
     path = folder / "model.json"
     record = read_json(path)
     own = [folder.name] if folder.name in TARGETS else regressor["targets"]
@@ -259,8 +260,8 @@ def _check_network(folder: Path, width: DesignWidth, regressor: dict) -> None:
         ),
         f"a list of 1 to {MOST_MEMBERS} networks' sizes",
     )
-    is_right = (lambda value: value == architecture.architecture, f"{architecture.architecture!r}")
-    check_fields(record, {"architecture": is_right, "members": are_tables}, "", path)
+    is_its = (lambda value: value == architecture.architecture, f"{architecture.architecture!r}")
+    check_fields(record, {"architecture": is_its, "members": are_tables}, "", path)
     for sizes in record["members"]:
         _check_sizes(sizes, width, len(own), path)
     if record.get("targets") != own:

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -269,8 +269,9 @@ class Bundle:
         from rho2prop.dft.base import load_engine
 
         try:
+            engine: Any = load_engine("gpaw")  # with more than every engine has
             with _CALCULATING:
-                return load_engine("gpaw").with_promolecule(density, settings["ecut_ev"], settings["xc"])
+                return engine.with_promolecule(density, settings["ecut_ev"], settings["xc"])
         except MemoryError:
             raise
         except Exception as error:  # no GPAW here, a dataset missing, another grid: models without atoms still predict

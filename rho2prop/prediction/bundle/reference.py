@@ -4,9 +4,10 @@ A program that computes another feature (another library, another definition) or
 (design of one bundle, trees of another) is found out before it predicts.
 """
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
 from rho2prop.densities.fourier import wave_vectors
 from rho2prop.features.description import describe
-from rho2prop.features.design_matrix import BlockData
+from rho2prop.features.design_matrix import BlockData, Latents
 from rho2prop.prediction.applicability import Applicability
 
 LIBRARIES = ("numpy", "scipy", "spglib", "pymatgen-core", "torch", "lightgbm")
@@ -70,8 +71,10 @@ def library_versions() -> dict[str, str]:
 class Evaluator(Protocol):
     """Interface of a bundle for its reference values."""
 
-    kind: str
-    engine: str
+    @property
+    def kind(self) -> str: ...
+    @property
+    def engine(self) -> str: ...
 
     def evaluate(self, density: Density, name: str) -> tuple[BlockData, pd.DataFrame, Applicability]:
         """Features, predictions and distance to the training set of one density."""
@@ -82,7 +85,11 @@ def reference_arrays(bundle: Evaluator) -> dict[str, np.ndarray]:
     densities = reference_densities(bundle.kind, bundle.engine)
     first = next(iter(densities))
     blocks, table, applicability = bundle.evaluate(densities[first], first)
-    arrays = {f"{LATENT}/{first}": latents.values[0].astype(np.float32) for latents in blocks.latents.values()}
+    arrays = {
+        f"{LATENT}/{first}": latents.values[0].astype(np.float32)
+        for latents in blocks.latents.values()
+        if isinstance(latents, Latents)  # a bundle has them in memory
+    }
     arrays[f"{PREDICTIONS}/{first}"] = table[["value", "lower", "upper"]].to_numpy(dtype=np.float64)
     arrays[f"{PREDICTIONS}/{COLUMNS}"] = (table["target"] + " of " + table["model"]).to_numpy(dtype=str)
     arrays[f"{DISTANCES}/{first}"] = np.array([distance for _, _, distance in applicability.nearest])
@@ -154,7 +161,7 @@ def _order(key: str) -> tuple[bool, bool, str]:
     return crystal != COLUMNS, block in (PREDICTIONS, DISTANCES), key
 
 
-def _first(values: np.ndarray, places: np.ndarray):
+def _first(values: np.ndarray, places: np.ndarray) -> Any:
     return values[tuple(places[0])].item() if len(places) else None
 
 
@@ -167,13 +174,15 @@ def _is_close(block: str, found: np.ndarray, expected: np.ndarray) -> np.ndarray
     return np.isclose(found, expected, rtol=relative, atol=absolute, equal_nan=True)
 
 
-def _density(lattice, shape, atoms, bonds, kind: str, engine: str) -> Density:
-    lattice = np.array(lattice)
+def _density(
+    vectors: Sequence, shape: tuple[int, int, int], atoms: Sequence, bonds: Sequence, kind: str, engine: str
+) -> Density:
+    lattice = np.array(vectors)
     numbers, coords, electrons, widths = (np.array(part) for part in zip(*atoms, strict=True))
     wave = wave_vectors(lattice, shape)
     squared = np.einsum("ixyz,ixyz->xyz", wave, wave)
 
-    def gaussians(origins, charges, widths_ang) -> np.ndarray:
+    def gaussians(origins: np.ndarray, charges: np.ndarray, widths_ang: np.ndarray) -> np.ndarray:
         """Periodic sum of normalised Gaussians in e/Å³, made in Fourier space."""
         spectrum = np.zeros(squared.shape, dtype=np.complex128)
         for centre, charge, width in zip(origins @ lattice, charges, widths_ang, strict=True):

@@ -85,15 +85,17 @@ def _check_head(head: str, n_features: int) -> np.ndarray:
     for key, expected in _FIXED.items():
         if fields[key] != expected:
             raise _Wrong(f"its {key} is {fields[key]!r}, expected {expected!r}")
-    if fields["objective"] not in OBJECTIVES:
-        raise _Wrong(f"its objective is {fields['objective'][:40]!r}, expected one of {', '.join(OBJECTIVES)}")
+    objective = fields["objective"] or ""
+    if objective not in OBJECTIVES:
+        raise _Wrong(f"its objective is {objective[:40]!r}, expected one of {', '.join(OBJECTIVES)}")
     last = _numbers([fields], "max_feature_idx", np.array([1]), int)[0]
     if last != n_features - 1:
         raise _Wrong(f"it reads {last + 1} features, its design gives {n_features}")
     if fields["feature_names"] != " ".join(f"Column_{i}" for i in range(n_features)):
         raise _Wrong("its feature_names are not those of its columns")
-    infos = [_INFO.fullmatch(info) for info in (fields["feature_infos"] or "").split(" ")]
-    if len(infos) != n_features or None in infos:
+    texts = (fields["feature_infos"] or "").split(" ")
+    infos = [info for info in map(_INFO.fullmatch, texts) if info is not None]
+    if len(texts) != n_features or len(infos) != n_features:
         raise _Wrong("its feature_infos are not one range for each feature")
     if not all(math.isfinite(float(bound)) for info in infos for bound in info.groups("0")):
         raise _Wrong("its feature_infos are not finite")

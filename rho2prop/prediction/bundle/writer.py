@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from rho2prop.evaluation.metrics import summarise
 from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import Choice
 from rho2prop.features.block_files import block_data
+from rho2prop.features.design_matrix import BlockData
 from rho2prop.features.registry import BLOCKS, blocks_that
 from rho2prop.materials.collection import read_materials, require_one_kind
 from rho2prop.materials.splits import FINAL_FOLD
@@ -152,7 +154,7 @@ def write_bundle(run: FinishedRun, config: dict, folder: Path | str) -> None:
             "training": {"file": TRAINING, "n_materials": len(materials), "elements": elements},
             "metrics": METRICS,
         }
-        np.savez_compressed(temporary / REFERENCE, **reference_arrays(Bundle(temporary, manifest)))
+        _write_arrays(temporary / REFERENCE, reference_arrays(Bundle(temporary, manifest)))
         manifest["files"] = _checksums(temporary)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -242,19 +244,23 @@ def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, fo
         reasons = "; ".join(f"{row.model} ({row.features}), {row.target}: {row.reason}" for row in refused.itertuples())
         problem = f"no final model is good enough ({reasons or 'none had enough labels to be trained'})"
         raise InputError("config predict", problem, "Select other models, or add labelled materials")
-    np.savez_compressed(folder / INTERVALS, **scores)
+    _write_arrays(folder / INTERVALS, scores)
     not_offered = refused[["model", "features", "target", "reason"]].to_dict("records")
     return {"coverage": coverage, "file": INTERVALS, "calibrations": records, "not_offered": not_offered}
 
 
-def _write_training(materials: pd.DataFrame, blocks, folder: Path) -> list[str]:
+def _write_training(materials: pd.DataFrame, blocks: BlockData, folder: Path) -> list[str]:
     ids = materials["material_id"].tolist()
     table = pd.concat([blocks.table(block, ids) for block in SPACE_BLOCKS], axis=1)
     elements = sorted({symbol for system in materials["chemical_system"] for symbol in system.split("-")})
     space = fit_training_space(table, materials["formula"].tolist(), set(elements))
-    np.savez_compressed(folder / TRAINING_SPACE, **space.to_arrays())
+    _write_arrays(folder / TRAINING_SPACE, space.to_arrays())
     write_table(materials[["material_id", "formula", "chemical_system"]], folder / TRAINING)
     return elements
+
+
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez_compressed(path, **arrays)
 
 
 def _checksums(folder: Path) -> dict[str, dict]:

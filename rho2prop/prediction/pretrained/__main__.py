@@ -36,7 +36,7 @@ def write_pretrained(run: Path | str, shipped: Path = SHIPPED) -> None:
 
 if __name__ == "__main__":
     try:
-        write_pretrained(*sys.argv[1:2] or ["runs/bench"])
+        write_pretrained(sys.argv[1] if len(sys.argv) > 1 else "runs/bench")
     except InputError as error:
         sys.exit(f"pretrained: {error}")
     print(f"pretrained: {SHIPPED}")

@@ -1,5 +1,7 @@
 """Figures of the autoencoder: training, reconstruction errors, slices of densities."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import PowerNorm
@@ -25,7 +27,7 @@ def training_curve(history: pd.DataFrame) -> Figure:
     with style():
         figure = Figure(figsize=(6.6, 3.0), layout="constrained")
         axes = figure.subplots()
-        single = {"marker": "o", "markersize": 3} if len(history) < 40 else {}
+        single: dict[str, Any] = {"marker": "o", "markersize": 3} if len(history) < 40 else {}
         axes.plot(history["epoch"], history["train_loss"], color=ORANGE, label="training", **single)
         axes.plot(history["epoch"], history["validation_loss"], color=BLUE, label="validation", ls="--", **single)
         axes.plot(

@@ -99,7 +99,7 @@ def target_distributions(materials: pd.DataFrame, targets: list[str]) -> Figure:
         for axes, target in zip(axes_list, targets, strict=True):
             values = materials[target].dropna().to_numpy()
             bins = np.histogram_bin_edges(values, bins=min(40, max(5, int(np.sqrt(len(values)) * 1.6))))
-            axes.hist(values, bins=bins, color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.4)
+            axes.hist(values, bins=bins.tolist(), color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.4)
             # A kernel density estimate of a handful of values would show the kernel, not the data.
             if len(values) >= 5 and np.std(values) > 0:
                 grid = np.linspace(bins[0], bins[-1], 200)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -211,7 +212,7 @@ def shares_by_kind(table: pd.DataFrame) -> pd.DataFrame:
     return summed.reindex(index=order, columns=list(KIND_COLOURS)).fillna(0.0)
 
 
-def _share_bars(axes, table: pd.DataFrame) -> None:
+def _share_bars(axes: Axes, table: pd.DataFrame) -> None:
     shares = shares_by_kind(table)
     position = np.arange(len(shares))[::-1]
     left = np.zeros(len(shares))

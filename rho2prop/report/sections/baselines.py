@@ -58,7 +58,7 @@ def against_baselines(run: Run) -> pd.DataFrame:
     """
     chosen = (run.config.get("predict") or [None])[0]
     columns = ["model", "features", "target", "change", "change_std"]
-    if chosen is None or run.metrics is None or run.main_split is None:
+    if chosen is None or run.metrics is None or not run.main_split:
         return pd.DataFrame(columns=columns)
     errors = run.metrics[run.metrics["split"] == run.main_split]
     own = errors[errors["features"] == chosen["features"]]

@@ -57,7 +57,7 @@ def targets(run: Run) -> Section:
     section = Section("targets", "Target properties")
     table = run.materials
     known = [] if table is None else [target for target in TARGETS if table[target].notna().any()]
-    if not known:
+    if table is None or not known:
         section.blocks.append(Text("No material has a label, so there is no distribution to show.", "missing"))
         return section
     rows = []
@@ -114,7 +114,7 @@ def dft(run: Run) -> Section:
 def _outcomes(run: Run, outcomes: pd.DataFrame) -> list:
     converged = outcomes["status"] == "converged"
     engines = (outcomes["engine"] + " " + outcomes["engine_version"]).str.strip()
-    blocks = [
+    blocks: list = [
         Text(
             f"{count(len(outcomes), 'density', 'densities')} requested from {', '.join(sorted(set(engines)))}: "
             f"{int(converged.sum()):,} converged, {int((~converged).sum()):,} set aside."

@@ -112,7 +112,7 @@ def _best(run: Run) -> list:
             cells.append(plus_minus(other.mae_mean.iloc[0], other.mae_std.iloc[0]) if len(other) else DASH)
         rows.append(Row(tuple(cells)))
     last = [f"best MAE, split {split_name(first)}"] if first != main else []
-    blocks = [
+    blocks: list = [
         Table(
             f"Best model for each property, split {split_name(main)}: lowest mean absolute error (MAE), "
             "mean ± standard deviation over the test folds. “Always the mean” is the error of predicting the mean of "

@@ -89,7 +89,8 @@ def properties(run: Run) -> Section:
 
 def _set_table(run: Run) -> Table:
     """The feature sets that were evaluated and their blocks; the others of the configuration are not of this run."""
-    names = [name for name in run.feature_sets if name in set(run.metrics["features"]) and run.blocks(name)]
+    evaluated = set() if run.metrics is None else set(run.metrics["features"])
+    names = [name for name in run.feature_sets if name in evaluated and run.blocks(name)]
     return Table(
         "Feature sets of this run and their blocks, in order.",
         ("feature set", "name in the configuration", "blocks", "uses the density"),
@@ -184,7 +185,8 @@ def _gain(run: Run) -> list:
 
 
 def _parity(run: Run, summary: pd.DataFrame) -> list:
-    blocks, split = [], run.main_split
+    blocks: list = []
+    split = run.main_split
     chosen = (run.config.get("predict") or [{"model": None}])[0]["model"]
     figures = ({} if chosen in PARITY_MODELS or chosen is None else {chosen: None}) | PARITY_MODELS
     for model, figure_number in figures.items():

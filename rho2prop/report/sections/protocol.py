@@ -1,5 +1,7 @@
 """Parts of the section on DFT: corrections, protocol changes, free atoms."""
 
+from typing import Any
+
 import pandas as pd
 
 from rho2prop.report.blocks import Row, Table, Text
@@ -15,7 +17,7 @@ def corrections(outcomes: pd.DataFrame) -> list:
     flagged, corrected = _flags(outcomes)
     if not corrected.any():
         return [Text("Corrections: none; every run followed the protocol.")]
-    blocks = [
+    blocks: list = [
         Text(
             f"{count(int(corrected.sum()), 'run')} of {len(outcomes):,} needed corrections; {int(flagged.sum()):,} of "
             "these changed the protocol."
@@ -47,7 +49,7 @@ def atoms(run: Run) -> list:
         return []
     flagged, corrected = _flags(table)
     converged = table["status"] == "converged"
-    blocks = [
+    blocks: list = [
         Text(
             "Atomization energies: energies of the free atoms, each computed once with the engine of the materials: "
             "spin-polarised, occupied by Hund's rules, in a box with unequal edges. "
@@ -95,11 +97,11 @@ def _flags(outcomes: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return flagged, flagged | ~outcomes["corrections"].str.strip().isin(["", "[]"])
 
 
-def _flag(row: tuple) -> str:
+def _flag(row: Any) -> str:
     return f"⚠ {row.protocol_changes}" if row.flagged else "no"
 
 
-def _bold(row: tuple, column: int) -> frozenset[int]:
+def _bold(row: Any, column: int) -> frozenset[int]:
     return frozenset({column}) if row.flagged else frozenset()
 
 

@@ -1,6 +1,7 @@
 """Sections on the importance of the features and on the predictions for new materials."""
 
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.features.feature_sets import set_label
@@ -79,7 +80,7 @@ def _share_table(table: pd.DataFrame, chosen: dict[tuple[str, str], str]) -> Tab
     return Table(caption + ".", ("target", *(BLOCKS[block].label for block in blocks)), tuple(rows))
 
 
-def importance_figure(run: Run):
+def importance_figure(run: Run) -> Drawing:
     """Bars of the shares for each model and feature set with SHAP values."""
     chosen = importance_panels(run)
     return models.importance(pd.concat([shares_of(run, *pair) for pair in chosen]), chosen)
@@ -87,6 +88,7 @@ def importance_figure(run: Run):
 
 def importance_panels(run: Run) -> dict[tuple[str, str], str]:
     """Models and feature sets with SHAP values, and their titles."""
+    assert run.importance is not None
     pairs = run.importance[["model", "features"]].drop_duplicates().itertuples(index=False)
     return {(pair.model, pair.features): f"{model_label(pair.model)}:\n{set_label(pair.features)}" for pair in pairs}
 
