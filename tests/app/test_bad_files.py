@@ -71,7 +71,7 @@ def shared_page(app, browser):
         ("empty_CHGCAR", "empty_CHGCAR: is empty"),
         ("holiday.jpg", "its name is not that of a known density format"),
         ("CHGCAR_noise", "CHGCAR_noise, line "),
-        ("noise.cube", "noise.cube, line "),
+        ("noise.cube", "noise.cube: "),
         ("POSCAR", "holds a crystal structure, not a density"),
         ("AECCAR0", "AECCAR0: holds the core charge by its name"),
         ("CHGCAR_big", "The file is larger than 2.0 MB"),

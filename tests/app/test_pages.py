@@ -49,7 +49,7 @@ def _check_table(page, expected):
     for target in TARGETS.values():
         shown = [row for row in rows if row.startswith(f"{target.name} {target.symbol}\t")]
         of_target = expected.table[expected.table["target"] == target.column]
-        assert {"lightgbm", "attention_cnn"} <= {row.split("\t")[1] for row in shown}
+        assert {"LightGBM", "Attention CNN"} <= {row.split("\t")[1] for row in shown}
         for row in of_target.itertuples():
             numbers = f"{row.value:.4g}\t{row.lower:.4g} … {row.upper:.4g}\t{target.unit}"
             assert any(numbers in text for text in shown), numbers
