@@ -64,7 +64,7 @@ class Settings:
 
 
 def check_settings(settings: Settings) -> Settings:
-    """The same settings with paths resolved and names in normal form, or InputError if a value cannot be used."""
+    """Return the settings with paths resolved and names in normal form, or raise InputError."""
     read_manifest(settings.bundle)  # a bundle that cannot be used is said now, not to the first visitor
     base = "/" + settings.base_path.strip("/") if settings.base_path.strip("/") else ""
     if not BASE_PATH.fullmatch(base):
