@@ -14,7 +14,7 @@ from matminer.featurizers.structure import DensityFeatures
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.bundle_run import made_density
-from standins.refusals import refused
+from standins.refusals import lacking, refused
 
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.chgcar_writer import write_chgcar
