@@ -24,24 +24,29 @@ BINDING = ("def ", "with ", "class ")
 WITHOUT_TRIGGER = {"run_dft", "run_atom", "fetch_materials_project"}  # too dear to compute or to fetch again
 # For each script, in a process of its own: its imports, then all modules of its closure; what of the package is loaded.
 LOADED = """
-import ast, importlib, json, os, sys
-import numpy, pandas, pymatgen.core, scipy, sklearn, torch  # once, and not for each script
+import ast, contextlib, importlib, json, os, sys, traceback
+for name in json.loads(sys.stdin.readline()):  # other packages: once, and not for each script
+    with contextlib.suppress(Exception):
+        importlib.import_module(name)
+def stages(script, closure):
+    for node in ast.parse(open(script).read()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(compile(ast.Module([node], []), script, "exec"))
+    yield sorted(sys.modules)
+    for name in closure:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:  # a package that is not installed here: gpaw, alignn
+            if (error.name or "rho2prop").startswith("rho2prop"):
+                raise
+    yield sorted(sys.modules)
 for line in sys.stdin:
-    script, closure = json.loads(line)
     reading, writing = os.pipe()
     if os.fork() == 0:
-        for node in ast.parse(open(script).read()).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                exec(compile(ast.Module([node], []), script, "exec"))
-        stages = [sorted(sys.modules)]
-        for name in closure:
-            try:
-                importlib.import_module(name)
-            except ImportError as error:  # a package that is not installed here: gpaw, alignn
-                if (error.name or "rho2prop").startswith("rho2prop"):
-                    raise
-        stages.append(sorted(sys.modules))
-        found = [[name for name in stage if name.startswith("rho2prop.")] for stage in stages]
+        try:
+            found = [[name for name in stage if name.startswith("rho2prop.")] for stage in stages(*json.loads(line))]
+        except BaseException:
+            found = traceback.format_exc()
         os.write(writing, json.dumps(found).encode())
         os._exit(0)
     os.close(writing)
@@ -55,6 +60,13 @@ def name_of(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+def imported(file: Path) -> set[str]:
+    """Modules that the import statements of a file name."""
+    nodes = list(ast.walk(ast.parse(file.read_text()))) if file.suffix == ".py" else []
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
 def modules_of(script: Path) -> set[str]:
     """Names of the modules in a closure."""
     package = ROOT / "rho2prop"
@@ -62,11 +74,20 @@ def modules_of(script: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> dict[str, list[list[str]]]:
-    """Modules of the package by script: after its imports, and after those of all that its closure names."""
-    questions = "".join(json.dumps([str(script), sorted(modules_of(script))]) + "\n" for script in SCRIPTS)
+def loaded() -> dict[str, list[list[str]] | str]:
+    """Modules of the package by script: after its imports, and after those of its closure; or a traceback."""
+    closures = {script: import_closure(script) for script in SCRIPTS}
+    others = {
+        name for file in frozenset().union(*closures.values()) for name in imported(file) if "rho2prop" not in name
+    }
+    questions = [sorted(others), *([str(script), sorted(modules_of(script))] for script in SCRIPTS)]
     answer = subprocess.run(
-        [sys.executable, "-c", LOADED], input=questions, cwd=ROOT, text=True, capture_output=True, check=True
+        [sys.executable, "-c", LOADED],
+        input="".join(json.dumps(question) + "\n" for question in questions),
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
     )
     found = [json.loads(line) for line in answer.stdout.splitlines()]
     return {script.stem: stages for script, stages in zip(SCRIPTS, found, strict=True)}
@@ -75,6 +96,7 @@ def loaded() -> dict[str, list[list[str]]]:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_the_closure_holds_what_python_loads(loaded, script):
     closure = modules_of(script)
+    assert isinstance(loaded[script.stem], list), loaded[script.stem]
     for modules in loaded[script.stem]:
         assert "rho2prop.core.jobs.log" in modules  # every script runs as a job
         assert set(modules) <= closure
