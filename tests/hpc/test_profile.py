@@ -64,14 +64,14 @@ def resources(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].reads])
+@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].accepts])
 @pytest.mark.parametrize("rules", [("fit_regression", "fit_network"), ("learn_from_fewer", "learn_network")])
 def test_networks_and_nothing_else_run_on_a_gpu(resources, model, rules):
-    rule = rules[MODELS[model].is_network]
+    rule = rules[MODELS[model].needs_gpu]
     assert (rule, model) in resources
-    assert (rules[not MODELS[model].is_network], model) not in resources
+    assert (rules[not MODELS[model].needs_gpu], model) not in resources
     given = resources[rule, model]
-    wanted = ("1", "gpu") if MODELS[model].is_network else ("0", "cpu")
+    wanted = ("1", "gpu") if MODELS[model].needs_gpu else ("0", "cpu")
     assert (given.get("gpu", "0"), given["slurm_partition"]) == wanted
 
 
