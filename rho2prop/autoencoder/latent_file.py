@@ -34,7 +34,7 @@ def read_latent(path: Path | str) -> LatentRecord:
     """Read and check what ``write_latent`` wrote."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such latent file", "Check the path")
+        raise InputError(path, "does not exist", "Check the path")
     names = [field.name for field in fields(LatentRecord)]
     if zipfile.is_zipfile(path):
         check_archive(path, MOST_BYTES)
