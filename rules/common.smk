@@ -8,6 +8,7 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.logging import logger
 from snakemake.utils import validate
 
+from rho2prop.densities.field_names import FIELDS
 from rho2prop.evaluation.config_check import problems
 from rho2prop.evaluation.earlier_version import refuse_earlier_results
 from rho2prop.evaluation.plan import Plan, descriptor_files, field_blocks
@@ -57,7 +58,7 @@ wildcard_constraints:
     material=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     element=r"[A-Z][a-z]?",
     role=r"train|predict",
-    scope=r"((promolecule|deformation|atom_positions)-)?(all|(random|formula|chemical_system)-\d+)",
+    scope=rf"(({'|'.join(FIELDS[1:])})-)?(all|(random|formula|chemical_system)-\d+)",
     block="|".join(field_blocks()),
     split=r"random|formula|chemical_system|all",
     model=r"[a-z][a-z0-9_]*",

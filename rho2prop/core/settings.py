@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from rho2prop.core.errors import InputError, suggestion
 
@@ -21,7 +21,8 @@ def read_section(kind: "type[Section]", content: Mapping[str, Any], name: str) -
     Parameters
     ----------
     kind
-        Frozen dataclass of the section. A field that is a dataclass is a section inside it; a tuple takes a list.
+        Frozen dataclass of the section. A field that is a dataclass is a section inside it; a tuple takes a list, of
+        sections if its elements are dataclasses.
     content
         Keys and values as in ``config.yaml``.
     name
@@ -49,4 +50,6 @@ def read_section(kind: "type[Section]", content: Mapping[str, Any], name: str) -
 def _value(kind: Any, value: Any, name: str) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         return read_section(kind, value, name)
-    return tuple(value) if get_origin(kind) is tuple and isinstance(value, list) else value
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_value(get_args(kind)[0], element, f"{name}[{i}]") for i, element in enumerate(value))
+    return value

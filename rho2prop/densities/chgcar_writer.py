@@ -11,9 +11,9 @@ from pymatgen.core import Element
 
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
+from rho2prop.core.file_content import OPENERS
 from rho2prop.crystals.structures import Crystal
 from rho2prop.densities.density import Density, check
-from rho2prop.densities.readers import OPENERS
 
 VALUES_PER_LINE = 5
 DIGITS = 11

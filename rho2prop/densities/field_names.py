@@ -4,10 +4,7 @@ TOTAL, PROMOLECULE, DEFORMATION, ATOM_POSITIONS = "total", "promolecule", "defor
 FIELDS = (TOTAL, PROMOLECULE, DEFORMATION, ATOM_POSITIONS)
 
 
-def field_of(name: str) -> tuple[str, str]:
-    """Field and rest of the name of a block (``deformation_latent``) or of an autoencoder (``deformation-all``)."""
-    for field in FIELDS[1:]:
-        for prefix in (f"{field}-", f"{field.removesuffix('s')}_"):
-            if name.startswith(prefix):
-                return field, name.removeprefix(prefix)
-    return TOTAL, name
+def field_of(scope: str) -> tuple[str, str]:
+    """Field and rest of the scope of an autoencoder: ``deformation-all``; of the total density ``all`` alone."""
+    field, _, rest = scope.partition("-")
+    return (field, rest) if field in FIELDS else (TOTAL, scope)

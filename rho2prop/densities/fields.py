@@ -13,10 +13,9 @@ from scipy import fft
 
 from rho2prop.core.errors import InputError
 from rho2prop.densities.density import Density
-from rho2prop.densities.field_names import ATOM_POSITIONS, DEFORMATION, FIELDS, PROMOLECULE, TOTAL, field_of
+from rho2prop.densities.field_names import ATOM_POSITIONS, FIELDS, PROMOLECULE, TOTAL
 from rho2prop.densities.fourier import wave_vectors
 
-__all__ = ["ATOM_POSITIONS", "DEFORMATION", "FIELDS", "PROMOLECULE", "TOTAL", "field_of", "take_field"]
 BLUR_ANG = 0.5  # standard deviation of the Gaussian at each atom
 
 

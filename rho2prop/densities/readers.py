@@ -8,7 +8,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.file_content import FIX_CUT, OPENERS
+from rho2prop.core.file_content import OPENERS
 from rho2prop.crystals.element_tables import COVALENT_RADIUS, of_elements
 from rho2prop.crystals.structures import checked_structure, make_structure, structure_from_density
 from rho2prop.densities.chgcar_reader import read_chgcar
@@ -19,8 +19,6 @@ from rho2prop.densities.same_crystal import check_same_crystal
 
 if TYPE_CHECKING:
     from pymatgen.io.common import VolumetricData
-
-__all__ = ["FIX_CUT", "OPENERS", "density_from_volumetric", "read_density"]
 
 FIX_FORMAT = "Give a CHGCAR or CHG (plain, .gz, .bz2, .xz), a .cube or a .npz file"
 EXACT_ELECTRONS = 1e-4  # relative; VASP's CHGCAR and CHG are exact to their digits, an all-electron AECCAR is not

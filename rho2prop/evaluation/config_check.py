@@ -5,9 +5,9 @@ here that takes time.
 """
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 
 from rho2prop.core.errors import InputError, suggestion
+from rho2prop.core.packages import is_installed
 from rho2prop.dft.registry import ATOM_ENGINES
 from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import Choice
@@ -32,7 +32,7 @@ def problems(config: dict, environment: str | None = None) -> list[InputError]:
     used = {choice.model for choice in plan.evaluation.regressions}
     for model in sorted(used & set(MODELS)):
         package = MODELS[model].package
-        is_there = not package or (f"{package}==" in environment if environment else find_spec(package) is not None)
+        is_there = not package or (f"{package}==" in environment if environment else is_installed(package))
         if not is_there:
             how = "list them in envs/rho2prop.yaml" if environment else "pip install -r requirements-graph.txt"
             fix = f"Add those of requirements-graph.txt ({how}), or remove the model"
@@ -100,12 +100,11 @@ def _densities(plan: Plan) -> Iterable[InputError]:
     needing = set(blocks_that(lambda block: block.needs_promolecule))
     fields = {BLOCKS[block].field for block in needing if BLOCKS[block].form == LATENT}
     places = {"autoencoder.compared_fields": [f for f in config["autoencoder"]["compared_fields"] if f in fields]}
-    choices: dict[str, tuple[Choice, ...]] = {
-        f"evaluation.regressions.{choice.model}": () for choice in plan.evaluation.regressions
-    }
-    for choice in plan.evaluation.regressions:
-        choices[f"evaluation.regressions.{choice.model}"] += (choice,)
-    for place, chosen in (choices | {"predict": plan.predict, "invariance.models": plan.invariance.models}).items():
+    choices = {"predict": plan.predict, "invariance.models": plan.invariance.models}
+    for model in {choice.model for choice in plan.evaluation.regressions}:
+        of_model = tuple(choice for choice in plan.evaluation.regressions if choice.model == model)
+        choices[f"evaluation.regressions.{model}"] = of_model
+    for place, chosen in choices.items():
         known = tuple(choice for choice in chosen if choice.features in plan.feature_sets)
         places[place] = [block for block in plan.blocks_of(known) if block in needing]
     for place, names in places.items():

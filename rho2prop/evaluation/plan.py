@@ -6,6 +6,7 @@ The Snakefile asks this each time it is read, also inside every cluster job, so 
 from dataclasses import dataclass
 from functools import cached_property
 
+from rho2prop.core.settings import read_section
 from rho2prop.densities.field_names import TOTAL
 from rho2prop.evaluation.settings import (
     Choice,
@@ -39,15 +40,15 @@ class Plan:
 
     @cached_property
     def learning_curve(self) -> LearningCurveSettings:
-        return LearningCurveSettings.of(self.config["learning_curve"])
+        return read_section(LearningCurveSettings, self.config["learning_curve"], "learning_curve")
 
     @cached_property
     def invariance(self) -> InvarianceSettings:
-        return InvarianceSettings.of(self.config["invariance"])
+        return read_section(InvarianceSettings, self.config["invariance"], "invariance")
 
     @cached_property
     def intervals(self) -> IntervalSettings:
-        return IntervalSettings(**self.config["intervals"])
+        return read_section(IntervalSettings, self.config["intervals"], "intervals")
 
     @cached_property
     def predict(self) -> tuple[Choice, ...]:

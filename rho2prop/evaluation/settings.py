@@ -43,11 +43,6 @@ class LearningCurveSettings:
     sizes: tuple[int, ...]
     models: tuple[Choice, ...]
 
-    @classmethod
-    def of(cls, section: dict) -> Self:
-        """The settings of the section."""
-        return cls(tuple(section["sizes"]), choices(section["models"]))
-
 
 @dataclass(frozen=True)
 class InvarianceSettings:
@@ -55,11 +50,6 @@ class InvarianceSettings:
 
     n_materials: int
     models: tuple[Choice, ...]
-
-    @classmethod
-    def of(cls, section: dict) -> Self:
-        """The settings of the section."""
-        return cls(section["n_materials"], choices(section["models"]))
 
 
 @dataclass(frozen=True)

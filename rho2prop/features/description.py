@@ -1,10 +1,9 @@
 """Feature tables of crystals by block, from the functions in the registry."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from tqdm import tqdm
@@ -12,9 +11,6 @@ from tqdm import tqdm
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import read_npz
 from rho2prop.features.registry import BLOCKS, TABLE, Block
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
 
 
 def describe(crystal: CrystalDescription, name: str, blocks: Iterable[str]) -> dict[str, pd.DataFrame]:
@@ -28,14 +24,6 @@ def describe(crystal: CrystalDescription, name: str, blocks: Iterable[str]) -> d
     wanted = set(blocks)
     makers = {block.name: block.maker() for block in BLOCKS.values() if block.form == TABLE and block.name in wanted}
     return {block: table({name: make(crystal)}) for block, make in makers.items()}
-
-
-def descriptor_tables(structures: Mapping[str, "Structure"], blocks: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Tables of those of ``blocks`` that need no density, for crystals by id."""
-    wanted = [BLOCKS[name] for name in blocks if BLOCKS[name].is_descriptor]
-    crystals = {name: CrystalDescription.of_structure(structure, name) for name, structure in structures.items()}
-    makers = {block.name: block.maker() for block in wanted}
-    return {block: table({name: make(crystal) for name, crystal in crystals.items()}) for block, make in makers.items()}
 
 
 def block_tables(paths: list[tuple[str, Path]], blocks: Iterable[str], processes: int = 1) -> dict[str, pd.DataFrame]:

@@ -20,6 +20,7 @@ from rho2prop.densities.field_names import DEFORMATION, FIELDS, TOTAL
 from rho2prop.densities.given_density import checked_density
 from rho2prop.densities.readers import density_from_volumetric, read_density
 from rho2prop.features.fingerprint import fingerprint_row
+from rho2prop.features.registry import BLOCKS, TABLE
 from rho2prop.features.spring_network import spring_network_row
 
 try:
@@ -145,7 +146,7 @@ def _read(given: DensityLike, kind: str) -> tuple[Density, str]:
 @cache
 def _fingerprint_labels(field: str) -> tuple[str, ...]:
     row = fingerprint_row(CrystalDescription(_small_density()), field)
-    block = "fingerprint" if field == TOTAL else f"{field.removesuffix('s')}_fingerprint"
+    block = next(block.name for block in BLOCKS.values() if block.field == field and block.form == TABLE)
     return tuple(f"{block} {name}" for name in row)
 
 

@@ -10,9 +10,7 @@ from rho2prop.core.named import load_named
 from rho2prop.densities.field_names import ATOM_POSITIONS, DEFORMATION, FIELDS, PROMOLECULE, TOTAL
 
 COMPOSITION, STRUCTURE, ATOMS, DENSITY = "composition", "structure", "atoms", "density"
-SOURCES = (COMPOSITION, STRUCTURE, ATOMS, DENSITY)
 TABLE, LATENT, LATENT_PCA, GRAPH = "table", "latent", "latent_pca", "graph"
-FORMS = (TABLE, LATENT, LATENT_PCA, GRAPH)
 SHARES, COHESIVE_ENERGY = "composition", "cohesive_energy"  # blocks that models treat in ways of their own
 
 

@@ -1,25 +1,9 @@
 """One model on one feature set: all folds and targets of a split."""
 
 from rho2prop.core.jobs.log import job
-from rho2prop.evaluation.cross_validation import Regression, RegressionData, run
-from rho2prop.features.block_files import block_data
-from rho2prop.materials.collection import read_materials
-from rho2prop.materials.splits import read_splits
-from rho2prop.models.registry import MODELS
+from rho2prop.evaluation.cross_validation import run
+from rho2prop.evaluation.regression_job import regression_of_job
 
 with job(snakemake):
-    params, names = snakemake.params, snakemake.wildcards
-    materials = read_materials(snakemake.input.materials)
-    regression = Regression(
-        model=names.model,
-        features=names.features,
-        blocks=tuple(params.blocks),
-        split=names.split,
-        settings=MODELS[names.model].settings_of(params.settings),
-        n_components=params.latent_pca_components,
-        seed=params.seed,
-        threads=snakemake.threads,
-    )
-    splits = read_splits(snakemake.input.splits, materials["material_id"])
-    data = RegressionData(materials, splits, block_data(snakemake.input.get("features", [])))
+    regression, data = regression_of_job(snakemake)
     run(regression, data, snakemake.output.folder)

@@ -6,12 +6,12 @@ import tomllib
 import numpy as np
 import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
+from standins.descriptors import descriptor_tables
 from standins.refusals import refused
 
 from rho2prop.crystals import element_tables
 from rho2prop.crystals.elasticity import mean_atomic_mass_u
 from rho2prop.crystals.element_sources import installed_tables
-from rho2prop.features.description import descriptor_tables
 
 
 @pytest.fixture(scope="module")

@@ -61,12 +61,11 @@ def test_without_stored_atoms_the_message_says_what_to_set(field, tmp_path):
         fingerprint_row(CrystalDescription(read_npz(tmp_path / "d.npz"), tmp_path / "d.npz"), field)
 
 
-def test_names_of_blocks_and_scopes():
-    assert field_of("deformation_latent_pca") == ("deformation", "latent_pca")
+def test_names_of_scopes():
     assert field_of("deformation-all") == ("deformation", "all")
     assert field_of("atom_positions-chemical_system-3") == ("atom_positions", "chemical_system-3")
-    assert field_of("latent") == ("total", "latent")
-    assert field_of("fingerprint") == ("total", "fingerprint")
+    assert field_of("all") == ("total", "all")
+    assert field_of("random-0") == ("total", "random-0")
 
 
 def descriptions(bonded):

@@ -3,32 +3,21 @@
 from dataclasses import replace
 from importlib import import_module
 
-import numpy as np
 import pytest
 from pymatgen.core import Composition, Structure
 from pymatgen.io.vasp.inputs import Poscar
+from standins.gpaw_settings import COARSE, FCC
 from standins.refusals import lacking
 
 from rho2prop.dft.atomization_energy import atomization_energy_ev_per_atom, from_formation_energy, read_atoms
 from rho2prop.dft.base import atom_in_box, run_atom, run_material
-from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import read_outcome
 
 pytest.importorskip("gpaw")
 atom = import_module("rho2prop.dft.gpaw.atom")
 pytestmark = pytest.mark.slow
 
-SETTINGS = GpawSettings(
-    xc="PBE",
-    ecut_ev=300,
-    k_spacing_per_ang=0.6,
-    smearing_ev=0.1,
-    spin="auto",
-    max_iterations=100,
-    promolecule=False,
-    atom_box_ang=6.0,
-)
-FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+SETTINGS = replace(COARSE, ecut_ev=300, k_spacing_per_ang=0.6)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
+from standins.gpaw_settings import COARSE, FCC
 from standins.refusals import lacking, refused
 
 from rho2prop.core.errors import InputError
@@ -20,7 +21,6 @@ from rho2prop.densities.density import write_npz
 from rho2prop.dft.base import Resources, run_atom, run_material
 from rho2prop.dft.failures import EngineError, SetupError, Unfinished
 from rho2prop.dft.files import FilesSettings
-from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import read_outcome
 
 pytest.importorskip("gpaw")
@@ -28,17 +28,7 @@ engine = import_module("rho2prop.dft.gpaw.engine")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-SETTINGS = GpawSettings(
-    xc="PBE",
-    ecut_ev=150,
-    k_spacing_per_ang=2.0,
-    smearing_ev=0.1,
-    spin="none",
-    max_iterations=60,
-    promolecule=False,
-    atom_box_ang=5.0,
-)
-FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+SETTINGS = replace(COARSE, ecut_ev=150, k_spacing_per_ang=2.0, spin="none", max_iterations=60, atom_box_ang=5.0)
 ALUMINIUM = Structure(FCC * 4.05, ["Al"], [[0, 0, 0]])
 
 

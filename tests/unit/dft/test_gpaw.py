@@ -14,6 +14,7 @@ from ase.build import bulk
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Poscar
 from pymatgen.io.vasp.outputs import Chgcar
+from standins.gpaw_settings import COARSE, FCC
 from standins.refusals import lacking, refused
 
 from rho2prop import __version__
@@ -23,24 +24,13 @@ from rho2prop.dft import base
 from rho2prop.dft.base import Resources, run_material
 from rho2prop.dft.failures import EngineError, Unfinished
 from rho2prop.dft.files import FilesSettings
-from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.outcome import Outcome, collect, read_outcome, require_fraction
 
 pytest.importorskip("gpaw")
 engine = import_module("rho2prop.dft.gpaw.engine")
 pytestmark = pytest.mark.slow
 
-SETTINGS = GpawSettings(
-    xc="PBE",
-    ecut_ev=250,
-    k_spacing_per_ang=1.1,
-    smearing_ev=0.1,
-    spin="auto",
-    max_iterations=100,
-    promolecule=False,
-    atom_box_ang=6.0,
-)
-FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+SETTINGS = COARSE
 SILICON = Structure(FCC * 5.43, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]])
 MAGNESIA = Structure(FCC * 4.21, ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 

@@ -3,22 +3,13 @@
 import socket
 
 import pytest
-from standins.mp_materials import documents
-from standins.mp_server import KEY, Fault, MaterialsProjectServer
+from standins.mp_server import KEY, Fault
 from standins.refusals import refused
 
 from rho2prop.dft.materials_project import client
 from rho2prop.dft.materials_project.client import Patience, ServiceError, connect, material_id, with_retries
 
 AT_ONCE = Patience(timeout_s=20, retries=1, backoff_s=0)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    with MaterialsProjectServer(*documents()) as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 def ask(patience=AT_ONCE):

@@ -135,7 +135,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_a_network_without_its_package_is_told(monkeypatch):
-    monkeypatch.setattr(config_check, "find_spec", lambda name: None)
+    monkeypatch.setattr(config_check, "is_installed", lambda name: False)
     graph = regressions(graph_network=["graph"])
     assert "requirements-graph.txt" in places(graph)["evaluation.regressions.graph_network"].fix
     assert "envs/rho2prop.yaml" in places(graph, environment="- torch==2")["evaluation.regressions.graph_network"].fix

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from standins.descriptors import descriptor_tables
 
 from rho2prop.crystals.symmetry import symmetry
-from rho2prop.features.description import descriptor_tables
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from matminer.featurizers.structure import DensityFeatures
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.bundle_run import made_density
+from standins.descriptors import descriptor_tables
 from standins.refusals import lacking, refused
 
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.densities.density import write_npz
 from rho2prop.features import matminer_featurizers
-from rho2prop.features.description import descriptor_tables
 from rho2prop.features.fingerprint import fingerprint
 from rho2prop.features.matminer_featurizers import DensityFingerprintFeaturizer, SpringNetworkFeaturizer
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
+from standins.descriptors import descriptor_tables
 
-from rho2prop.features.description import descriptor_tables
 from rho2prop.features.spring_network import elastic_tensors, moduli, springs
 
 ALUMINIUM = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.05), ["Al"], [[0, 0, 0]]).get_primitive_structure()

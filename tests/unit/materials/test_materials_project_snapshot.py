@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from emmet.core.mpid import AlphaID
-from standins.mp_materials import CRYSTALS, documents
-from standins.mp_server import KEY, Fault, MaterialsProjectServer
+from standins.mp_materials import CRYSTALS
+from standins.mp_server import KEY, Fault
 from standins.refusals import refused
 
 from rho2prop.dft.materials_project.client import ServiceError
@@ -15,14 +15,6 @@ from rho2prop.materials.materials_project.snapshot import FORMAT, Download, fetc
 
 SETTINGS = Download(page_size=3, pause_s=0, timeout_s=20, retries=0, backoff_s=0)
 PAGES = [1, 2, 3, 4]  # ten materials by three
-
-
-@pytest.fixture
-def server(monkeypatch):
-    with MaterialsProjectServer(*documents()) as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 @pytest.fixture
