@@ -220,6 +220,8 @@ class Bundle:
 
     @cached_property
     def _regressors(self) -> list["_Regressor"]:
+        if not self._listed(usable=True):
+            require("torch", "train", f"every model of the bundle {self.folder.name}")
         latent_shape = self.manifest["autoencoder"]["latent_shape"]
         return [_Regressor(self.folder / one["folder"], one, latent_shape) for one in self._listed(usable=True)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from standins.densities import gaussian_density
+from standins.refusals import refused
 
 from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
 from rho2prop.densities.density import write_npz
@@ -146,3 +147,12 @@ def test_its_numbers_are_those_of_the_machine_that_trained_it(bundle, density):
     assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, rel=1e-5), name
+
+
+def test_a_bundle_of_networks_alone_names_what_to_install(density, monkeypatch):
+    bundle = load_bundle(SHIPPED)
+    networks = [record for record in bundle.manifest["regressors"] if record["model"] == "attention_cnn"]
+    only_networks = replace(bundle, manifest=bundle.manifest | {"regressors": networks})
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    with refused("torch", 'pip install "rho2prop[train]"', source=SHIPPED.name, code="package"):
+        only_networks.predict(replace(density, engine=bundle.engine), "made")
