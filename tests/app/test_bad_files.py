@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import signal
 import socket
 from dataclasses import replace
@@ -29,6 +30,7 @@ def bad(tmp_path_factory, real_density):
     np.savez(folder / "electrons.npz", **(arrays | {"n_electrons": np.float64(5.0)}))
     np.savez(folder / "pickle.npz", density=np.array([{}], dtype=object))
     np.savez(folder / "other.npz", something=np.arange(3))
+    noise = random.Random(0)
     density = read_npz(real_density)
     write_chgcar(density, folder / "CHGCAR")
     whole = (folder / "CHGCAR").read_bytes()
@@ -39,9 +41,9 @@ def bad(tmp_path_factory, real_density):
     (folder / "CHGCAR_atoms").write_text(f"{head}999999999\nDirect\n0 0 0\n\n2 2 2\n1 1 1 1 1 1 1 1\n")
     (folder / "CHGCAR_grid").write_text(f"{head}1\nDirect\n0 0 0\n\n20000 20000 20000\n1 1 1 1 1 1 1 1\n")
     (folder / "empty_CHGCAR").write_bytes(b"")
-    (folder / "holiday.jpg").write_bytes(os.urandom(5000))
-    (folder / "CHGCAR_noise").write_bytes(os.urandom(5000))
-    (folder / "noise.cube").write_bytes(os.urandom(5000))
+    (folder / "holiday.jpg").write_bytes(noise.randbytes(5000))
+    (folder / "CHGCAR_noise").write_bytes(noise.randbytes(5000))
+    (folder / "noise.cube").write_bytes(noise.randbytes(5000))
     structure_from_density(density).to(str(folder / "POSCAR"), fmt="poscar")
     write_chgcar(replace(density, values=np.flip(density.values, 0)), folder / "AECCAR0")
     with open(folder / "CHGCAR_big", "wb") as file:
@@ -70,8 +72,8 @@ def shared_page(app, browser):
         ("CHGCAR_grid", "should hold 8000000000000 numbers"),
         ("empty_CHGCAR", "empty_CHGCAR: is empty"),
         ("holiday.jpg", "its name is not that of a known density format"),
-        ("CHGCAR_noise", "CHGCAR_noise, line "),
-        ("noise.cube", "noise.cube: "),
+        ("CHGCAR_noise", "CHGCAR_noise: is not text"),
+        ("noise.cube", "noise.cube, line "),
         ("POSCAR", "holds a crystal structure, not a density"),
         ("AECCAR0", "AECCAR0: holds the core charge by its name"),
         ("CHGCAR_big", "The file is larger than 2.0 MB"),
