@@ -27,6 +27,8 @@ import numpy as np
 from rho2prop.features.registry import BLOCKS, STRUCTURE, Block
 from rho2prop.models.registry import MODELS, ModelSpec
 
+pytestmark = pytest.mark.slow  # whole rules, a report, a bundle
+
 
 def sizes_row(crystal):
     return {"n_sites": float(len(crystal.structure)), "volume_ang3": crystal.structure.volume}

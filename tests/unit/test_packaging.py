@@ -155,6 +155,7 @@ def assert_predicted_by_the_trees_alone(result: subprocess.CompletedProcess) -> 
     assert any('pip install "rho2prop[train]"' in warning for warning in found["warnings"])
 
 
+@pytest.mark.slow
 def test_a_chgcar_is_predicted_without_what_only_extras_install(chgcar, tmp_path):
     forget = f"import sys; sys.modules.update(dict.fromkeys({NOT_LIGHT!r}))\n"
     code = forget + "from rho2prop.__main__ import main; sys.exit(main())"

@@ -9,6 +9,8 @@ from standins.refusals import refused
 from rho2prop.dft.materials_project import client
 from rho2prop.dft.materials_project.client import Patience, ServiceError, connect, material_id, with_retries
 
+pytestmark = pytest.mark.slow  # a server answers
+
 AT_ONCE = Patience(timeout_s=20, retries=1, backoff_s=0)
 
 
@@ -20,7 +22,6 @@ def ask(patience=AT_ONCE):
     )
 
 
-@pytest.mark.slow
 def test_the_real_client_gets_all_documents(server):
     assert {document["material_id"] for document in ask()} == {d["material_id"] for d in server.elasticity}
     client, version = connect(AT_ONCE)

@@ -18,6 +18,8 @@ from rho2prop.dft.materials_project.engine import (
     possible_electrons,
 )
 
+pytestmark = pytest.mark.slow  # a server answers
+
 SETTINGS = MaterialsProjectSettings(0.1, Patience(timeout_s=20, retries=0, backoff_s=0))
 
 
@@ -65,7 +67,6 @@ def test_the_density_keeps_its_own_cell(server, run, tmp_path):
     assert density.volume_ang3 == pytest.approx(larger.volume)
 
 
-@pytest.mark.slow
 def test_a_large_density_comes_in_pieces(server, run, tmp_path):
     # more than the 8 MiB that boto3 asks for at a time
     stored = server.densities["mp-22862"] = chgcar("mp-22862", points=80)

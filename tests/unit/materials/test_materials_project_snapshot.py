@@ -13,6 +13,8 @@ from standins.refusals import refused
 from rho2prop.dft.materials_project.client import ServiceError
 from rho2prop.materials.materials_project.snapshot import FORMAT, Download, fetch_snapshot, read_header, read_records
 
+pytestmark = pytest.mark.slow  # a server answers
+
 SETTINGS = Download(page_size=3, pause_s=0, timeout_s=20, retries=0, backoff_s=0)
 PAGES = [1, 2, 3, 4]  # ten materials by three
 

@@ -9,6 +9,8 @@ from rho2prop.core.errors import InputError
 from rho2prop.prediction.bundle.checks import read_manifest
 from rho2prop.prediction.pretrained.__main__ import write_pretrained
 
+pytestmark = pytest.mark.slow  # a bundle is written
+
 
 @pytest.fixture
 def run(tmp_path_factory, tmp_path):

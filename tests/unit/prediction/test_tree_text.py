@@ -140,6 +140,7 @@ def test_a_tree_may_be_deep_but_not_without_end(text, tmp_path):
         check_tree_text(path, N_FEATURES)
 
 
+@pytest.mark.slow  # hundreds of processes
 def test_no_damaged_text_that_passes_ends_the_process(tmp_path):
     """A thousand damaged texts in a child process: LightGBM loads and applies all that pass."""
     program = Path(__file__).parents[2] / "standins" / "tree_text_fuzz.py"
