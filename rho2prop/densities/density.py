@@ -66,6 +66,11 @@ class Density:
         """Volume of the cell in Å³."""
         return float(abs(np.linalg.det(self.lattice)))
 
+    @property
+    def has_promolecule(self) -> bool:
+        """Whether the promolecule is known: stored beside the density, or the density itself."""
+        return self.promolecule is not None or self.kind == "promolecule"
+
     def integral(self) -> float:
         """Integral of the density over the cell, in electrons."""
         return self._integrate(self.values)

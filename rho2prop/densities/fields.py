@@ -25,7 +25,7 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
     Parameters
     ----------
     density
-        Self-consistent density; ``promolecule`` and ``deformation`` need its promolecule.
+        A density; of a self-consistent one ``promolecule`` and ``deformation`` need its promolecule.
     field
         One of ``rho2prop.densities.field_names.FIELDS``.
     source
@@ -40,7 +40,7 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
     Raises
     ------
     InputError
-        No promolecule is stored.
+        No promolecule is stored, or the deformation density of a promolecule is asked for.
     """
     if field == TOTAL:
         return replace(density, promolecule=None)
@@ -49,6 +49,11 @@ def take_field(density: Density, field: str, source: str = "density") -> Density
         return replace(density, values=_atom_positions(density), n_electrons=n_atoms, promolecule=None)
     if field not in FIELDS:
         raise ValueError(f"unknown field {field!r}; use one of {', '.join(FIELDS)}")
+    if density.kind == PROMOLECULE:
+        if field == PROMOLECULE:
+            return replace(density, promolecule=None)
+        fix = "Leave out features of the deformation density"
+        raise InputError(source, "is itself a promolecule: its deformation density is zero everywhere", fix)
     if density.promolecule is None:
         fix = "Set dft.<engine>.promolecule so that the promolecule is stored with each density"
         raise InputError(source, f"holds no promolecule, which the field {field!r} needs", fix)

@@ -27,7 +27,7 @@ from rho2prop.crystals.structures import read_structure
 from rho2prop.densities.density import Density, write_npz
 from rho2prop.dft.failures import EngineError, SetupError, job_failure, job_failures
 from rho2prop.dft.outcome import Outcome
-from rho2prop.dft.registry import ENGINES
+from rho2prop.dft.registry import ENGINES, EXTRAS
 
 BOX_STRETCH = (1.0, 1.05, 1.1)  # unequal edges: the box must not impose a cubic field on an open shell
 
@@ -129,7 +129,7 @@ def load_engine(name: str) -> Engine:
     try:
         return cast(Engine, importlib.import_module(ENGINES[name]))
     except ImportError as error:
-        fix = f"Install it ({how_to_install(name)}), or choose another engine"
+        fix = f"Install it ({how_to_install(EXTRAS[name])}), or choose another engine"
         raise SetupError("dft.engine", f"{name} cannot be imported ({error})", fix) from error
 
 

@@ -3,7 +3,15 @@
 ENGINES = {
     "gpaw": "rho2prop.dft.gpaw.engine",
     "vasp": "rho2prop.dft.vasp.engine",
+    "atoms": "rho2prop.dft.atoms",
     "materials_project": "rho2prop.dft.materials_project.engine",
     "files": "rho2prop.dft.files",
 }
-ATOM_ENGINES = ("gpaw", "vasp")  # compute densities of any structure, and free atoms
+COMPUTING_ENGINES = ("gpaw", "vasp", "atoms")  # compute the density of any structure
+ATOM_ENGINES = ("gpaw", "vasp")  # and energies of free atoms
+EXTRAS = {
+    "gpaw": "gpaw",
+    "vasp": "vasp",
+    "atoms": "gpaw",
+    "materials_project": "workflow",
+}  # that install what they use

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from rho2prop.core.errors import InputError, suggestion
 from rho2prop.core.packages import is_installed
-from rho2prop.dft.registry import ATOM_ENGINES
+from rho2prop.densities.field_names import DEFORMATION, PROMOLECULE
+from rho2prop.dft.registry import ATOM_ENGINES, COMPUTING_ENGINES
 from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import Choice
 from rho2prop.features import feature_sets
@@ -82,8 +83,8 @@ def _densities(plan: Plan) -> Iterable[InputError]:
     """Problems of the sources of densities and promolecules."""
     config = plan.config
     dft, engine, source = config["dft"], config["dft"]["engine"], config["materials"]
-    if source == "elements" and engine not in ATOM_ENGINES:
-        fix = f"Set dft.engine to {' or '.join(ATOM_ENGINES)}, or name a table of your own"
+    if source == "elements" and engine not in COMPUTING_ENGINES:
+        fix = f"Set dft.engine to {' or '.join(COMPUTING_ENGINES)}, or name a table of your own"
         yield InputError("materials", f"the embedded elements have no densities for the engine {engine}", fix)
     if source == "materials_project" and engine == "files":
         fix = "Choose another engine, or name a table with the column density"
@@ -95,9 +96,8 @@ def _densities(plan: Plan) -> Iterable[InputError]:
     if engine == "files" and files["promolecule"] == "gpaw" and files["kind"] != "valence":
         problem = f"GPAW's atoms do not give the promolecule of densities of kind {files['kind']}"
         yield InputError("dft.files.promolecule", problem, "Set it to as_given")
-    if _promolecule(dft):
-        return
-    needing = set(blocks_that(lambda block: block.needs_promolecule))
+    missing = {PROMOLECULE, DEFORMATION} - _fields(dft)
+    needing = set(blocks_that(lambda block: block.field in missing))
     fields = {BLOCKS[block].field for block in needing if BLOCKS[block].form == LATENT}
     places = {"autoencoder.compared_fields": [f for f in config["autoencoder"]["compared_fields"] if f in fields]}
     choices = {"predict": plan.predict, "invariance.models": plan.invariance.models}
@@ -109,15 +109,22 @@ def _densities(plan: Plan) -> Iterable[InputError]:
         places[place] = [block for block in plan.blocks_of(known) if block in needing]
     for place, names in places.items():
         if names:
-            problem = f"{', '.join(names)} cannot be computed: the engine {engine} stores no promolecule"
-            can = "promolecule" in dft[engine]
+            why = "stores no promolecule"
+            if PROMOLECULE not in missing:
+                why = "gives promolecules, whose deformation density is zero"
+            problem = f"{', '.join(names)} cannot be computed: the engine {engine} {why}"
+            can = dft[engine].get("promolecule") is False
             fix = f"Set dft.{engine}.promolecule: true, or remove them" if can else "Remove them"
             yield InputError(place, problem, fix)
 
 
-def _promolecule(dft: dict) -> bool:
-    """Whether densities are, or (in files of the user) may be, stored with their promolecule."""
-    return dft["engine"] == "files" or dft[dft["engine"]].get("promolecule", False)
+def _fields(dft: dict) -> set[str]:
+    """Fields that densities of the engine have, or (in files of the user) may have, beside those of every density."""
+    engine = dft["engine"]
+    if engine == "atoms" or (engine == "files" and dft["files"]["kind"] == PROMOLECULE):
+        return {PROMOLECULE}
+    is_stored = engine == "files" or dft[engine].get("promolecule", False)
+    return {PROMOLECULE, DEFORMATION} if is_stored else set()
 
 
 def _sizes(plan: Plan) -> Iterable[InputError]:

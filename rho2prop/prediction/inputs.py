@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STRUCTURE_SUFFIXES = (".cif", ".json", ".poscar")
 BYTES_LOOKED_AT = 1_000_000
-COMPUTING = ("gpaw",)
+COMPUTING = ("gpaw", "atoms")
 SAME_ANG = 1e-6  # lattice vectors in Å, fractional coordinates
 GRID_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*\r?\n")  # CHGCAR: a blank line, then the grid
 

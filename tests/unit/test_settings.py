@@ -13,6 +13,7 @@ from rho2prop.autoencoder.request import TrainingSettings
 from rho2prop.core.errors import InputError
 from rho2prop.core.settings import read_section
 from rho2prop.densities.grids import Grid
+from rho2prop.dft.atoms import AtomsSettings
 from rho2prop.dft.files import FilesSettings
 from rho2prop.dft.gpaw.settings import GpawSettings
 from rho2prop.dft.materials_project.engine import MaterialsProjectSettings
@@ -31,6 +32,7 @@ SECTIONS = {
     "elements": ((ElementalCrystals,), set()),
     "materials_project": ((Download, Filters), {"snapshot"}),
     "dft.gpaw": ((GpawSettings,), set()),
+    "dft.atoms": ((AtomsSettings,), set()),
     "dft.vasp": ((VaspSettings,), set()),
     "dft.materials_project": ((MaterialsProjectSettings,), set()),
     "dft.files": ((FilesSettings,), set()),

@@ -193,21 +193,59 @@ def with_promolecule(density: Density, ecut_ev: float, xc: str) -> Density:
     if not density.engine.lower().startswith("gpaw"):
         fix = "set dft.files.promolecule: as_given"
         raise EngineError(f"the density is of {density.engine}, whose atoms are not GPAW's: {fix}")
-    atoms = Atoms(numbers=density.numbers, cell=density.lattice, scaled_positions=density.frac_coords, pbc=True)
+    values, n_electrons = _superposition(density.numbers, density.lattice, density.frac_coords, ecut_ev, xc)
+    if values.shape != density.values.shape:
+        problem = f"its grid is {density.values.shape}, a cut-off of {ecut_ev:g} eV gives {values.shape}"
+        raise EngineError(f"{problem}: set dft.gpaw.ecut_ev to that of the densities")
+    if abs(n_electrons - density.n_electrons) > 0.5:
+        problem = f"it holds {density.n_electrons:g} electrons, GPAW's atoms {n_electrons:g}"
+        raise EngineError(f"{problem}: other datasets were used for it")
+    return replace(density, promolecule=values.astype(np.float32))
+
+
+def atoms_density(structure: Structure, ecut_ev: float, xc: str) -> Density:
+    """Promolecule of GPAW's atoms as a density of its own, on the grid that a calculation with this cut-off has.
+
+    Parameters
+    ----------
+    structure
+        Crystal.
+    ecut_ev, xc
+        Plane-wave cut-off in eV and functional of the free atoms.
+
+    Raises
+    ------
+    SetupError
+        The datasets of GPAW are not installed.
+    EngineError
+        There is no dataset of an element.
+    """
+    lattice = np.array(structure.lattice.matrix)
+    numbers, coords = np.array(structure.atomic_numbers, dtype=np.int64), np.array(structure.frac_coords)
+    values, n_electrons = _superposition(numbers, lattice, coords, ecut_ev, xc)
+    return Density(
+        values=values.astype(np.float32),
+        lattice=lattice,
+        numbers=numbers,
+        frac_coords=coords,
+        n_electrons=n_electrons,
+        kind="promolecule",
+        engine=f"atoms of gpaw {gpaw.__version__}",
+    )
+
+
+def _superposition(
+    numbers: np.ndarray, lattice: np.ndarray, frac_coords: np.ndarray, ecut_ev: float, xc: str
+) -> tuple[np.ndarray, float]:
+    """Superposed atomic densities in e/Å³, shape (nx, ny, nz), and the number of valence electrons."""
+    atoms = Atoms(numbers=numbers, cell=lattice, scaled_positions=frac_coords, pbc=True)
     require_datasets(atoms.symbols, xc)
     calculator = LegacyGPAW(mode=gpaw.PW(ecut_ev), xc=xc, spinpol=False, txt=None)
     with threadpool_limits(limits=1):  # as in a calculation: threads only wait for each other on small matrices
         calculator.initialize(atoms)
         calculator.initialize_positions(atoms)
         values = superposed_density(calculator)
-    if values.shape != density.values.shape:
-        problem = f"its grid is {density.values.shape}, a cut-off of {ecut_ev:g} eV gives {values.shape}"
-        raise EngineError(f"{problem}: set dft.gpaw.ecut_ev to that of the densities")
-    n_electrons = float(sum(setup.Nv for setup in calculator.setups))
-    if abs(n_electrons - density.n_electrons) > 0.5:
-        problem = f"it holds {density.n_electrons:g} electrons, GPAW's atoms {n_electrons:g}"
-        raise EngineError(f"{problem}: other datasets were used for it")
-    return replace(density, promolecule=values.astype(np.float32))
+    return values, float(sum(setup.Nv for setup in calculator.setups))
 
 
 def superposed_density(calculator: LegacyGPAW) -> np.ndarray:

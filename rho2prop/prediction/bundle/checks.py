@@ -95,9 +95,12 @@ CALIBRATION_FIELDS = {
     "is_positive": (lambda value: isinstance(value, bool), "true or false"),
 }
 NOT_OFFERED_FIELDS = dict.fromkeys(("model", "features", "target", "reason"), (is_text, "a text"))
-GPAW_FIELDS = {
+ATOMS_FIELDS = {
     "ecut_ev": (lambda value: is_number(value, 1, 1e5), "a cut-off in eV"),
     "xc": (is_text, "a functional"),
+}
+GPAW_FIELDS = {
+    **ATOMS_FIELDS,
     "k_spacing_per_ang": (lambda value: is_number(value, 1e-3, 100), "a spacing in 1/Å"),
     "smearing_ev": (lambda value: is_number(value, 0, 100), "a width in eV"),
     "max_iterations": (lambda value: is_whole(value, 1, 10**6), "a whole number of at least 1"),
@@ -178,8 +181,9 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     if version != VERSION:
         raise InputError(path, f"its key 'format_version' is {str(version)[:20]!r}, expected {VERSION}", FIX_WHOLE)
     check_fields(manifest, MANIFEST_FIELDS, "", path)
-    if "gpaw" in manifest["config"]["dft"]:
-        check_fields(manifest["config"]["dft"]["gpaw"], GPAW_FIELDS, "config.dft.gpaw.", path)
+    for engine, checked in (("gpaw", GPAW_FIELDS), ("atoms", ATOMS_FIELDS)):
+        if engine in manifest["config"]["dft"]:
+            check_fields(manifest["config"]["dft"][engine], checked, f"config.dft.{engine}.", path)
     unknown = [target for target in manifest["targets"] if target not in TARGETS]
     if unknown:
         raise InputError(path, f"predicts {unknown[0]!r}, which this program does not know", FIX_WHOLE)

@@ -108,7 +108,7 @@ class Bundle:
         coverage = self.coverage if coverage is None else coverage
         material = _material_row(name, density)
         density = self._with_atoms(density, warnings)
-        usable = [one for one in self._regressors if density.promolecule is not None or not one.needs_promolecule]
+        usable = [one for one in self._regressors if density.has_promolecule or not one.needs_promolecule]
         if not usable:
             problem = f"has no promolecule, which all models of the bundle {self.folder.name} read"
             raise InputError(name, problem, "Give a density that is stored with it (.npz, key promolecule)")
@@ -264,7 +264,7 @@ class Bundle:
 
     def _with_atoms(self, density: Density, warnings: list[str]) -> Density:
         """The density with its promolecule, if a model reads it and the engine's atoms are available."""
-        wanted = density.promolecule is None and any(one.needs_promolecule for one in self._regressors)
+        wanted = not density.has_promolecule and any(one.needs_promolecule for one in self._regressors)
         settings = self.manifest["config"]["dft"].get("gpaw")
         if not wanted or settings is None or _program(density.engine) != "gpaw":
             return density

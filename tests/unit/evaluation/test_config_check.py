@@ -107,6 +107,9 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
         ({"materials": "materials_project", "dft": {"engine": "files"}}, "materials", "files"),
         ({"materials": "t.csv", "dft": {"engine": "files", "atomization_energy": "computed"}},
          "dft.atomization_energy", "no free atoms"),
+        (regressions(lightgbm=["field_fingerprints", "magpie", "magpie_structure", "magpie_fingerprint"])
+         | {"feature_sets": {"field_fingerprints": ["promolecule_fingerprint", "deformation_fingerprint"]},
+            "dft": {"engine": "atoms"}}, "evaluation.regressions.lightgbm", "deformation_fingerprint"),
         ({"materials": "t.csv", "dft": {"engine": "files", "files": {"kind": "all_electron", "promolecule": "gpaw"}}},
          "dft.files.promolecule", "as_given"),
         ({"grid": {"size": 16}, "autoencoder": {"latent_size": 16}}, "autoencoder.latent_size", "16"),
