@@ -1,6 +1,7 @@
 # Checks of the configuration and the materials table, wildcard constraints, lists that the rules expand over.
 import contextlib
 import hashlib
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -28,6 +29,11 @@ from rho2prop.core.jobs.running_jobs import refuse_while_local_jobs_run
 from rho2prop.core.jobs.run_check import check_run
 from rho2prop.core.jobs.slurm import growing, rank_resources, refuse_while_jobs_run
 from rho2prop.core.jobs.table_digest import record_table, table_digest
+
+# scripts, too, run the package of this clone: Snakemake puts it behind a rho2prop that is installed
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+)
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENT = ROOT / "envs" / "rho2prop.yaml"

@@ -39,6 +39,15 @@ def test_write_splits_keeps_chemical_systems_together(table):
         assert set(fold["part"]) == {"train", "validation", "test"}
 
 
+def test_an_installed_package_does_not_replace_that_of_the_clone(table, monkeypatch):
+    (table / "installed/rho2prop").mkdir(parents=True)
+    (table / "installed/rho2prop/__init__.py").write_text("raise ImportError('not the clone')")
+    monkeypatch.setenv("PYTHONPATH", str(table / "installed"))  # searched before site-packages
+    options = configured(table, {"evaluation": {"n_folds": 3}})
+    result = snakemake(table / "run", "--allowed-rules", "write_splits", *options, "--", "results/splits.csv")
+    assert result.returncode == 0, result.stdout
+
+
 def test_write_fingerprints_holds_the_statistics_of_each_density(table, density):
     folder = table / "run"
     for i in range(12):
