@@ -27,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(group)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`pytest -m unit` does not import modules without unit tests: many load torch, GPAW or NiceGUI."""
+    if config.option.markexpr != "unit" or collection_path == TESTS:
+        return None
+    is_other = GROUPS.get(collection_path.relative_to(TESTS).parts[0], "unit") != "unit"
+    is_slow = collection_path.suffix == ".py" and "\npytestmark = pytest.mark.slow" in collection_path.read_text()
+    return is_other or is_slow or None
+
+
 class GpawAsUsersImportIt(MetaPathFinder):
     """Undo what GPAW does when it sees pytest: ``numpy.empty`` full of NaN (which breaks matplotlib), errors raised."""
 

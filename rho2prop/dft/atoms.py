@@ -1,4 +1,4 @@
-"""Engine "atoms": the superposition of GPAW's free atoms as the density of a crystal, without self-consistency."""
+"""Engine "atoms": the promolecule of GPAW's free atoms as the density of a crystal, without self-consistency."""
 
 from dataclasses import dataclass
 from pathlib import Path

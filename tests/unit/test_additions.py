@@ -27,8 +27,6 @@ import numpy as np
 from rho2prop.features.registry import BLOCKS, STRUCTURE, Block
 from rho2prop.models.registry import MODELS, ModelSpec
 
-pytestmark = pytest.mark.slow  # whole rules, a report, a bundle
-
 
 def sizes_row(crystal):
     return {"n_sites": float(len(crystal.structure)), "volume_ang3": crystal.structure.volume}
@@ -56,6 +54,7 @@ class Median:
 BLOCKS["cell_sizes"] = Block("cell_sizes", STRUCTURE, "additions:sizes_row")
 MODELS["median"] = ModelSpec("median", "Median", "additions:Median", ("table",))
 """
+pytestmark = pytest.mark.slow  # whole rules, a report, a bundle
 CHOICE = {"model": "median", "features": "mine"}
 CHANGES = {
     "feature_sets": {"mine": ["magpie", "cell_sizes"]},

@@ -28,6 +28,8 @@ from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.grids import Grid, to_grid
 
+pytestmark = pytest.mark.slow  # torch
+
 WINDOW = Grid("window", 48, 0.15)
 
 
@@ -225,7 +227,6 @@ def test_a_damaged_database_is_written_anew(run, capsys):
         assert len(database) == 5
 
 
-@pytest.mark.slow
 def test_sizes_and_errors_are_measured(run):
     write_database(run.path, [run.folder / "all.npz"], run.densities, run.folder / "autoencoder")
     table = evaluate_database(run.path, run.densities, run.folder / "autoencoder").set_index("material_id")
@@ -243,7 +244,6 @@ def test_sizes_and_errors_are_measured(run):
     assert 0 < table.loc["m3", "nmae_window"] < 0.2 < table.loc["m3", "nmae"]
 
 
-@pytest.mark.slow
 def test_a_material_that_cannot_be_decoded_has_its_reason_in_the_table(run):
     write_database(run.path, [run.folder / "all.npz"], run.densities, run.folder / "autoencoder")
     connection = sqlite3.connect(run.path)

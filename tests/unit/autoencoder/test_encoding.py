@@ -14,6 +14,8 @@ from rho2prop.autoencoder.training import train
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
+pytestmark = pytest.mark.slow  # torch
+
 GRID = Grid("window", 16, 0.45)
 SETTINGS = TrainingSettings(
     network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=1, batch_size=2,

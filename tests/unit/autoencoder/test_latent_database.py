@@ -14,6 +14,8 @@ from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.autoencoder.latent_record import make_record
 from rho2prop.densities.grids import Grid
 
+pytestmark = pytest.mark.slow  # torch
+
 GRID = Grid("window", 32, 0.15)
 CRYSTALS = {
     "mp-1": (12, 8), "mp-2": (12, 8, 12, 8), "mp-20": (14,), "mp-3": (12, 14), "mp-4": (3, 12, 8), "mp_5": (26, 26, 8)

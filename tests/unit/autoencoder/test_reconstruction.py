@@ -5,6 +5,8 @@ import pytest
 
 from rho2prop.autoencoder.reconstruction import errors, fourier_truncated, zfp_compressed
 
+pytestmark = pytest.mark.slow  # torch
+
 
 def test_all_waves_give_the_density_back(density):
     n_bytes, values = fourier_truncated(density, budget_bytes=10**7)

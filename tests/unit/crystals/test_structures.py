@@ -7,12 +7,13 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
+from standins.crystals import face_centred_cubic
 from standins.refusals import refused
 
 from rho2prop.crystals.structures import read_structure, structure_from_density
 from rho2prop.densities.density import Density
 
-ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg2+", "O2-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+ROCKSALT = face_centred_cubic(4.21, "Mg2+", "O2-")
 POSCAR = """silicon
 1.0
 0.0 2.715 2.715

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from standins.crystals import face_centred_cubic
 from standins.densities import gaussian_density
 from standins.refusals import refused
 
@@ -97,7 +98,7 @@ def test_an_unknown_field_is_named(density):
 
 @pytest.mark.parametrize(("repeats", "n_sites"), [((1, 1, 1), 1), ((2, 1, 3), 1)])
 def test_the_primitive_cell_is_found_in_a_supercell(repeats, n_sites):
-    copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.61), ["Cu"], [[0, 0, 0]]) * repeats
+    copper = face_centred_cubic(3.61, "Cu") * repeats
     found = symmetry.symmetry(copper)
     assert found.n_sites_primitive == n_sites
     assert len(set(found.orbits)) == 1

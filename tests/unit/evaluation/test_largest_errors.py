@@ -6,20 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
+from standins.crystals import face_centred_cubic
 from standins.refusals import lacking
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.largest_errors import form, largest_errors
 
 BULK, SHEAR, YOUNG = "bulk_modulus_gpa", "shear_modulus_gpa", "youngs_modulus_gpa"
-ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+ROCKSALT = face_centred_cubic(4.21, "Mg", "O")
 GRAPHITE = Structure(
     Lattice.hexagonal(2.46, 6.71),
     ["C"] * 4,
     [[0, 0, 0.25], [0, 0, 0.75], [1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]],
 )
 SELENIUM = Structure.from_spacegroup("P3_121", Lattice.hexagonal(4.37, 4.95), ["Se"], [[0.225, 0, 1 / 3]])
-NEON = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.46), ["Ne"], [[0, 0, 0]])
+NEON = face_centred_cubic(4.46, "Ne")
 
 
 @pytest.mark.parametrize(

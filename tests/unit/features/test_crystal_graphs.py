@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
-from standins.crystals import rock_salt
+from standins.crystals import face_centred_cubic, rock_salt
 from standins.refusals import refused
 
 from rho2prop.features.crystal_graphs import crystal_graph, read_graphs, write_graphs
@@ -23,7 +23,7 @@ def lengths(graph):
 
 
 def test_copper_has_its_twelve_neighbours():
-    copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]]).get_primitive_structure()
+    copper = face_centred_cubic(3.6, "Cu").get_primitive_structure()
     graph = crystal_graph(copper)
     np.testing.assert_allclose(lengths(graph), np.full(12, 3.6 / np.sqrt(2)), rtol=1e-5)
     np.testing.assert_allclose(graph.vectors.sum(axis=0), 0, atol=1e-5)

@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from standins.crystals import face_centred_cubic
 from standins.descriptors import descriptor_tables
 
 from rho2prop.crystals.symmetry import symmetry
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rock_salt():
-    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return face_centred_cubic(5.64, "Na", "Cl")
 
 
 def test_magpie_is_a_function_of_composition_alone(rock_salt):
@@ -35,7 +36,7 @@ def test_shares_of_the_elements_are_those_of_the_formula(rock_salt):
 
 
 def test_an_element_is_its_own_solid():
-    aluminium = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0495), ["Al"], [[0, 0, 0]])
+    aluminium = face_centred_cubic(4.0495, "Al")
     row = descriptor_tables({"Al": aluminium}, {"elemental_solids"})["elemental_solids"].loc["Al"]
     assert np.exp(row["log_bulk_modulus_mean"]) == pytest.approx(76, rel=0.05)  # measured, at room temperature
     assert np.exp(row["log_shear_modulus_mean"]) == pytest.approx(26, rel=0.05)

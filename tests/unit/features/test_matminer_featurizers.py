@@ -14,6 +14,7 @@ from matminer.featurizers.structure import DensityFeatures
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.outputs import Chgcar
 from standins.bundle_run import made_density
+from standins.crystals import face_centred_cubic
 from standins.descriptors import descriptor_tables
 from standins.refusals import lacking, refused
 
@@ -24,7 +25,7 @@ from rho2prop.features import matminer_featurizers
 from rho2prop.features.fingerprint import fingerprint
 from rho2prop.features.matminer_featurizers import DensityFingerprintFeaturizer, SpringNetworkFeaturizer
 
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+SALT = face_centred_cubic(5.64, "Na", "Cl")
 STRUCTURES = {"NaCl": SALT, "CsCl": Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])}
 
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
+from standins.crystals import face_centred_cubic
 from standins.descriptors import descriptor_tables
 
 from rho2prop.features.spring_network import elastic_tensors, moduli, springs
 
-ALUMINIUM = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.05), ["Al"], [[0, 0, 0]]).get_primitive_structure()
-ZINC_BLENDE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25] * 3])
-ROCK_SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5] * 3])
+ALUMINIUM = face_centred_cubic(4.05, "Al").get_primitive_structure()
+ZINC_BLENDE = face_centred_cubic(5.41, "Zn", "S", offset=0.25)
+ROCK_SALT = face_centred_cubic(4.21, "Mg", "O")
 RUTILE = Structure.from_spacegroup(
     "P4_2/mnm", Lattice.tetragonal(4.59, 2.96), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
 )
