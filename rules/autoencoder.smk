@@ -1,4 +1,4 @@
-# The 3D autoencoder: training, latents, reconstruction errors.
+# The 3D autoencoder: training, reconstruction errors.
 rule train_autoencoder:
     """Autoencoder of scope "all" (unsupervised) or "<split>-<fold>" (trained on the training part of that fold)."""
     input:
@@ -38,37 +38,9 @@ rule train_autoencoder:
         SCRIPTS / "train_autoencoder.py"
 
 
-rule encode_latents:
-    input:
-        dft=dft_folders("train"),
-        materials="results/materials.csv",
-        autoencoder="results/autoencoder/{scope}",
-    output:
-        latents="results/latents/{scope}.npz",
-    log:
-        "logs/encode_latents/{scope}.log",
-    benchmark:
-        "results/benchmarks/encode_latents/{scope}.tsv"
-    priority: 20
-    conda:
-        ENVIRONMENT
-    threads: config["autoencoder"]["threads"]
-    resources:
-        mem_mb=growing(8000),
-        runtime=growing(120),
-        gpu=1,
-    params:
-        grid=config["grid"],
-        threads=config["autoencoder"]["threads"],
-        code=code_of("encode_latents.py"),
-    script:
-        SCRIPTS / "encode_latents.py"
-
-
 rule evaluate_reconstruction:
     """Reconstruction errors of the autoencoder, Fourier truncation and zfp at equal bytes."""
     input:
-        dft=dft_folders("train"),
         materials="results/materials.csv",
         autoencoder="results/autoencoder/{scope}",
     output:
@@ -93,7 +65,6 @@ rule evaluate_reconstruction:
 rule write_slices:
     """Original and reconstructed density of two test materials and their difference, for the report."""
     input:
-        dft=dft_folders("train"),
         materials="results/materials.csv",
         autoencoder="results/autoencoder/all",
     output:

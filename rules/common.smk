@@ -12,8 +12,9 @@ from snakemake.utils import validate
 from rho2prop.densities.field_names import FIELDS
 from rho2prop.evaluation.config_check import problems
 from rho2prop.evaluation.earlier_version import refuse_earlier_results
-from rho2prop.evaluation.plan import Plan, descriptor_files, field_blocks
+from rho2prop.evaluation.plan import CHUNKS, Plan, descriptor_files, field_blocks
 from rho2prop.models.registry import models_that_need_gpu
+from rho2prop.core.jobs.chunks import PATTERN, chunks_of
 from rho2prop.core.jobs.code_digest import code_digest
 from rho2prop.core.jobs.memory import training_mem_mb
 from rho2prop.evaluation.label_check import (
@@ -24,6 +25,7 @@ from rho2prop.evaluation.label_check import (
 )
 from rho2prop.core.settings import read_section
 from rho2prop.materials.table import ElementalCrystals, load_materials
+from rho2prop.materials.table_record import read_table_record, write_table_record
 from rho2prop.core.jobs.protocol import without_machine
 from rho2prop.core.jobs.running_jobs import refuse_while_local_jobs_run
 from rho2prop.core.jobs.run_check import check_run
@@ -66,6 +68,7 @@ wildcard_constraints:
     role=r"train|predict",
     scope=rf"(({'|'.join(FIELDS[1:])})-)?(all|(random|formula|chemical_system)-\d+)",
     block="|".join(field_blocks()),
+    chunk=PATTERN,
     split=r"random|formula|chemical_system|all",
     model=r"[a-z][a-z0-9_]*",
     features=r"[a-z][a-z0-9_]*",
@@ -81,6 +84,7 @@ TABLE = {  # which may be edited during a run
     MATERIALS_PROJECT: "results/materials_project/materials.csv",
 }.get(config["materials"], of_user(config["materials"]))
 TABLE_DIGEST = ""
+REFERENCE = config["labels"]["formation_energy_reference"]
 
 
 def refusing(check, *arguments):
@@ -95,8 +99,11 @@ def checked_materials(source):
     global TABLE_DIGEST
     source = source if source == "elements" else of_user(source)
     TABLE_DIGEST = refusing(table_digest, source)
-    reference = config["labels"]["formation_energy_reference"]
-    return refusing(load_materials, source, ELEMENTS, ENGINE, reference)
+    if not workflow.is_main_process and TABLE_DIGEST:
+        recorded = read_table_record([TABLE_DIGEST, ENGINE, REFERENCE], RUN)
+        if recorded:
+            return recorded
+    return refusing(load_materials, source, ELEMENTS, ENGINE, REFERENCE)
 
 
 # known now for a table of the user or the embedded set; for the Materials Project once its checkpoint has run
@@ -167,6 +174,10 @@ def stop_while_jobs_run():
     refusing(refuse_while_jobs_run, Path.cwd())
     refusing(refuse_while_local_jobs_run, Path.cwd() / RUN)
     record_table(TABLE, TABLE_DIGEST, RUN)
+    if (
+        MATERIALS and TABLE_DIGEST
+    ):  # for jobs on nodes, each of which reads this file again
+        write_table_record(MATERIALS, [TABLE_DIGEST, ENGINE, REFERENCE], RUN)
 
 
 def table_as_read(wildcards, resources):
@@ -194,6 +205,27 @@ def preset_digest(preset):
 def dft_folders(role):
     """Input function: DFT folders of all materials of a role."""
     return lambda wildcards: [f"results/dft/{name}" for name in names(role)]
+
+
+def chunks():
+    """Labelled materials by chunk."""
+    return chunks_of(tuple(names("train")), config["features"]["chunk_size"])
+
+
+def dft_of_chunk(wildcards):
+    """Input function: DFT folders of the labelled materials of one chunk."""
+    members = chunks().get(wildcards.chunk)
+    if members is None:
+        raise WorkflowError(
+            f"{wildcards.chunk}: there is no such chunk of {config['materials']}; the chunks are {', '.join(chunks())}"
+        )
+    return [f"results/dft/{name}" for name in members]
+
+
+def chunk_files(wildcards):
+    """Input function: files of all chunks of one file of features."""
+    whole = f"{CHUNKS}/{wildcards.kind}/{wildcards.name}"
+    return [f"{whole}/{chunk}.{wildcards.suffix}" for chunk in chunks()]
 
 
 def atom_folders(role):

@@ -81,6 +81,7 @@ checkpoint list_elements:
         elements="results/elements/{role}.txt",
     log:
         "logs/list_elements/{role}.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

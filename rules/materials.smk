@@ -8,6 +8,7 @@ if config["materials"] == "elements":
             ),
         log:
             "logs/write_elements.log",
+        localrule: True
         conda:
             ENVIRONMENT
         resources:

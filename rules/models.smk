@@ -8,6 +8,7 @@ rule judge_final_models:
         judged="results/final_models.csv",
     log:
         "logs/judge_final_models.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -29,6 +30,7 @@ rule evaluate_intervals:
         intervals="results/intervals.csv",
     log:
         "logs/evaluate_intervals.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -72,7 +74,6 @@ rule write_latent_database:
     input:
         latents="results/latents/all.npz",
         materials="results/materials.csv",
-        dft=dft_folders("train"),
         new=lambda wildcards: [f"results/new/{name}" for name in names("predict")],
         autoencoder="results/autoencoder/all",
     output:
@@ -99,7 +100,6 @@ rule evaluate_invariance:
     """Predictions of the final models for rotated, shifted and supercell descriptions of the same crystals."""
     input:
         materials="results/materials.csv",
-        dft=dft_folders("train"),
         autoencoder="results/autoencoder/all",
         regressions=[
             f"results/regression/{choice.folder}/all"

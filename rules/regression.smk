@@ -6,6 +6,7 @@ rule write_splits:
         splits="results/splits.csv",
     log:
         "logs/write_splits.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -111,6 +112,7 @@ rule evaluate_learning:
         curve="results/learning_curve.csv",
     log:
         "logs/evaluate_learning.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -132,6 +134,7 @@ rule evaluate_regressions:
         summary="results/metrics_summary.csv",
     log:
         "logs/evaluate_regressions.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -156,6 +159,7 @@ rule list_largest_errors:
         errors="results/largest_errors.csv",
     log:
         "logs/list_largest_errors.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -52,6 +52,7 @@ rule collect_tables:
         importance="results/importance.csv",
     log:
         "logs/collect_tables.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

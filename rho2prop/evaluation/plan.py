@@ -21,6 +21,7 @@ from rho2prop.features.registry import BLOCKS, GRAPH, LATENT, LATENT_PCA, blocks
 from rho2prop.models.registry import MODELS
 
 REGRESSION, LEARNING = "results/regression", "results/learning"
+CHUNKS = "results/chunks"  # features/<block>/<chunk>, latents/<scope>/<chunk>: parts of results/features/<block>, ...
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,10 @@ class Plan:
 
 
 def descriptor_files() -> dict[str, str]:
-    """Blocks that one job computes for all materials, and their files by name."""
-    return {name: f"results/features/{name}.csv" for name in blocks_that(lambda block: block.is_descriptor)}
+    """Blocks that one job computes for a chunk of materials, and their files by name."""
+    return {name: f"{CHUNKS}/features/{name}/{{chunk}}.csv" for name in blocks_that(lambda block: block.is_descriptor)}
 
 
 def field_blocks() -> list[str]:
-    """Table blocks of a field, each computed by its own job."""
+    """Table blocks of a field, each computed by jobs of its own."""
     return blocks_that(lambda block: block.form == "table" and bool(block.field))

@@ -38,6 +38,10 @@ class CrystalGraph:
     vectors: np.ndarray
 
 
+_NONE = np.empty(0, dtype=np.int64)
+_NO_ATOMS = CrystalGraph(_NONE, _NONE, _NONE, np.empty((0, 3), dtype=np.float32))
+
+
 def graph(crystal: CrystalDescription) -> CrystalGraph:
     """Block graph: graph of a described crystal."""
     return crystal_graph(crystal.structure)
@@ -73,9 +77,8 @@ def crystal_graph(structure: Structure) -> CrystalGraph:
 
 def write_graphs(graphs: dict[str, CrystalGraph], path: Path | str) -> None:
     """Write graphs by material id as one ``.npz``: arrays joined, with the number of atoms and edges of each."""
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(graph, name) for graph in graphs.values()]) for name in _FLAT
-    }
+    joined = list(graphs.values()) or [_NO_ATOMS]
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(graph, name) for graph in joined]) for name in _FLAT}
     arrays["material_ids"] = np.array(list(graphs), dtype=str)
     arrays["n_atoms"] = np.array([len(graph.numbers) for graph in graphs.values()])
     arrays["n_edges"] = np.array([len(graph.starts) for graph in graphs.values()])
@@ -90,6 +93,8 @@ def read_graphs(path: Path | str) -> dict[str, CrystalGraph]:
             arrays = {name: archive[name] for name in (*_FLAT, "material_ids", "n_atoms", "n_edges")}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InputError(path, f"is not a readable file of graphs ({error})", "Delete it and run again") from error
+    if not arrays["material_ids"].size:
+        return {}
     atoms, edges = (np.cumsum(arrays[name])[:-1] for name in ("n_atoms", "n_edges"))
     parts = zip(*(np.split(arrays[name], atoms if name == "numbers" else edges) for name in _FLAT), strict=True)
     return {str(name): CrystalGraph(*part) for name, part in zip(arrays["material_ids"], parts, strict=True)}

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import read_npz
+from rho2prop.densities.stored_structure import stored_structure
 from rho2prop.features.registry import BLOCKS, TABLE, Block
 
 
@@ -27,7 +28,7 @@ def describe(crystal: CrystalDescription, name: str, blocks: Iterable[str]) -> d
 
 
 def block_tables(paths: list[tuple[str, Path]], blocks: Iterable[str], processes: int = 1) -> dict[str, pd.DataFrame]:
-    """Tables of some blocks for many materials; each density is read once and then released.
+    """Tables of some blocks for many materials; each density is read once, if at all, and then released.
 
     Parameters
     ----------
@@ -63,6 +64,13 @@ def table(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("material_id")
 
 
+def described(path: Path, blocks: Iterable[Block]) -> CrystalDescription:
+    """Crystal of a density file; the density itself is read only if one of the blocks is made from it."""
+    if any(block.needs_field for block in blocks):
+        return CrystalDescription(read_npz(path), path)
+    return CrystalDescription.of_structure(stored_structure(path), path)
+
+
 def _rows_of_file(blocks: list[Block], path: Path) -> dict[str, dict[str, float]]:
-    crystal = CrystalDescription(read_npz(path), path)
+    crystal = described(path, blocks)
     return {block.name: block.maker()(crystal) for block in blocks}

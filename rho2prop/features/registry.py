@@ -62,8 +62,13 @@ class Block:
         return self.field in (PROMOLECULE, DEFORMATION)
 
     @property
+    def needs_field(self) -> bool:
+        """Whether lattice and atoms alone do not suffice."""
+        return self.source not in (COMPOSITION, STRUCTURE)
+
+    @property
     def is_descriptor(self) -> bool:
-        """Whether it is a table without a field, which one job computes for all materials."""
+        """Whether it is a table without a field; one job computes all such tables of a chunk of materials."""
         return self.form == TABLE and not self.field
 
     @property

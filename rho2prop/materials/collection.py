@@ -1,7 +1,7 @@
 """Collect DFT folders into the tables that the rest of the workflow reads."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +149,12 @@ def read_materials(path: Path | str) -> pd.DataFrame:
 def density_paths(materials: pd.DataFrame, dft_folder: Path | str = "results/dft") -> list[tuple[str, Path]]:
     """Material ids and density files of the converged materials."""
     return [(name, Path(dft_folder) / name / DENSITY_FILE) for name in materials["material_id"]]
+
+
+def converged(folders: Iterable[str]) -> list[tuple[str, Path]]:
+    """Material ids and density files of those DFT folders whose calculation converged."""
+    paths = [(Path(folder).name, Path(folder) / DENSITY_FILE) for folder in folders]
+    return [(name, path) for name, path in paths if path.is_file()]
 
 
 def require_one_kind(materials: pd.DataFrame) -> None:

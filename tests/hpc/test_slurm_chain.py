@@ -77,7 +77,10 @@ def test_every_job_ran_once_in_its_partition_and_many_materials_shared_one(chain
     assert partitions["group_dft_run_dft"] == "dft"
     assert partitions["rule_train_autoencoder"] == partitions["rule_encode_latents"] == "gpu"
     assert partitions["rule_fit_network"] == partitions["rule_learn_network"] == "gpu"
-    assert partitions["rule_write_splits"] == partitions["rule_fit_regression"] == "cpu"
+    assert partitions["rule_write_descriptors"] == partitions["rule_fit_regression"] == "cpu"
+    assert not {"rule_write_splits", "rule_gather_chunks", "rule_evaluate_regressions"} & set(names)  # jobs of seconds
+    n_chunks = len(list((chain.folder / "results/chunks/features/fingerprint").glob("*.csv")))
+    assert names.count("rule_write_fingerprints") == n_chunks > 1
     on_gpu = {job["JobId"] for job in jobs if "gpu" in job.get("TresPerJob", "") + job.get("TresPerNode", "")}
     assert on_gpu == {job["JobId"] for job in jobs if job["Partition"] == "gpu"}
     assert names.count("rule_fit_network") == 2

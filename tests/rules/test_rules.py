@@ -19,6 +19,7 @@ from standins.tables import write_metals
 from rho2prop.autoencoder.encoding import encode_files, read_latents
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import split_80_10_10, train
+from rho2prop.core.jobs.chunks import chunks_of
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.grids import Grid
@@ -48,16 +49,23 @@ def test_an_installed_package_does_not_replace_that_of_the_clone(table, monkeypa
     assert result.returncode == 0, result.stdout
 
 
-def test_write_fingerprints_holds_the_statistics_of_each_density(table, density):
-    folder = table / "run"
-    for i in range(12):
-        write_npz(density, folder / f"results/dft/m-{i:02d}/density.npz")
-    seal_in(folder, [f"results/dft/m-{i:02d}" for i in range(12)])
-    target = ("--", "results/features/fingerprint.csv")
-    result = snakemake(folder, "--allowed-rules", "write_fingerprints", *configured(table, {}), *target)
+def test_fingerprints_of_chunks_hold_the_statistics_of_each_density_in_the_order_of_the_materials(table, density):
+    folder, names, cells = table / "run", [f"m-{i:02d}" for i in range(12)], {}
+    for i, name in enumerate(names):
+        scale = 1 + i / 100
+        cells[name] = replace(density, values=density.values / scale**3, lattice=density.lattice * scale)
+        write_npz(cells[name], folder / f"results/dft/{name}/density.npz")
+    seal_in(folder, [f"results/dft/{name}" for name in names])
+    options = configured(table, {"features": {"chunk_size": 8}})
+    target = ("--allowed-rules", "write_fingerprints", "gather_chunks", "--", "results/features/fingerprint.csv")
+    result = snakemake(folder, *options, *target)
     assert result.returncode == 0, result.stdout
+    parts = sorted(path.stem for path in (folder / "results/chunks/features/fingerprint").glob("*.csv"))
+    assert parts == sorted(chunks_of(tuple(names), 8))
+    assert len(parts) > 1
     features = pd.read_csv(folder / "results/features/fingerprint.csv", index_col="material_id")
-    expected = fingerprint(density)
+    assert list(features.index) == names
+    expected = fingerprint(cells["m-03"])
     assert list(features.columns) == list(expected)
     np.testing.assert_allclose(features.loc["m-03"], list(expected.values()), rtol=1e-12)
 
@@ -72,7 +80,9 @@ def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
         write_npz(squeezed, paths[-1][1])
     seal_in(folder, [f"results/dft/{name}" for name, _ in paths])
     settings = {"grid": {"size": 32, "voxel_ang": 0.2}, "autoencoder": {"max_epochs": 1, "precision": "fp32"}}
-    target = ("--allowed-rules", "train_autoencoder", "encode_latents", "--", "results/latents/all.npz")
+    settings["features"] = {"chunk_size": 8}
+    rules = ("train_autoencoder", "encode_latents", "gather_chunks")
+    target = ("--allowed-rules", *rules, "--", "results/latents/all.npz")
     result = snakemake(folder, *configured(table, settings), *target)
     assert result.returncode == 0, result.stdout
     record = json.loads((folder / "results/autoencoder/all/model.json").read_text())
@@ -89,9 +99,12 @@ def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
     found = load_file(folder / "results/autoencoder/all/model.safetensors")
     assert all(torch.equal(found[name], weights[2][name]) for name in found)
     assert not all(torch.equal(found[name], weights[1][name]) for name in found)  # or this test could not fail
-    expected, _ = encode_files(out / "2", paths, grid, 2)
+    expected, averaged = encode_files(out / "2", paths, grid, 2)
     latents = read_latents(folder / "results/latents/all.npz")
+    assert list(latents["material_ids"]) == [name for name, _ in paths]
     np.testing.assert_array_equal(latents["latents"], expected)
+    np.testing.assert_array_equal(latents["averaged"], averaged)
+    assert len(list((folder / "results/chunks/latents/all").glob("*.npz"))) > 1
 
 
 def test_a_calculation_that_does_not_converge_is_an_outcome_and_too_many_stop_the_chain(tmp_path):

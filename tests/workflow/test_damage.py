@@ -198,7 +198,7 @@ def test_the_command_refuses_what_is_damaged_and_makes_it_anew_once_it_is_delete
     assert "Traceback" not in result.stdout
     features.unlink()
     predictions.write_bytes(final)
-    result = finished.snakemake("--allowed-rules", "write_descriptors", "--", "results/features/structure.csv")
+    result = finished.snakemake("--allowed-rules", "gather_chunks", "--", "results/features/structure.csv")
     assert result.returncode == 0, result.stdout[-3000:]
     assert features.read_bytes() == before
 

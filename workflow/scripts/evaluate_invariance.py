@@ -6,7 +6,7 @@ from rho2prop.core.tables import write_table
 from rho2prop.evaluation.invariance import evaluate, sample
 from rho2prop.materials.collection import density_paths, read_materials
 
-with job(snakemake, later=["dft"]):
+with job(snakemake):
     params = snakemake.params
     paths = CheckedPaths(density_paths(read_materials(snakemake.input.materials)))
     chosen = sample(list(paths), params.n_materials, params.seed)

@@ -8,7 +8,7 @@ from rho2prop.core.tables import write_table
 from rho2prop.densities.grids import Grid
 from rho2prop.materials.collection import density_paths, read_materials
 
-with job(snakemake, later=["dft"]):
+with job(snakemake):
     paths = CheckedPaths(density_paths(read_materials(snakemake.input.materials)))
     errors = evaluate(
         snakemake.input.autoencoder, paths, read_section(Grid, snakemake.params.grid, "grid"), snakemake.threads

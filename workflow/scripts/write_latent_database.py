@@ -8,7 +8,7 @@ from rho2prop.core.jobs.provenance import CheckedPaths
 from rho2prop.core.tables import write_table
 from rho2prop.materials.collection import DENSITY_FILE, density_paths, read_materials
 
-with job(snakemake, updated=[snakemake.output.database], later=["dft"]):
+with job(snakemake, updated=[snakemake.output.database]):
     # A new material whose calculation failed has no latent.
     new = [folder for folder in map(Path, snakemake.input.get("new", [])) if (folder / "all.npz").is_file()]
     densities = CheckedPaths(density_paths(read_materials(snakemake.input.materials)))

@@ -7,7 +7,7 @@ from rho2prop.core.settings import read_section
 from rho2prop.densities.grids import Grid
 from rho2prop.materials.collection import density_paths, read_materials
 
-with job(snakemake, later=["dft"]):
+with job(snakemake):
     materials = read_materials(snakemake.input.materials)
     write_test_slices(
         snakemake.input.autoencoder,

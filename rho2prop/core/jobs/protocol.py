@@ -2,7 +2,7 @@
 
 
 def without_machine(config: dict) -> dict:
-    """The configuration without the sections ``machine`` of the engines: where programs run changes no result.
+    """The configuration without what changes no result: sections ``machine`` of the engines, and ``chunk_size``.
 
     Keys are sorted: the order in which files define them does not matter either.
     """
@@ -12,7 +12,10 @@ def without_machine(config: dict) -> dict:
         else section
         for name, section in config["dft"].items()
     }
-    return _ordered(config | {"dft": _ordered(dft)})
+    sections = {"dft": _ordered(dft)}
+    if "features" in config:
+        sections["features"] = {key: value for key, value in config["features"].items() if key != "chunk_size"}
+    return _ordered(config | sections)
 
 
 def _ordered(section: dict) -> dict:
