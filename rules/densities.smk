@@ -6,39 +6,70 @@ SETTINGS = {
 }
 if SETTINGS.get("promolecule") == "gpaw":
     SETTINGS |= {key: config["dft"]["gpaw"][key] for key in ("xc", "ecut_ev")}
-MACHINE = config["dft"][ENGINE].get("machine", {})
+MACHINE = dict(config["dft"][ENGINE].get("machine", {}))
+PER_JOB = MACHINE.pop("materials_per_job", 1)
 RANKS = MACHINE.get("ranks", 1)
 PRESET = preset_digest(SETTINGS["preset"]) if ENGINE == "vasp" else None
 
 
-rule run_dft:
-    """Density (where converged) and outcome of one material, both checked."""
-    input:
-        structure=lambda wildcards: materials()[wildcards.material].structure,
-        density=lambda wildcards: (
-            [materials()[wildcards.material].density] if ENGINE == "files" else []
-        ),
-    output:
-        folder=directory("results/dft/{material}"),
-    log:
-        "logs/run_dft/{material}.log",
-    benchmark:
-        "results/benchmarks/run_dft/{material}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: RANKS
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
-        mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile limits concurrent requests
-    params:
-        engine=ENGINE,
-        settings=SETTINGS,
-        preset=PRESET,
-        machine=lambda wildcards, resources: MACHINE,
-        scratch="scratch/dft/{material}",
-    script:
-        SCRIPTS / "run_dft.py"
+if PER_JOB == 1 or MATERIALS is None:
+
+    rule run_dft:
+        """Density (where converged) and outcome of one material, both checked."""
+        input:
+            structure=lambda wildcards: materials()[wildcards.material].structure,
+            density=lambda wildcards: (
+                [materials()[wildcards.material].density] if ENGINE == "files" else []
+            ),
+        output:
+            folder=directory("results/dft/{material}"),
+        log:
+            "logs/run_dft/{material}.log",
+        benchmark:
+            "results/benchmarks/run_dft/{material}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: RANKS
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(60),
+            mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile limits concurrent requests
+        params:
+            engine=ENGINE,
+            settings=SETTINGS,
+            preset=PRESET,
+            machine=lambda wildcards, resources: MACHINE,
+            scratch="scratch/dft/{material}",
+        script:
+            SCRIPTS / "run_dft.py"
+
+else:  # engines of seconds: a job of its own would cost each material more than the work
+    for batch, members in chunks_of(tuple(MATERIALS), PER_JOB).items():
+
+        rule:
+            name:
+                f"run_dft_{batch}"
+            input:
+                structures=[MATERIALS[name].structure for name in members],
+                densities=[
+                    MATERIALS[name].density for name in members if ENGINE == "files"
+                ],
+            output:
+                folders=[directory(f"results/dft/{name}") for name in members],
+            log:
+                f"logs/run_dft/batch-{batch}.log",
+            benchmark:
+                f"results/benchmarks/run_dft/batch-{batch}.tsv"
+            conda:
+                ENVIRONMENT
+            resources:
+                mem_mb=growing(2000),
+                runtime=growing(240),
+            params:
+                engine=ENGINE,
+                settings=SETTINGS,
+            script:
+                SCRIPTS / "run_dft_batch.py"
 
 
 rule write_vasp_inputs:

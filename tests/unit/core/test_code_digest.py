@@ -21,7 +21,12 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 BINDING = ("def ", "with ", "class ")
-WITHOUT_TRIGGER = {"run_dft", "run_atom", "fetch_materials_project"}  # too dear to compute or to fetch again
+WITHOUT_TRIGGER = {
+    "run_dft",
+    "run_dft_batch",
+    "run_atom",
+    "fetch_materials_project",
+}  # too dear to compute or to fetch again
 # For each script, in a process of its own: its imports, then all modules of its closure; what of the package is loaded.
 LOADED = """
 import ast, contextlib, importlib, json, os, sys, traceback
@@ -175,7 +180,7 @@ def test_code_that_a_script_does_not_use_changes_nothing(copy):
 
 def test_every_rule_but_the_dear_ones_runs_again_when_its_code_changes():
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    blocks = re.split(r"^ *(?:rule|checkpoint) \w+:\n", text, flags=re.MULTILINE)[1:]
+    blocks = re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:\n", text, flags=re.MULTILINE)[1:]
     triggers = {}
     for block in blocks:
         scripts = re.findall(r'SCRIPTS / "(\w+)\.py"', block)
