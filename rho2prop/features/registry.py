@@ -24,7 +24,7 @@ class Block:
         Key of the configuration and stem of its file.
     source
         What it is made from: ``composition``, ``structure``, ``atoms`` (promolecule or atom positions; no
-        bonds) or ``density``.
+        bonds) or ``density``. For the first two the workflow reads lattice and atoms only.
     make
         ``module:function`` that describes one crystal (``rho2prop.densities.crystal_description``): ``make(crystal)``,
         of a block with a field ``make(crystal, field)``. A table's returns its row, feature name to value. Empty for
