@@ -47,7 +47,7 @@ def one_repeat(results: Path, config: dict, choice: dict, number: int) -> pd.Dat
     with tempfile.TemporaryDirectory() as folder:
         final, folds = Path(folder) / FINAL_SPLIT, Path(folder) / SPLIT
         for out in (final, folds):
-            settings = MODELS[model].settings_of(config.get(MODELS[model].section, {}))
+            settings = MODELS[model].settings_of(MODELS[model].content(config))
             components, names = config["features"]["latent_pca_components"], tuple(Plan(config).blocks(features))
             regression = Regression(model, features, names, out.name, settings, components, number)
             run(regression, RegressionData(known, splits, blocks), out)

@@ -30,6 +30,7 @@ from rho2prop.models.registry import MODELS
 
 SPLIT, HELD_OUT, VALIDATION = "chemical_system", 0.15, 0.15  # shares of what a fold may learn from
 ROOT = Path(__file__).parents[1]
+DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 BOOSTING = {"n_trials": 1, "max_rounds": 1200, "patience": 60, "learning_rate": [0.05, 0.1], "max_bin": 31}
 
 
@@ -62,7 +63,8 @@ def errors(results: Path, model: str, features: str, repeats: int, size: int | N
     materials, splits = read_materials(results / "materials.csv"), read_splits(results / "splits.csv")
     blocks = read_blocks({block: results / "features" / f"{block}.csv" for block in names}, {})
     labels = materials.set_index("material_id")[list(TARGETS)].astype(float)
-    derived, settings = MODELS[model].targets_not_learned(list(TARGETS)), MODELS[model].settings_of(BOOSTING)
+    settings = MODELS[model].settings_of(MODELS[model].content(DEFAULTS | {"lightgbm": BOOSTING}))
+    derived = MODELS[model].targets_not_learned(list(TARGETS))
     targets = [target for target in TARGETS if target not in derived]
     folds = sorted(splits.loc[splits["split"] == SPLIT, "fold"].unique())
     found = []

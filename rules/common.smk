@@ -13,6 +13,12 @@ from rho2prop.densities.field_names import FIELDS
 from rho2prop.evaluation.config_check import problems
 from rho2prop.evaluation.earlier_version import refuse_earlier_results
 from rho2prop.evaluation.plan import CHUNKS, Plan, descriptor_files, field_blocks
+from rho2prop.evaluation.requests import (
+    explain_minutes,
+    fit_mem_mb,
+    fit_minutes,
+    require_memory,
+)
 from rho2prop.models.registry import models_that_need_gpu
 from rho2prop.core.jobs.chunks import PATTERN, chunks_of
 from rho2prop.core.jobs.code_digest import code_digest
@@ -147,12 +153,41 @@ def training_memory(wildcards, attempt):
     )
 
 
+def n_labelled():
+    """Number of labelled materials; 0 as long as the table of the Materials Project is not known."""
+    return len(names("train")) if MATERIALS is not None else 0
+
+
+def fitting_memory(wildcards, attempt):
+    """Memory for fitting or explaining a model, in MB."""
+    model, features = wildcards.model, wildcards.features
+    return attempt * fit_mem_mb(PLAN, model, features, n_labelled())
+
+
+def fitting_time(wildcards, attempt):
+    """Time for fitting a model in all folds, in minutes."""
+    return attempt * fit_minutes(PLAN, wildcards.model, wildcards.split, [n_labelled()])
+
+
+def learning_time(wildcards, attempt):
+    """Time for the learning curve of a model, in minutes."""
+    sizes = [size for size in PLAN.learning_curve.sizes if size <= n_labelled()]
+    return attempt * fit_minutes(PLAN, wildcards.model, wildcards.split, sizes)
+
+
+def explaining_time(wildcards, attempt):
+    """Time for the importance of the blocks of a model, in minutes."""
+    model, features = wildcards.model, wildcards.features
+    return attempt * explain_minutes(PLAN, model, features, n_labelled())
+
+
 def table_with_enough_labels(wildcards):
-    """Input function: table of converged materials, after a check that there are enough labels and groups for the folds."""
+    """Input function: table of converged materials, after a check of its labels and groups, and of the memory they need."""
     labelled, evaluation = labelled_materials(), PLAN.evaluation
     is_embedded = config["materials"] == "elements"  # each a chemical system of its own
     group_of = (lambda path: (path, path)) if is_embedded else formula_and_system
     refusing(require_labels, labelled, config["materials"], PLAN)
+    refusing(require_memory, len(labelled), config["materials"], PLAN)
     kinds, n_folds = evaluation.splits, evaluation.n_folds
     refusing(require_groups, labelled, config["materials"], kinds, n_folds, group_of)
     return "results/materials.csv"

@@ -43,8 +43,8 @@ rule fit_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(720),
+        mem_mb=fitting_memory,
+        runtime=fitting_time,
     params:
         blocks=blocks_of,
         settings=settings_of,
@@ -59,8 +59,8 @@ use rule fit_regression as fit_network with:
     wildcard_constraints:
         model="|".join(models_that_need_gpu(True)),
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(720),
+        mem_mb=fitting_memory,
+        runtime=fitting_time,
         gpu=1,
 
 
@@ -82,8 +82,8 @@ rule learn_from_fewer:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(720),
+        mem_mb=fitting_memory,
+        runtime=learning_time,
     params:
         sizes=PLAN.learning_curve.sizes,
         blocks=blocks_of,
@@ -99,8 +99,8 @@ use rule learn_from_fewer as learn_network with:
     wildcard_constraints:
         model="|".join(models_that_need_gpu(True)),
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(720),
+        mem_mb=fitting_memory,
+        runtime=learning_time,
         gpu=1,
 
 
@@ -188,8 +188,8 @@ rule explain_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        mem_mb=fitting_memory,
+        runtime=explaining_time,
     params:
         seed=config["seed"],
         code=code_of("explain_regression.py"),

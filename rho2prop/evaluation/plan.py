@@ -74,8 +74,8 @@ class Plan:
         return sorted({block for choice in chosen for block in self.blocks(choice.features)})
 
     def settings_of(self, model: str) -> dict:
-        """Section of the configuration with the settings of a model."""
-        return self.config.get(MODELS[model].section, {})
+        """Section of the configuration with the settings of a model, or those of its members."""
+        return MODELS[model].content(self.config)
 
     def latent_scopes(self, split: str, field: str = TOTAL) -> list[str]:
         """Autoencoders of a field whose latents a split uses: one for all, or one per fold."""

@@ -1,5 +1,6 @@
 """Blend of a Gaussian process and LightGBM, fitted to the same rows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -21,8 +22,9 @@ class Blend:
         self.process, self.boosting = process or GaussianProcesses(), boosting or Boosting()
 
     def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
-        silent = Fitting(fitting.settings, fitting.seed, fitting.threads)
-        return _blended(self.process.fit(data, silent), self.boosting.fit(data, fitting))
+        of_process = Fitting(fitting.settings.gaussian_process, fitting.seed, fitting.threads)  # advances nothing
+        of_boosting = replace(fitting, settings=fitting.settings.lightgbm)
+        return _blended(self.process.fit(data, of_process), self.boosting.fit(data, of_boosting))
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
         return _blended(self.process.predict(matrix), self.boosting.predict(matrix))

@@ -10,20 +10,32 @@ Learning, MIT Press 2006, ch. 2.7, 4 and 5):
   of block b (the composition is left to its trend).
 
 Everything is chosen by the marginal likelihood times a prior on the lengths: nothing is tuned on a validation part.
+
+One likelihood with its gradient takes about 40 N² numbers of memory. So beyond ``likelihood_rows`` a random subset of
+the rows chooses the hyper-parameters, and all rows are solved once; beyond ``exact_rows`` by inducing points.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.features.registry import SHARES
 from rho2prop.models.estimator import Fitting, FoldData, Predictions
+from rho2prop.models.gaussian_process_kernel import (
+    NEITHER,
+    SMALLEST_SQUARE,
+    Kernel,
+    each_distance,
+    each_product,
+)
+from rho2prop.models.gaussian_process_solve import JITTER, exact, sparse
+from rho2prop.models.settings import GaussianProcessSettings
 
 if TYPE_CHECKING:
     import torch  # to fit only: predictions need NumPy alone
@@ -38,8 +50,6 @@ SCALES = (
         for share in ("0.050", "0.300", "0.500")
     ),
 )
-NEITHER = -1  # in ``smooth`` and ``trend``
-JITTER = 1e-9  # on the diagonal, of the variance of the labels
 # of the logarithms
 BOUNDS = {"noise": (-12.0, 2.0), "signal": (-6.0, 6.0), "length": (-4.0, 6.0), "trend": (-10.0, 6.0)}
 STARTS = ((-4.0, 0.0, 0.0, 0.0), (-2.0, 0.0, 1.5, 0.0))  # log noise variance, log variance, log lengths, log trends
@@ -54,9 +64,9 @@ class GaussianProcess:
     Parameters
     ----------
     rows
-        Scaled features of the training rows, shape (N, F), float32.
+        Scaled features of the training rows, or of the inducing points, shape (N, F), float32.
     weights
-        (K + σ² 1)⁻¹ y, shape (N,).
+        What their covariances with a row are multiplied by, shape (N,); (K + σ² 1)⁻¹ y of an exact solve.
     smooth, trend
         Of each column the number of its Matérn block and of its trend, −1: none; shape (F,).
     hyperparameters
@@ -78,11 +88,12 @@ class GaussianProcess:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predictions in the unit of the target, shape (M,), for scaled features of shape (M, F)."""
-        rows = features.astype(np.float32)
-        distances = block_distances(rows, self.rows, self.smooth)
-        products = trend_products(rows, self.rows, self.trend)
-        kernel = _kernel(np, distances, products, self.hyperparameters)
-        values = kernel @ self.weights * self.scale + self.mean
+        kernel = Kernel(self.smooth, self.trend, self.hyperparameters)
+        return self.in_unit(kernel.combine(features.astype(np.float32), self.rows, self.weights))
+
+    def in_unit(self, scaled: np.ndarray) -> np.ndarray:
+        """Values as they are fitted, in the unit of the target."""
+        values = scaled * self.scale + self.mean
         return np.exp(values) if self.is_log else values
 
     def save(self, path: Path) -> None:
@@ -98,6 +109,32 @@ def load(path: Path) -> GaussianProcess:
         return GaussianProcess(**{name: arrays[name] for name in arrays.files if name not in scalars}, **scalars)
 
 
+@dataclass(frozen=True)
+class LabelledRows:
+    """Features and labels that a GP learns from.
+
+    Parameters
+    ----------
+    features
+        Scaled features, shape (N, F).
+    column_blocks, column_names
+        Block of each column and its name, ``<block>.<column>``.
+    labels
+        Shape (N,), finite.
+    learns_logarithm
+        Fit the logarithm.
+    n_train
+        The rows from here on validate: they are also predicted from the rows before them.
+    """
+
+    features: np.ndarray
+    column_blocks: list[str]
+    column_names: tuple[str, ...]
+    labels: np.ndarray
+    learns_logarithm: bool
+    n_train: int
+
+
 class GaussianProcesses:
     """One GP per target."""
 
@@ -108,17 +145,16 @@ class GaussianProcesses:
         unseen = {}
         for target in data.targets:
             train, train_labels, validation, validation_labels = data.known(target)
-            labels = np.concatenate([train_labels, validation_labels])
-            process = fit(
+            labelled = LabelledRows(
                 np.vstack([train, validation]),
                 data.train.column_blocks,
                 data.train.column_names,
-                labels,
+                np.concatenate([train_labels, validation_labels]),
                 TARGETS[target].learns_logarithm,
-                fitting.threads,
+                len(train),
             )
-            left_out = predict_held_out(process, labels, np.arange(len(labels)) >= len(train))
-            self.processes[target], unseen[target] = process, data.on_validation_rows(target, left_out)
+            self.processes[target], left_out = fit(labelled, fitting.settings, fitting.seed(target), fitting.threads)
+            unseen[target] = data.on_validation_rows(target, left_out)
             fitting.advance(1)
         return unseen
 
@@ -135,25 +171,18 @@ class GaussianProcesses:
 
 
 def fit(
-    features: np.ndarray,
-    column_blocks: list[str],
-    column_names: tuple[str, ...],
-    labels: np.ndarray,
-    learns_logarithm: bool,
-    threads: int,
-) -> GaussianProcess:
-    """Fit a GP to all given rows.
+    labelled: LabelledRows, settings: GaussianProcessSettings, seed: int, threads: int
+) -> tuple[GaussianProcess, np.ndarray]:
+    """Fit a GP to all rows.
 
     Parameters
     ----------
-    features
-        Scaled features, shape (N, F).
-    column_blocks, column_names
-        Block of each column and its name, ``<block>.<column>``.
-    labels
-        Shape (N,), finite.
-    learns_logarithm
-        Fit the logarithm.
+    labelled
+        The rows.
+    settings
+        How many rows take part in what.
+    seed
+        Of the random rows that stand for all.
     threads
         CPU threads.
 
@@ -161,23 +190,48 @@ def fit(
     -------
     GaussianProcess
         With the best of the posteriors found from two starts.
+    numpy.ndarray
+        Predictions for the validation rows from the training rows, at the same hyper-parameters, in the unit of the
+        target, shape (N − n_train,).
     """
     import torch
 
     torch.set_num_threads(threads)
-    values = np.log(labels) if learns_logarithm else labels.astype(float)
+    labels, n_train = labelled.labels, labelled.n_train
+    values = np.log(labels) if labelled.learns_logarithm else labels.astype(float)
     mean, scale = float(values.mean()), float(values.std()) or 1.0
-    scaled = torch.from_numpy((values - mean) / scale)
-    rows = features.astype(np.float32)
-    smooth = _numbered([block if block != SHARES else None for block in column_blocks])
+    scaled = (values - mean) / scale
+    rows = labelled.features.astype(np.float32)
+    smooth = _numbered([block if block != SHARES else None for block in labelled.column_blocks])
     trend = _numbered(
         [
             SHARES if block == SHARES else "scales" if name in SCALES else None
-            for block, name in zip(column_blocks, column_names, strict=True)
+            for block, name in zip(labelled.column_blocks, labelled.column_names, strict=True)
         ]
     )
-    distances = torch.from_numpy(block_distances(rows, rows, smooth))
-    products = torch.from_numpy(trend_products(rows, rows, trend))
+    is_small = len(rows) <= settings.likelihood_rows
+    subset = slice(None) if is_small else _some(len(rows), settings.subset_rows, seed)
+    kernel = Kernel(smooth, trend, _best_hyperparameters(rows[subset], scaled[subset], smooth, trend))
+    with threadpool_limits(limits=threads):
+        if is_small:
+            weights = _weights(kernel, rows, scaled)
+            first = _weights(kernel, rows[:n_train], scaled[:n_train])
+            left_out = kernel.combine(rows[n_train:], rows[:n_train], first)
+        elif len(rows) <= settings.exact_rows:
+            weights, left_out = exact(kernel, rows, scaled, n_train)
+        else:  # validation rows represent nothing: they are predicted as if they were unknown
+            inducing = rows[_some(n_train, settings.inducing_rows, seed)]
+            weights, left_out = sparse(kernel, rows, scaled, n_train, inducing)
+            rows = inducing
+    hyperparameters, is_log = kernel.hyperparameters, labelled.learns_logarithm
+    process = GaussianProcess(rows, weights, smooth, trend, hyperparameters, mean, scale, is_log)
+    return process, process.in_unit(left_out)
+
+
+def _best_hyperparameters(rows: np.ndarray, scaled: np.ndarray, smooth: np.ndarray, trend: np.ndarray) -> np.ndarray:
+    import torch
+
+    distances, products, labels = *_stacks(rows, smooth, trend), torch.from_numpy(scaled)
     n_lengths = len(distances)
 
     def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
@@ -185,9 +239,9 @@ def fit(
         factor, status = torch.linalg.cholesky_ex(_covariance(distances, products, parameters))
         if status:
             return 1e10, np.zeros_like(logarithms)
-        weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0]
+        weights = torch.cholesky_solve(labels[:, None], factor)[:, 0]
         away = (parameters[2 : 2 + n_lengths] - LENGTH_PRIOR[0]) / LENGTH_PRIOR[1]
-        value = 0.5 * scaled @ weights + factor.diagonal().log().sum() + 0.5 * away @ away
+        value = 0.5 * labels @ weights + factor.diagonal().log().sum() + 0.5 * away @ away
         (gradient,) = torch.autograd.grad(value, parameters)
         return float(value.detach()), gradient.numpy()
 
@@ -204,60 +258,21 @@ def fit(
         )
         for start in STARTS
     ]
-    best = min(found, key=lambda one: one.fun).x
-    factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(best)))
-    weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
-    return GaussianProcess(rows, weights, smooth, trend, best, mean, scale, learns_logarithm)
+    return min(found, key=lambda one: one.fun).x
 
 
-def predict_held_out(process: GaussianProcess, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """Predictions for some training rows from the other rows, at the same hyper-parameters.
-
-    Parameters
-    ----------
-    process
-        Fitted to all rows.
-    labels
-        Of all rows, as ``fit`` had them, shape (N,).
-    held_out
-        Which rows to leave out, boolean, shape (N,).
-
-    Returns
-    -------
-    numpy.ndarray
-        In the unit of the target, shape (number of rows left out,).
-    """
+def _weights(kernel: Kernel, rows: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+    """(K + σ² 1)⁻¹ y with the matrix of the likelihood, to the last bit."""
     import torch
 
-    values = np.log(labels) if process.is_log else labels.astype(float)
-    scaled = torch.from_numpy((values[~held_out] - process.mean) / process.scale)
-    rows = process.rows[~held_out]
-    distances = torch.from_numpy(block_distances(rows, rows, process.smooth))
-    products = torch.from_numpy(trend_products(rows, rows, process.trend))
-    factor = torch.linalg.cholesky(_covariance(distances, products, torch.from_numpy(process.hyperparameters)))
-    weights = torch.cholesky_solve(scaled[:, None], factor)[:, 0].numpy()
-    return replace(process, rows=rows, weights=weights).predict(process.rows[held_out])
+    covariance = _covariance(*_stacks(rows, kernel.smooth, kernel.trend), torch.from_numpy(kernel.hyperparameters))
+    factor = torch.linalg.cholesky(covariance)
+    return torch.cholesky_solve(torch.from_numpy(scaled)[:, None], factor)[:, 0].numpy()
 
 
-def block_distances(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:
-    """Mean squared difference over the columns of each group, shape (B, M, N), float64."""
-    found = []
-    for a, b in _grouped(left, right, group_of):
-        squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-        found.append(np.maximum(squared, 0.0) / a.shape[1])
-    return np.array(found).reshape(-1, len(left), len(right))
-
-
-def trend_products(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> np.ndarray:
-    """Mean product over the columns of each group, shape (T, M, N), float64."""
-    found = [a @ b.T / a.shape[1] for a, b in _grouped(left, right, group_of)]
-    return np.array(found).reshape(-1, len(left), len(right))
-
-
-def _grouped(left: np.ndarray, right: np.ndarray, group_of: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for group in range(group_of.max(initial=NEITHER) + 1):
-        inside = group_of == group
-        yield left[:, inside].astype(np.float64), right[:, inside].astype(np.float64)
+def _some(n_rows: int, count: int, seed: int) -> np.ndarray:
+    """Numbers of at most ``count`` random rows in order."""
+    return np.sort(np.random.default_rng(seed).permutation(n_rows)[:count])
 
 
 def _numbered(groups: list[str | None]) -> np.ndarray:
@@ -265,18 +280,23 @@ def _numbered(groups: list[str | None]) -> np.ndarray:
     return np.array([order[group] if group else NEITHER for group in groups], dtype=int)
 
 
-def _kernel(library: Any, distances: Any, products: Any, parameters: Any) -> Any:
-    """Covariance of a smooth function and trends, by NumPy or torch."""
-    lengths, trends = parameters[2 : 2 + len(distances)], parameters[2 + len(distances) :]
-    squared = library.einsum("b,bmn->mn", library.exp(-2 * lengths), distances)
-    r = library.sqrt(5 * squared + 1e-12)  # the gradient of a root has no value at zero
-    smooth = library.exp(parameters[1]) * (1 + r + r**2 / 3) * library.exp(-r)
-    return smooth + library.einsum("t,tmn->mn", library.exp(trends), products)
+def _stacks(rows: np.ndarray, smooth: np.ndarray, trend: np.ndarray) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Distances by block, shape (B, N, N), and products by trend, shape (T, N, N)."""
+    import torch
+
+    shape = -1, len(rows), len(rows)
+    distances, products = list(each_distance(rows, rows, smooth)), list(each_product(rows, rows, trend))
+    return torch.from_numpy(np.array(distances).reshape(shape)), torch.from_numpy(np.array(products).reshape(shape))
 
 
 def _covariance(distances: "torch.Tensor", products: "torch.Tensor", parameters: "torch.Tensor") -> "torch.Tensor":
+    """``Kernel.between`` and the noise, for gradients."""
     import torch
 
+    lengths, trends = parameters[2 : 2 + len(distances)], parameters[2 + len(distances) :]
+    squared = torch.einsum("b,bmn->mn", torch.exp(-2 * lengths), distances)
+    r = torch.sqrt(5 * squared + SMALLEST_SQUARE)
+    smooth = torch.exp(parameters[1]) * (1 + r + r**2 / 3) * torch.exp(-r)
+    kernel = smooth + torch.einsum("t,tmn->mn", torch.exp(trends), products)
     noise = torch.exp(parameters[0]) + JITTER
-    n_rows = distances.shape[1]
-    return _kernel(torch, distances, products, parameters) + noise * torch.eye(n_rows, dtype=torch.float64)
+    return kernel + noise * torch.eye(distances.shape[1], dtype=torch.float64)

@@ -12,7 +12,14 @@ from rho2prop.core.settings import read_section
 from rho2prop.core.targets import TARGETS
 from rho2prop.features.feature_sets import NO_FEATURES
 from rho2prop.features.registry import BLOCKS, COHESIVE_ENERGY, GRAPH, LATENT, LATENT_PCA, TABLE
-from rho2prop.models.settings import BoostingSettings, CnnSettings, GraphNetworkSettings, ModelSettings
+from rho2prop.models.settings import (
+    BlendSettings,
+    BoostingSettings,
+    CnnSettings,
+    GaussianProcessSettings,
+    GraphNetworkSettings,
+    ModelSettings,
+)
 
 MEAN, LIGHTGBM, GAUSSIAN_PROCESS, BLEND = "mean", "lightgbm", "gaussian_process", "blend"
 FROM_KG = "_from_kg"  # end of the name of a model whose E and Θ were calculated from its K and G
@@ -41,7 +48,7 @@ class ModelSpec:
     accepts
         Forms of the blocks that it reads; none: it takes the features ``none``.
     settings
-        Section of the configuration that it is fitted with; None for none.
+        Section of the configuration that it is fitted with, or those of its members; None for none.
     device
         ``gpu`` where it is trained on one if there is one.
     derived_targets
@@ -76,7 +83,7 @@ class ModelSpec:
 
     @property
     def section(self) -> str:
-        """Section of the configuration that it is fitted with; empty for none."""
+        """Section of the configuration that it is fitted with; empty for none and for those of its members."""
         return self.settings.section if self.settings else ""
 
     @property
@@ -89,9 +96,14 @@ class ModelSpec:
         """Fewest labelled rows in the validation part of each fold."""
         return LEAST_NETWORK_ROWS if self.needs_gpu else 1
 
-    def settings_of(self, section: dict) -> ModelSettings | None:
-        """Its settings from its section of the configuration."""
-        return read_section(self.settings, section, self.section) if self.settings else None
+    def content(self, config: dict) -> dict:
+        """Its section of the configuration, or those of its members by name."""
+        own = config.get(self.section, {}) if self.section else {}
+        return own | {MODELS[member].section: MODELS[member].content(config) for member in self.members}
+
+    def settings_of(self, content: dict) -> ModelSettings | None:
+        """Its settings from what ``content`` returns."""
+        return read_section(self.settings, content, self.section or self.name) if self.settings else None
 
     def targets_not_learned(self, targets: list[str]) -> list[str]:
         """Derived targets that follow from other given targets."""
@@ -106,8 +118,8 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(LIGHTGBM, "LightGBM", "rho2prop.models.boosting:Boosting", _TABULAR, "LGBM", BoostingSettings,
                   explain=BY_TREES),
         ModelSpec(GAUSSIAN_PROCESS, "Gaussian process", "rho2prop.models.gaussian_process:GaussianProcesses", _TABULAR,
-                  "GP", derived_targets=_FROM_K_AND_G),
-        ModelSpec(BLEND, "Blend", "rho2prop.models.blend:Blend", _TABULAR, "blend", BoostingSettings,
+                  "GP", GaussianProcessSettings, derived_targets=_FROM_K_AND_G),
+        ModelSpec(BLEND, "Blend", "rho2prop.models.blend:Blend", _TABULAR, "blend", BlendSettings,
                   derived_targets=_FROM_K_AND_G, members=(GAUSSIAN_PROCESS, LIGHTGBM)),
         ModelSpec("attention_cnn", "Attention CNN", "rho2prop.models.attention_cnn:AttentionCnnModel",
                   (*_TABULAR, LATENT), "CNN", CnnSettings, "gpu", explain=BY_GRADIENTS, is_joint=True),

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Settings of models; ``section`` is their key in the configuration."""
+    """Settings of models; ``section`` is their key in the configuration, if they are one section."""
 
-    section: ClassVar[str]
+    section: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,40 @@ class BoostingSettings(ModelSettings):
     patience: int
     learning_rate: tuple[float, float]
     max_bin: int
+
+
+@dataclass(frozen=True)
+class GaussianProcessSettings(ModelSettings):
+    """Numbers of rows that choose the hyper-parameters, are solved exactly, stand for all others.
+
+    Parameters
+    ----------
+    likelihood_rows
+        Most rows that choose the hyper-parameters all together.
+    subset_rows
+        Random rows that choose them where there are more.
+    exact_rows
+        Most rows that are solved exactly.
+    inducing_rows
+        Inducing points where there are more.
+    max_mem_mb
+        Most memory that a job may request; more materials than fit are refused before anything runs.
+    """
+
+    section: ClassVar[str] = "gaussian_process"
+    likelihood_rows: int
+    subset_rows: int
+    exact_rows: int
+    inducing_rows: int
+    max_mem_mb: int
+
+
+@dataclass(frozen=True)
+class BlendSettings(ModelSettings):
+    """Sections of the members of the blend."""
+
+    gaussian_process: GaussianProcessSettings
+    lightgbm: BoostingSettings
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from standins.regressions import run
+from standins.regressions import PROCESS, run
 
 from rho2prop.crystals.elasticity import BULK, SHEAR, derive_from_kg
 from rho2prop.features.design_matrix import BlockData, Latents
@@ -11,7 +11,11 @@ from rho2prop.materials.splits import draw_splits
 SETTINGS = {
     "mean": {},
     "lightgbm": dict(n_trials=3, max_rounds=150, patience=20, learning_rate=[0.05, 0.2], max_bin=31),
-    "blend": dict(n_trials=2, max_rounds=60, patience=20, learning_rate=[0.1, 0.2], max_bin=31),
+    "gaussian_process": PROCESS,
+    "blend": {
+        "gaussian_process": PROCESS,
+        "lightgbm": dict(n_trials=2, max_rounds=60, patience=20, learning_rate=[0.1, 0.2], max_bin=31),
+    },
     "attention_cnn": dict(n_trials=1, max_epochs=4, patience=4, batch_size=32, channels=[4]),
 }
 

@@ -5,6 +5,8 @@ from rho2prop.evaluation.cross_validation import Regression, RegressionData
 from rho2prop.features.feature_sets import NO_FEATURES
 from rho2prop.models.registry import MODELS
 
+PROCESS = dict(likelihood_rows=1500, subset_rows=1200, exact_rows=10000, inducing_rows=4000, max_mem_mb=8000)
+
 
 def set_name(joined: str) -> str:
     """``magpie+latent`` to ``magpie_latent``."""

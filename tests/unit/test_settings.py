@@ -39,7 +39,7 @@ SECTIONS = {
     "grid": ((Grid,), set()),
     "autoencoder": ((TrainingSettings,), {"scope", "compared_fields"}),
     "intervals": ((IntervalSettings,), set()),
-    **{spec.section: ((spec.settings,), set()) for spec in MODELS.values() if spec.settings},
+    **{spec.section: ((spec.settings,), set()) for spec in MODELS.values() if spec.settings and spec.section},
 }
 
 NAMES = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}

@@ -161,7 +161,8 @@ def test_every_model_can_be_fitted_and_read_and_takes_some_block(model):
             continue
         taken.append(block)
     assert bool(taken) == (model != "mean")
-    assert not MODELS[model].section or MODELS[model].section in DEFAULTS
+    settings = MODELS[model].settings_of(MODELS[model].content(DEFAULTS))
+    assert (settings is None) == (MODELS[model].settings is None)
 
 
 def test_networks_are_the_models_that_are_trained_by_torch():

@@ -140,7 +140,7 @@ def test_atomization_energies_are_learned_relative_to_the_elements(tmp_path, inp
         data = estimator.FoldData(parts["train"], labels[0], parts["validation"], labels[1])
         folder = tmp_path / features
         folder.mkdir()
-        settings = MODELS[model].settings_of(SETTINGS.get(model, SETTINGS["lightgbm"]))
+        settings = MODELS[model].settings_of(SETTINGS[model])
         estimator.fit(model, data, estimator.Fitting(settings, lambda name: 1, 1), folder)
         fitted = estimator.load(folder, model, [ATOMIZATION_ENERGY])
         predicted[features] = fitted(parts["test"])[ATOMIZATION_ENERGY] - zero["test"]
@@ -221,7 +221,7 @@ def test_the_zero_of_atomization_energies_has_its_share_and_no_other_target_has_
     labelled = materials.assign(atomization_energy_ev_per_atom=gained + cohesive["e"].to_numpy())
     features = "magpie+cohesive_energy"
     folder = tmp_path / model / set_name(features) / "random"
-    run(model, features, "random", labelled, one_fold, given, SETTINGS["lightgbm"], 8, folder, seed=1, threads=1)
+    run(model, features, "random", labelled, one_fold, given, SETTINGS[model], 8, folder, seed=1, threads=1)
     shares = block_importance(folder, splits, given, seed=0).set_index(["target", "block"])["share"]
     assert shares[ATOMIZATION_ENERGY, "cohesive_energy"] == pytest.approx(1.75 / 1.875, abs=0.05)  # mean deviations
     assert list(shares[BULK].index) == ["magpie"]

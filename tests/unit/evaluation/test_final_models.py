@@ -27,7 +27,7 @@ NETWORK = dict(n_trials=2, max_epochs=16, patience=16, batch_size=32)
 FAMILIES = {
     "mean": ("none", {}),
     "lightgbm": ("magpie", SETTINGS["lightgbm"] | {"n_trials": 8, "learning_rate": [0.02, 0.05]}),
-    "gaussian_process": ("magpie", {}),
+    "gaussian_process": ("magpie", SETTINGS["gaussian_process"]),
     "blend": ("magpie", SETTINGS["blend"]),
     "attention_cnn": ("magpie+latent", NETWORK | {"channels": [4]}),
     "multiscale_cnn": ("latent", NETWORK | {"channels": [4]}),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from standins.refusals import lacking
-from standins.regressions import regression, run
+from standins.regressions import PROCESS, regression, run
 
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.cross_validation import RegressionData
@@ -60,11 +60,11 @@ def test_errors_fall_with_the_number_of_materials(crystals, tmp_path, capsys):
     materials, splits, blocks = crystals
     arguments = ("gaussian_process", "magpie", "random")
     data = RegressionData(materials, splits, blocks)
-    learn(regression(*arguments, {}), data, [12, 40, 500], tmp_path / "learned")
+    learn(regression(*arguments, PROCESS), data, [12, 40, 500], tmp_path / "learned")
     assert not lacking(capsys.readouterr().err, 500)
     assert sorted(path.name for path in (tmp_path / "learned").iterdir()) == ["12", "40"]
     (tmp_path / "learned" / ".snakemake_timestamp").touch()  # Snakemake's mark in each folder that a rule makes
-    run(*arguments, materials, splits, blocks, {}, 1, tmp_path / "whole", 1, 1)
+    run(*arguments, materials, splits, blocks, PROCESS, 1, tmp_path / "whole", 1, 1)
     curve = collect([tmp_path / "learned"], [tmp_path / "whole"])
     assert list(curve.columns) == COLUMNS
     found = curve.groupby("size").agg(mae=("mae", "mean"), n=("n_train", "mean"), folds=("fold", "nunique"))

@@ -18,8 +18,9 @@ from rho2prop.features.description import describe
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models import estimator, gaussian_process, registry
 from rho2prop.models.estimator import Fitting
-from rho2prop.models.gaussian_process import SCALES
-from rho2prop.models.settings import BoostingSettings
+from rho2prop.models.gaussian_process import SCALES, LabelledRows
+from rho2prop.models.gaussian_process_kernel import each_distance
+from rho2prop.models.settings import BlendSettings, BoostingSettings, GaussianProcessSettings
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,8 @@ BULK, ATOMIZATION = "bulk_modulus_gpa", "atomization_energy_ev_per_atom"
 BLOCKS = ["magpie"] * 3 + ["fingerprint"] * 4
 NAMES = tuple(f"{block}.{number}" for number, block in enumerate(BLOCKS))
 BOOSTING = BoostingSettings(n_trials=2, max_rounds=60, patience=20, learning_rate=(0.1, 0.2), max_bin=31)
+PROCESS = GaussianProcessSettings(1500, 1200, 10_000, 4000, 8000)
+SETTINGS = {"gaussian_process": PROCESS, "blend": BlendSettings(PROCESS, BOOSTING), "lightgbm": BOOSTING}
 
 
 def crystals(n_rows, seed=0):
@@ -36,10 +39,15 @@ def crystals(n_rows, seed=0):
     return features, np.exp(4.0 + 0.5 * np.sin(features[:, 3]) + 0.3 * features[:, 4])
 
 
+def fit(features, blocks, names, labels, learns_logarithm=True):
+    rows = LabelledRows(features, blocks, names, labels, learns_logarithm, len(labels))
+    return gaussian_process.fit(rows, PROCESS, seed=0, threads=1)[0]
+
+
 @pytest.fixture(scope="module")
 def fitted():
     features, labels = crystals(150)
-    return features, labels, gaussian_process.fit(features, BLOCKS, NAMES, labels, learns_logarithm=True, threads=1)
+    return features, labels, fit(features, BLOCKS, NAMES, labels)
 
 
 def test_it_learns_which_block_matters(fitted):
@@ -84,8 +92,8 @@ def test_it_survives_its_file(fitted, tmp_path):
 
 def test_distances_are_those_of_each_block():
     left, right = np.zeros((1, 7)), np.array([[3.0, 0, 0, 2, 2, 2, 2]])
-    distances = gaussian_process.block_distances(left, right, np.array([0, 0, 0, 1, 1, 1, -1]))
-    np.testing.assert_allclose(distances[:, 0, 0], [9 / 3, 12 / 3])
+    distances = list(each_distance(left, right, np.array([0, 0, 0, 1, 1, 1, -1])))
+    np.testing.assert_allclose(np.ravel(distances), [9 / 3, 12 / 3])
 
 
 def test_it_finds_the_power_law_of_a_scale():
@@ -94,9 +102,7 @@ def test_it_finds_the_power_law_of_a_scale():
     names = ("elemental_solids.log_cohesive_energy_density", "magpie.noise")
     log_scale = rng.normal(size=80)
     features = np.stack([log_scale, rng.normal(size=80)], axis=1)
-    process = gaussian_process.fit(
-        features, ["elemental_solids", "magpie"], names, 90 * np.exp(0.7 * log_scale), learns_logarithm=True, threads=1
-    )
+    process = fit(features, ["elemental_solids", "magpie"], names, 90 * np.exp(0.7 * log_scale))
     far = np.array([[5.0, 0.0], [-5.0, 0.0]])
     np.testing.assert_allclose(process.predict(far), 90 * np.exp(0.7 * far[:, 0]), rtol=0.05)
 
@@ -119,7 +125,7 @@ def test_elements_contribute_by_their_share():
     names = tuple(f"{block}.{number}" for number, block in enumerate(blocks))
     features = np.hstack([shares, rng.normal(size=(60, 2))])
     energies = shares @ contributions
-    process = gaussian_process.fit(features[:40], blocks, names, energies[:40], learns_logarithm=False, threads=1)
+    process = fit(features[:40], blocks, names, energies[:40], learns_logarithm=False)
     np.testing.assert_allclose(process.predict(features[40:]), energies[40:], atol=0.01)
 
 
@@ -136,7 +142,7 @@ def fold_data():
 @pytest.mark.parametrize("model", ["gaussian_process", "blend"])
 def test_models_are_written_and_read_back(model, tmp_path):
     data, advanced = fold_data(), []
-    estimator.fit(model, data, Fitting(BOOSTING, lambda *names: 5, 1, advanced.append), tmp_path)
+    estimator.fit(model, data, Fitting(SETTINGS[model], lambda *names: 5, 1, advanced.append), tmp_path)
     assert sum(advanced) == 2
     unseen, truth = crystals(60, seed=5)
     found = estimator.load(tmp_path, model, data.targets)(DesignMatrix(unseen, BLOCKS, None))
@@ -147,7 +153,7 @@ def test_models_are_written_and_read_back(model, tmp_path):
 
 def test_the_blend_lies_between_its_members(tmp_path):
     data = fold_data()
-    estimator.fit("blend", data, Fitting(BOOSTING, lambda *names: 5, 1), tmp_path)
+    estimator.fit("blend", data, Fitting(SETTINGS["blend"], lambda *names: 5, 1), tmp_path)
     matrix = DesignMatrix(crystals(20, seed=6)[0], BLOCKS, None)
     blend, process, trees = (
         estimator.load(tmp_path, name, data.targets)(matrix) for name in ("blend", "gaussian_process", "lightgbm")
@@ -181,7 +187,7 @@ def test_shares_of_blocks_are_shapley_values():
 def test_a_fit_repeats_to_the_last_bit():
     torch.manual_seed(0)
     features, labels = crystals(60)
-    first = gaussian_process.fit(features, BLOCKS, NAMES, labels, learns_logarithm=True, threads=1)
+    first = fit(features, BLOCKS, NAMES, labels)
     torch.manual_seed(1)
-    again = gaussian_process.fit(features, BLOCKS, NAMES, labels, learns_logarithm=True, threads=1)
+    again = fit(features, BLOCKS, NAMES, labels)
     assert json.dumps(first.weights.tolist()) == json.dumps(again.weights.tolist())
