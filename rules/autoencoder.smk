@@ -1,9 +1,36 @@
 # The 3D autoencoder: training, reconstruction errors.
-rule train_autoencoder:
-    """Autoencoder of scope "all" (unsupervised) or "<split>-<fold>" (trained on the training part of that fold)."""
+rule write_grids:
+    """Grids of a field of all materials, which all trainings on it read; removed once the last one is done."""
     input:
         dft=dft_folders("train"),
         materials="results/materials.csv",
+    output:
+        grids=temp(directory("results/grids/{field}")),
+    log:
+        "logs/write_grids/{field}.log",
+    benchmark:
+        "results/benchmarks/write_grids/{field}.tsv"
+    priority: 20
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(480),
+        disk_mb=grids_disk,
+    params:
+        grid=config["grid"],
+        precision=config["autoencoder"]["grid_precision"],
+        work="results/checkpoints/grids/{field}",
+        code=code_of("write_grids.py"),
+    script:
+        SCRIPTS / "write_grids.py"
+
+
+rule train_autoencoder:
+    """Autoencoder of scope "all" (unsupervised) or "<split>-<fold>" (trained on the training part of that fold)."""
+    input:
+        grids=lambda wildcards: f"results/grids/{field_of(wildcards.scope)[0]}",
         splits=lambda wildcards: (
             [] if wildcards.scope == "all" else "results/splits.csv"
         ),
@@ -21,7 +48,14 @@ rule train_autoencoder:
         **rank_resources(
             config["autoencoder"]["devices"], config["autoencoder"]["nodes"]
         ),
-        mem_mb=training_memory,  # per node; each rank holds the grids
+        mem_mb=growing(  # per node
+            training_mem_mb(
+                config["autoencoder"]["network"],
+                config["grid"]["size"],
+                config["autoencoder"]["batch_size"],
+                config["autoencoder"]["devices"],
+            )
+        ),
         runtime=growing(1440),
     params:
         # own threads, not those of the rule, which --cores limits: the last digits depend on them
@@ -33,7 +67,7 @@ rule train_autoencoder:
         grid=config["grid"],
         seed=config["seed"],
         work="results/checkpoints/autoencoder/{scope}",
-        code=code_of("train_autoencoder.py"),
+        code=code_of("train_autoencoder.py", "write_grids.py"),
     script:
         SCRIPTS / "train_autoencoder.py"
 

@@ -9,7 +9,7 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-from rho2prop.densities.field_names import FIELDS
+from rho2prop.densities.field_names import FIELDS, field_of
 from rho2prop.evaluation.config_check import problems
 from rho2prop.evaluation.earlier_version import refuse_earlier_results
 from rho2prop.evaluation.plan import CHUNKS, Plan, descriptor_files, field_blocks
@@ -22,7 +22,7 @@ from rho2prop.evaluation.requests import (
 from rho2prop.models.registry import models_that_need_gpu
 from rho2prop.core.jobs.chunks import PATTERN, chunks_of
 from rho2prop.core.jobs.code_digest import code_digest
-from rho2prop.core.jobs.memory import training_mem_mb
+from rho2prop.core.jobs.memory import grids_bytes, training_mem_mb
 from rho2prop.evaluation.label_check import (
     formula_and_system,
     require_any_label,
@@ -75,6 +75,7 @@ wildcard_constraints:
     scope=rf"(({'|'.join(FIELDS[1:])})-)?(all|(random|formula|chemical_system)-\d+)",
     block="|".join(field_blocks()),
     chunk=PATTERN,
+    field="|".join(FIELDS),
     split=r"random|formula|chemical_system|all",
     model=r"[a-z][a-z0-9_]*",
     features=r"[a-z][a-z0-9_]*",
@@ -141,16 +142,11 @@ def names(role):
     return [name for name, material in materials().items() if material.role == role]
 
 
-def training_memory(wildcards, attempt):
-    """Memory per node for training an autoencoder, in MB."""
+def grids_disk(wildcards):
+    """Disk space of the grids of all labelled materials in one field, in MB."""
+    size, precision = config["grid"]["size"], config["autoencoder"]["grid_precision"]
     n_materials = len(names("train")) if MATERIALS is not None else 0
-    settings = config["autoencoder"]
-    return attempt * training_mem_mb(
-        n_materials,
-        config["grid"]["size"],
-        settings["grid_precision"],
-        settings["devices"],
-    )
+    return max(1000, grids_bytes(n_materials, size, precision) // 10**6)
 
 
 def n_labelled():
@@ -220,9 +216,9 @@ def table_as_read(wildcards, resources):
     return [TABLE, TABLE_DIGEST]
 
 
-def code_of(script):
-    """Params function: digest of a script and everything it imports."""
-    return lambda wildcards: code_digest(SCRIPTS / script)
+def code_of(*scripts):
+    """Params function: digest of scripts and everything they import."""
+    return lambda wildcards: code_digest(*(SCRIPTS / script for script in scripts))
 
 
 def preset_digest(preset):

@@ -1,4 +1,4 @@
-"""Checkpoint of a training: one file, resumed only by the training that it belongs to, one training at a time."""
+"""Checkpoint of a training: one file, resumed only by the training that it belongs to, one job at a time."""
 
 import contextlib
 import hashlib
@@ -22,19 +22,19 @@ from rho2prop.core.jobs.code_digest import code_digest
 from rho2prop.core.jobs.running_jobs import lock
 
 CHECKPOINT = "checkpoint.safetensors"
-LOCK = "training.lock"
+LOCK = "job.lock"
 
 
 @contextmanager
-def only_training(work_dir: Path | str) -> Iterator[None]:
-    """Lock the folder of a checkpoint for this training; the kernel releases it however the process ends.
+def only_job(work_dir: Path | str) -> Iterator[None]:
+    """Lock a folder of unfinished work for this job; the kernel releases it however the process ends.
 
     A folder that is empty at the end is removed.
 
     Raises
     ------
     InputError
-        Another training has locked it.
+        Another job has locked it.
     """
     path = Path(work_dir) / LOCK
     while True:
@@ -43,9 +43,9 @@ def only_training(work_dir: Path | str) -> Iterator[None]:
             if not lock(file, path):
                 file.seek(0)
                 fix = "Wait until it has ended, or end it, then start again"
-                problem = f"another training works in this folder ({file.read().strip()})"
+                problem = f"another job works in this folder ({file.read().strip()})"
                 raise InputError(work_dir, problem, fix)
-            if not _is_file_at(file.fileno(), path):  # a training that has just ended removed it
+            if not _is_file_at(file.fileno(), path):  # a job that has just ended removed it
                 continue
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}\n")
@@ -57,7 +57,7 @@ def only_training(work_dir: Path | str) -> Iterator[None]:
                 return
             finally:
                 path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # its checkpoint is kept
+                with contextlib.suppress(OSError):  # its work is kept
                     path.parent.rmdir()
 
 
@@ -68,29 +68,19 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def training_digest(paths: list[tuple[str, Path]], *parts: Any) -> str:
+def training_digest(grids: list[tuple[str, str]], *parts: Any) -> str:
     """Digest of everything that a training depends on.
 
     Parameters
     ----------
-    paths
-        Ids and density files that it reads, in their order; their contents count.
+    grids
+        Ids and digests of the grids that it reads, in their order.
     parts
         Whatever else it depends on, as JSON can hold it. The code and the version of torch are added.
     """
-    digest = hashlib.sha256(json.dumps([torch.__version__, *parts], sort_keys=True).encode())
-    for name, path in paths:
-        digest.update(json.dumps(name).encode() + _file_digest(path))
+    digest = hashlib.sha256(json.dumps([torch.__version__, grids, *parts], sort_keys=True).encode())
     digest.update(code_digest(Path(__file__).with_name("training.py")).encode())
     return digest.hexdigest()
-
-
-def _file_digest(path: Path | str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "Compute this material again") from error
 
 
 def save_checkpoint(path: Path, digest: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict) -> None:

@@ -1,11 +1,14 @@
 """The 3D convolutional autoencoders: the paper's network and a fast one, with the same latents."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from rho2prop.core.errors import InputError
 
@@ -58,11 +61,16 @@ def build_autoencoder(config: AutoencoderConfig) -> "Autoencoder":
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder; ``forward`` reconstructs."""
+    """Encoder and decoder; ``forward`` reconstructs.
 
-    def __init__(self, config: AutoencoderConfig, encoder: nn.Module, decoder: nn.Module):
+    With ``recompute``, for the paper's network, a training does not keep the activations of full resolution, which take
+    most of its memory, but computes them again for the gradients: the same bits, a little slower.
+    """
+
+    def __init__(self, config: AutoencoderConfig, encoder: nn.Sequential, decoder: nn.Sequential):
         super().__init__()
         self.config, self.encoder, self.decoder = config, encoder, decoder
+        self.recompute = False
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
         """Reconstruct grids.
@@ -77,10 +85,33 @@ class Autoencoder(nn.Module):
         torch.Tensor
             e/Å³, same shape.
         """
-        return self.decoder(self.encoder(grids))
+        if not (self.training and self.recompute):
+            return self.decoder(self.encoder(grids))
+        first = next(n for n, layer in enumerate(self.encoder, 1) if isinstance(layer, nn.MaxPool3d))
+        hidden = self.decoder[:-2](self.encoder[first:](_recomputed(self.encoder[:first], grids)))
+        return _recomputed(self.decoder[-2:], hidden)
 
 
-def _paper_network(config: AutoencoderConfig) -> tuple[nn.Module, nn.Module]:
+def _recomputed(layers: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Output of layers whose activations are computed again for the gradients, with the same dropout."""
+    contexts = (nullcontext(), _with_running_means_kept(layers))
+    return checkpoint(layers, features, use_reentrant=False, context_fn=lambda: contexts)
+
+
+@contextmanager
+def _with_running_means_kept(layers: nn.Module) -> Iterator[None]:
+    """Give batch norms copies of their running means to update: the first pass has updated the real ones."""
+    kept = [(layer, layer._buffers) for layer in layers.modules()]
+    for layer, buffers in kept:
+        layer._buffers = {name: buffer if buffer is None else buffer.clone() for name, buffer in buffers.items()}
+    try:
+        yield
+    finally:
+        for layer, buffers in kept:
+            layer._buffers = buffers
+
+
+def _paper_network(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
     """Conv3D 16-32-32 with 2× max-pooling, then Conv3D 16: sec. 4 and Fig. 4 of arXiv:2605.07227.
 
     Batch norm and dropout follow each convolutional block, as the text says; a ratio of grid to latent other than
@@ -105,7 +136,7 @@ def _paper_block(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
     return [convolution, nn.ReLU(), nn.BatchNorm3d(n_out), nn.Dropout3d(dropout)]
 
 
-def _fast_network(config: AutoencoderConfig) -> tuple[nn.Module, nn.Module]:
+def _fast_network(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
     """Space-to-depth stem, residual blocks at low resolution, pixel-shuffle head.
 
     The first layer folds patches of at most 4³ voxels into channels, so that no convolution runs at full

@@ -1,4 +1,4 @@
-"""Request for a training of the autoencoder: settings, densities and folders."""
+"""Request for a training of the autoencoder: settings, grids and folders."""
 
 import json
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class TrainingSettings:
     precision
         Of the arithmetic: ``auto`` (bf16 where the hardware gains), ``bf16`` or ``fp32``.
     grid_precision
-        Of the grids in memory: ``fp32`` or ``bf16``.
+        Of the stored grids: ``fp32``, ``bf16`` or ``fp16``.
     threads
         CPU threads of each process; the last digits depend on them.
     devices, nodes
@@ -53,7 +53,7 @@ class TrainingSettings:
     max_epochs: int
     patience: int
     precision: Literal["auto", "bf16", "fp32"]
-    grid_precision: Literal["fp32", "bf16"]
+    grid_precision: Literal["fp32", "bf16", "fp16"]
     threads: int
     devices: int
     nodes: int
@@ -65,12 +65,12 @@ class TrainingRequest:
 
     Parameters
     ----------
-    paths
-        Material ids and density files.
+    grids
+        Store of the grids of all materials (``rho2prop.autoencoder.grid_writing``).
     split
-        Part (train, validation, test) of each material; test densities are not read.
+        Part (train, validation, test) of each material; grids of the test part are not read.
     settings, grid
-        Sections ``autoencoder`` and ``grid`` of the configuration.
+        Sections ``autoencoder`` and ``grid`` of the configuration, with which the store was written.
     out_dir
         Folder for ``model.safetensors``, ``model.json``, ``history.csv``, ``split.csv``.
     work_dir
@@ -83,7 +83,7 @@ class TrainingRequest:
         Memory in MB that the rule asks for, where it is known.
     """
 
-    paths: list[tuple[str, Path]]
+    grids: Path
     split: Mapping[str, str]
     settings: TrainingSettings
     grid: Grid
@@ -102,7 +102,7 @@ class TrainingRequest:
         """Read what ``to_json`` wrote."""
         content = json.loads(text)
         return cls(
-            paths=[(name, Path(path)) for name, path in content.pop("paths")],
+            grids=Path(content.pop("grids")),
             settings=TrainingSettings(**content.pop("settings")),
             grid=Grid(**content.pop("grid")),
             out_dir=Path(content.pop("out_dir")),

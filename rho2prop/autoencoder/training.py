@@ -5,7 +5,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -19,22 +19,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from rho2prop.autoencoder.checkpoint import CHECKPOINT, only_training, resume, save_checkpoint, training_digest
+from rho2prop.autoencoder.checkpoint import CHECKPOINT, only_job, resume, save_checkpoint, training_digest
+from rho2prop.autoencoder.grid_store import GridStore, StoreContent, StoredGrids, prefetched
 from rho2prop.autoencoder.network import Autoencoder, AutoencoderConfig, build_autoencoder
 from rho2prop.autoencoder.ranks import ranks_of_node, started_ranks
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
-from rho2prop.core.jobs.memory import allowed_bytes, grids_bytes
-from rho2prop.densities.density import read_npz
-from rho2prop.densities.field_names import TOTAL, field_of
-from rho2prop.densities.fields import take_field
-from rho2prop.densities.grids import ORIENTATIONS, Grid, rotate, to_grid
+from rho2prop.core.jobs.memory import RECOMPUTED_FROM, allowed_bytes, training_bytes
+from rho2prop.densities.field_names import field_of
+from rho2prop.densities.grids import ORIENTATIONS, rotate
 from rho2prop.materials.splits import read_splits
 
-PROCESS_BYTES = 1e9  # of a training process beside its grids: libraries, weights, a batch and its activations
 FABRIC_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "fp32": "32-true"}
-TORCH_TYPE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def scope_split(scope: str, ids: list[str], splits_path: Path | str | None, seed: int) -> dict[str, str]:
@@ -70,8 +67,8 @@ def train(request: TrainingRequest) -> None:
     Raises
     ------
     InputError
-        There are too few densities or too little memory, another training works in ``work_dir``, or the loss is no
-        longer finite.
+        There are too few densities or too little memory, the store of grids is damaged or of other settings, another
+        training works in ``work_dir``, or the loss is no longer finite.
 
     Notes
     -----
@@ -92,19 +89,20 @@ def train(request: TrainingRequest) -> None:
     fabric.launch()
     config = AutoencoderConfig(settings.network, grid.size, settings.latent_size, settings.dropout)
     split = request.split
-    parts = {part: [pair for pair in request.paths if split[pair[0]] == part] for part in ("train", "validation")}
-    _require_densities(parts)
-    used = [pair for pairs in parts.values() for pair in pairs]
-    require_memory(len(used), grid.size, settings.grid_precision, request.mem_mb)
+    require_memory(settings, grid.size, fabric.device, request.mem_mb)
     checkpoint = request.work_dir / CHECKPOINT
-    with only_training(request.work_dir) if fabric.is_global_zero else contextlib.nullcontext():
+    locked = only_job(request.work_dir) if fabric.is_global_zero else contextlib.nullcontext()
+    with locked, GridStore(request.grids) as store:
+        store.require(StoreContent(request.field, grid, settings.grid_precision))
+        grids = {part: _grids_of(store, split, part) for part in ("train", "validation")}
+        used = [(store.material_ids[row], store.digests[row]) for part in grids.values() for row in part.rows]
         digest = training_digest(
             used, asdict(settings), precision, fabric.world_size, request.field, asdict(grid), dict(split), seed
         )
-        grids = {part: load_grids(pairs, grid, request.field, settings.grid_precision) for part, pairs in parts.items()}
 
         torch.manual_seed(seed)
         model: Any = build_autoencoder(config)
+        model.recompute = settings.network == "paper" and grid.size >= RECOMPUTED_FROM and fabric.device.type == "cpu"
         model.to(memory_format=torch.channels_last_3d)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         model, optimizer = fabric.setup(model, optimizer)
@@ -160,49 +158,40 @@ def train(request: TrainingRequest) -> None:
             checkpoint.unlink()
 
 
-def require_memory(n_grids: int, size: int, grid_precision: str, mem_mb: int | None = None) -> None:
-    """Stop unless the grids of all ranks of this node fit into what the job may use.
+def require_memory(settings: TrainingSettings, size: int, device: torch.device, mem_mb: int | None = None) -> None:
+    """Stop unless all ranks of this node fit into what the job may use.
 
     Parameters
     ----------
-    n_grids, size
-        Number of grids and points along each edge.
-    grid_precision
-        ``fp32`` or ``bf16``.
+    settings, size
+        Network and batch; points along each edge of the grids.
+    device
+        Activations on a GPU are in its own memory.
     mem_mb
         Memory in MB that the rule asks for, where it is known.
     """
     ranks = ranks_of_node()
-    needed = ranks * (grids_bytes(n_grids, size, grid_precision) + PROCESS_BYTES)
+    batch_size = settings.batch_size if device.type == "cpu" else 0
+    needed = ranks * training_bytes(settings.network, size, batch_size)
     allowed, reason = allowed_bytes(mem_mb)
     if needed <= allowed:
         return
-    smaller = "autoencoder.grid_precision: bf16 (half of it), " if grid_precision == "fp32" else ""
     raise InputError(
         "autoencoder",
-        f"{n_grids} grids of {size}³ in {grid_precision} and {ranks} training process(es) need {needed / 1e9:.1f} GB, "
-        f"but this job may use {allowed / 1e9:.1f} GB ({reason})",
-        f"Set {smaller}a smaller grid.size, or give the job more memory "
+        f"{ranks} training process(es) of network {settings.network} with batches of {settings.batch_size} grids of "
+        f"{size}³ need {needed / 1e9:.1f} GB, but this job may use {allowed / 1e9:.1f} GB ({reason})",
+        "Set a smaller autoencoder.batch_size or grid.size, or give the job more memory "
         f"(--set-resources train_autoencoder:mem_mb={math.ceil(needed / 1e6)})",
+        "memory",
     )
 
 
-def load_grids(
-    paths: list[tuple[str, Path]], grid: Grid, field: str = TOTAL, grid_precision: str = "fp32"
-) -> torch.Tensor:
-    """Grids of a field of many densities, shape (B, 1, D, H, W), float32 or bfloat16."""
-    grids = torch.empty((len(paths), 1, *(grid.size,) * 3), dtype=TORCH_TYPE[grid_precision])
-    for row, (_, path) in enumerate(tqdm(paths, desc="grids", unit="density")):
-        values = to_grid(take_field(read_npz(path), field, str(path)), grid)
-        grids[row, 0] = torch.from_numpy(values)
-    return grids
-
-
-def _require_densities(parts: dict[str, list]) -> None:
-    for part, pairs in parts.items():
-        if not pairs:
-            fix = "Add materials, or check evaluation.validation_fraction"
-            raise InputError("results/materials.csv", f"no density is left for the part {part!r}", fix)
+def _grids_of(store: GridStore, split: Mapping[str, str], part: str) -> StoredGrids:
+    rows = [row for row, name in enumerate(store.material_ids) if split[name] == part]
+    if not rows:
+        fix = "Add materials, or check evaluation.validation_fraction"
+        raise InputError("results/materials.csv", f"no density is left for the part {part!r}", fix)
+    return StoredGrids(store, rows)
 
 
 def _require_finite(epoch: int, train_loss: float, validation_loss: float) -> None:
@@ -251,32 +240,37 @@ def _plan(
 
 
 def _train_epoch(
-    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, grids: torch.Tensor, batches: list[np.ndarray]
+    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, grids: StoredGrids, batches: list[np.ndarray]
 ) -> float:
     model.train()
     total, count = 0.0, 0
-    for pairs in tqdm(batches, desc="training", unit="step", leave=False, disable=not fabric.is_global_zero):
-        stack = [rotate(grids[row], orientation) for row, orientation in pairs]
-        batch = torch.stack(stack).to(fabric.device, torch.float32, memory_format=torch.channels_last_3d)
+    reading = prefetched(lambda pairs: (grids.read(pairs[:, 0]), pairs[:, 1]), batches)
+    silent = not fabric.is_global_zero
+    for stored, orientations in tqdm(
+        reading, total=len(batches), desc="training", unit="step", leave=False, disable=silent
+    ):
+        on_device = stored.to(fabric.device, non_blocking=True)
+        stack = [rotate(grid, orientation) for grid, orientation in zip(on_device, orientations, strict=True)]
+        batch = torch.stack(stack).to(torch.float32, memory_format=torch.channels_last_3d)
         loss = nn.functional.mse_loss(model(batch).float(), batch)
         fabric.backward(loss)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        total, count = total + loss.item() * len(pairs), count + len(pairs)
+        total, count = total + loss.item() * len(batch), count + len(batch)
     return _mean_over_ranks(fabric, total, count)
 
 
 @torch.no_grad()
-def _validate(fabric: Fabric, model: Any, grids: torch.Tensor, batch_size: int) -> float:
+def _validate(fabric: Fabric, model: Any, grids: StoredGrids, batch_size: int) -> float:
     model.eval()
     network = model.module  # without the wrapper that waits for all ranks: they may have unequal numbers of batches
     if fabric.world_size > 1:
         for buffer in network.buffers():  # running means of the batch norm: those of rank 0 are saved
             torch.distributed.broadcast(buffer, src=0)
     total, rows = 0.0, range(fabric.global_rank, len(grids), fabric.world_size)
-    for start in range(0, len(rows), batch_size):
-        batch = grids[list(rows[start : start + batch_size])].to(fabric.device, torch.float32)
-        batch = batch.contiguous(memory_format=torch.channels_last_3d)
+    batches: list[Sequence[int]] = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    for stored in prefetched(grids.read, batches):
+        batch = stored.to(fabric.device, torch.float32).contiguous(memory_format=torch.channels_last_3d)
         with fabric.autocast():
             output = network(batch)
         total += nn.functional.mse_loss(output.float(), batch).item() * len(batch)

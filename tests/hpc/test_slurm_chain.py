@@ -13,10 +13,10 @@ from pymatgen.core import Lattice, Structure
 from standins.cluster import ROOT, Run
 from torch import nn
 
-from rho2prop.autoencoder.training import load_autoencoder, load_grids
-from rho2prop.densities.density import Density, write_npz
+from rho2prop.autoencoder.training import load_autoencoder
+from rho2prop.densities.density import Density, read_npz, write_npz
 from rho2prop.densities.electrons import SYMBOLS, possible_electrons
-from rho2prop.densities.grids import Grid
+from rho2prop.densities.grids import Grid, to_grid
 
 # One core is reserved for each in the cluster, two on the local machine: the numbers do not depend on it.
 OPTIONS = ("--set-threads", "train_autoencoder=1", "encode_latents=1", "write_fingerprints=1")
@@ -93,7 +93,7 @@ def test_training_on_two_gpus_of_two_nodes(chain, tmp_path):
     (tmp_path / "ranks.yaml").write_text(yaml.safe_dump(several))
     options = [*chain.options[:4], str(tmp_path / "ranks.yaml"), *OPTIONS]
     run = Run(chain.cluster, chain.folder, *options)
-    run.submit("--allowed-rules", "train_autoencoder", "--", "results/autoencoder/random-0").wait()
+    run.submit("--allowed-rules", "write_grids", "train_autoencoder", "--", "results/autoencoder/random-0").wait()
     job = chain.cluster.jobs(chain.folder)[-1]
     assert (job["NumNodes"], job["NumTasks"], job["Partition"]) == ("2", "4", "gpu")
     assert "gpu:2" in job["TresPerNode"]
@@ -104,7 +104,8 @@ def test_training_on_two_gpus_of_two_nodes(chain, tmp_path):
     parts = pd.read_csv(folder / "split.csv", dtype=str)
     names = parts.loc[parts["part"] == "validation", "material_id"]
     densities = [(name, chain.folder / f"results/dft/{name}/density.npz") for name in names]
-    grids = load_grids(densities, Grid(**record["grid"]))
+    windows = [to_grid(read_npz(path), Grid(**record["grid"])) for _, path in densities]
+    grids = torch.from_numpy(np.stack(windows))[:, None]
     with torch.no_grad():
         error = nn.functional.mse_loss(model(grids), grids).item()
     assert error == pytest.approx(record["best_validation_mse"], rel=1e-3)

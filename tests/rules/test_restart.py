@@ -48,7 +48,8 @@ def test_a_second_run_waits_for_the_jobs_that_a_killed_one_left(table, density):
     seal_in(folder, [f"results/dft/m-{i:02d}" for i in range(12)])
     endless = {"max_epochs": 10**9, "patience": 10**9, "latent_size": 4}
     grid = {"size": 16, "voxel_ang": 0.4}
-    options = (*configured(table, {"grid": grid, "autoencoder": endless}), "--allowed-rules", "train_autoencoder")
+    rules = ("--allowed-rules", "write_grids", "train_autoencoder")
+    options = (*configured(table, {"grid": grid, "autoencoder": endless}), *rules)
     target = ("--", "results/autoencoder/all")
     checkpoint = folder / "results/checkpoints/autoencoder/all/checkpoint.safetensors"
     orphan, first = None, started(folder, *options, *target)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -15,10 +16,11 @@ from standins.records import seal_in
 from standins.refusals import lacking
 from standins.rule_run import configured, snakemake
 from standins.tables import write_metals
+from standins.training import train_on
 
 from rho2prop.autoencoder.encoding import encode_files, read_latents
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
-from rho2prop.autoencoder.training import split_80_10_10, train
+from rho2prop.autoencoder.request import TrainingSettings
+from rho2prop.autoencoder.training import split_80_10_10
 from rho2prop.core.jobs.chunks import chunks_of
 from rho2prop.crystals.structures import structure_from_density
 from rho2prop.densities.density import read_npz, write_npz
@@ -81,12 +83,15 @@ def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
     seal_in(folder, [f"results/dft/{name}" for name, _ in paths])
     settings = {"grid": {"size": 32, "voxel_ang": 0.2}, "autoencoder": {"max_epochs": 1, "precision": "fp32"}}
     settings["features"] = {"chunk_size": 8}
-    rules = ("train_autoencoder", "encode_latents", "gather_chunks")
+    rules = ("write_grids", "train_autoencoder", "encode_latents", "gather_chunks")
     target = ("--allowed-rules", *rules, "--", "results/latents/all.npz")
     result = snakemake(folder, *configured(table, settings), *target)
     assert result.returncode == 0, result.stdout
     record = json.loads((folder / "results/autoencoder/all/model.json").read_text())
     assert record["threads"] == 2
+    assert not (folder / "results/grids/total").exists()  # its last reader is done
+    again = snakemake(folder, "--dry-run", *configured(table, settings), *target)
+    assert not re.search(r"^(rule|write_grids|train_autoencoder)\b", again.stdout, re.MULTILINE), again.stdout
 
     split = split_80_10_10([name for name, _ in paths], record["seed"])
     grid, out = Grid(**record["grid"]), table / "two cores"
@@ -94,7 +99,7 @@ def test_autoencoder_and_latents_are_the_same_on_one_core(table, density):
     weights = {}
     for threads in (1, 2):
         asked = replace(settings, threads=threads)
-        train(TrainingRequest(paths, split, asked, grid, out / str(threads), table / "work", record["seed"]))
+        train_on(paths, split, asked, grid, out / str(threads), seed=record["seed"])
         weights[threads] = load_file(out / str(threads) / "model.safetensors")
     found = load_file(folder / "results/autoencoder/all/model.safetensors")
     assert all(torch.equal(found[name], weights[2][name]) for name in found)

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import yaml
 from pymatgen.core import Structure
+from standins.training import train_on
 
 from rho2prop.__main__ import main
 from rho2prop.autoencoder import encoding, training
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
+from rho2prop.autoencoder.request import TrainingSettings
 from rho2prop.core.tables import write_table
 from rho2prop.core.targets import TARGETS
 from rho2prop.crystals.elasticity import derive_from_kg
@@ -103,7 +104,7 @@ def write_results(folder: Path, config: dict = CONFIG, labelled: tuple[str, ...]
     grid = Grid(**CONFIG["grid"])
     split = training.split_80_10_10(list(densities), 1)
     autoencoder = folder / "autoencoder"
-    training.train(TrainingRequest(paths, split, settings, grid, autoencoder, folder / "work", 1))
+    train_on(paths, split, settings, grid, autoencoder, seed=1)
     latents = encoding.encode_files(autoencoder, paths, grid, 1)
     encoding.write_latents(folder / "all.npz", list(densities), *latents)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from rho2prop.autoencoder.grid_store import GridStore
 from rho2prop.autoencoder.launch import launcher, train_ranks
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.autoencoder.training import scope_split, train
@@ -11,15 +12,15 @@ from rho2prop.core.jobs.log import job
 from rho2prop.core.settings import read_section
 from rho2prop.densities.field_names import field_of
 from rho2prop.densities.grids import Grid
-from rho2prop.materials.collection import density_paths, read_materials
 
-with job(snakemake):
+with job(snakemake, later=["grids"]):  # each grid is checked when it is read
     scope, params = snakemake.wildcards.scope, snakemake.params
     settings = read_section(TrainingSettings, params.autoencoder, "autoencoder")
-    paths = density_paths(read_materials(snakemake.input.materials))
+    with GridStore(snakemake.input.grids) as store:
+        names = store.material_ids
     request = TrainingRequest(
-        paths=paths,
-        split=scope_split(scope, [name for name, _ in paths], snakemake.input.get("splits") or None, params.seed),
+        grids=Path(snakemake.input.grids),
+        split=scope_split(scope, names, snakemake.input.get("splits") or None, params.seed),
         settings=settings,
         grid=read_section(Grid, params.grid, "grid"),
         out_dir=Path(snakemake.output.folder),

@@ -70,7 +70,8 @@ def job(snakemake: Any, updated: Iterable[str] = (), later: Iterable[str] = ()) 
         their paths.
     """
     with _in_folder_of_run(snakemake), logged(snakemake.log[0]):
-        unread = [path for name in later for path in snakemake.input.get(name, [])]
+        named = [snakemake.input.get(name, []) for name in later]
+        unread = [path for paths in named for path in ([paths] if isinstance(paths, str) else paths)]
         inputs, outside = _patiently(lambda: check_inputs(snakemake.input, snakemake.threads, unread))
         for path in updated:
             keep(path)

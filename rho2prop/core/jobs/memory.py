@@ -1,4 +1,4 @@
-"""Memory that the grids of a training need, and memory that a job may use.
+"""Memory and disk that a training of the autoencoder needs, and memory that a job may use.
 
 The Snakefile imports this module: nothing heavy at the top.
 """
@@ -10,19 +10,35 @@ from pathlib import Path
 
 import psutil
 
-GRID_BYTES = {"fp32": 4, "bf16": 2}  # of a value of a stored grid, by autoencoder.grid_precision
-TRAINING_MB = 16_000  # requested on top of the grids: libraries, weights, activations of the largest network and batch
+GRID_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}  # of a value of a stored grid, by autoencoder.grid_precision
+PROCESS_BYTES = 5e8  # of a training process: libraries, weights
+VOXEL_BYTES = {"paper": 500, "fast": 75}  # activations and gradients of a step, per voxel (measured at 128³)
+RECOMPUTED_FROM = 128  # points along each edge of grids for which the paper's network keeps fewer activations
+RECOMPUTED_VOXEL_BYTES = 270
+SPARE = 1.25  # requested over the need
+GPU_HOST_MB = 4000  # libraries of the GPU
 NO_LIMIT_BYTES = 2**60  # control groups of version 1 write a number near 2**63 for no limit
 
 
 def grids_bytes(n_grids: int, size: int, grid_precision: str) -> int:
-    """Memory of ``n_grids`` stored cubes of ``size`` points along each edge."""
+    """Bytes on disk of ``n_grids`` stored cubes of ``size`` points along each edge."""
     return n_grids * size**3 * GRID_BYTES[grid_precision]
 
 
-def training_mem_mb(n_materials: int, size: int, grid_precision: str, devices: int) -> int:
-    """Memory in MB of a node to ask for, where each of its ``devices`` ranks holds the grids of all materials."""
-    return devices * (TRAINING_MB + math.ceil(grids_bytes(n_materials, size, grid_precision) / 1e6))
+def training_bytes(network: str, size: int, batch_size: int) -> float:
+    """Memory of a rank that trains on a CPU, whatever the number of grids.
+
+    Batches hold one grid more where the number of grids is no multiple of their size.
+    """
+    is_recomputed = network == "paper" and size >= RECOMPUTED_FROM
+    voxel_bytes = RECOMPUTED_VOXEL_BYTES if is_recomputed else VOXEL_BYTES[network]
+    return PROCESS_BYTES + (batch_size + 1) * size**3 * voxel_bytes
+
+
+def training_mem_mb(network: str, size: int, batch_size: int, devices: int) -> int:
+    """Memory in MB of a node to ask for, with ``devices`` ranks on it, on a CPU or on GPUs."""
+    needed_mb = SPARE * training_bytes(network, size, batch_size) / 1e6
+    return devices * math.ceil(max(needed_mb, GPU_HOST_MB))
 
 
 def allowed_bytes(mem_mb: int | None = None) -> tuple[float, str]:

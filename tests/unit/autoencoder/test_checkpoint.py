@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import torch
 from standins.refusals import lacking, refused
+from standins.training import train_on
 
 import rho2prop.autoencoder.training as training
 from rho2prop.autoencoder import checkpoint
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
+from rho2prop.autoencoder.request import TrainingSettings
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.grids import Grid
 
@@ -42,7 +43,7 @@ def paths(density, tmp_path):
 
 def train(paths, folder, name, settings=SETTINGS, **options):
     """Weights of a finished training with its checkpoint in ``work``."""
-    training.train(TrainingRequest(paths, SPLIT, settings, GRID, folder / name, folder / "work", seed=7, **options))
+    train_on(paths, SPLIT, settings, GRID, folder / name, seed=7, **options)
     return training.load_autoencoder(folder / name)[0].state_dict()
 
 
@@ -101,14 +102,17 @@ def test_a_checkpoint_of_other_settings_is_not_used(interrupted, tmp_path, capsy
     assert same(resumed, train(interrupted, tmp_path, "straight", settings))
 
 
-def test_what_the_digest_of_a_training_knows(paths, monkeypatch):
+def test_what_the_digest_of_a_training_knows(monkeypatch):
+    grids = [("a", "0a"), ("b", "0b")]
+
     def digest():
-        return checkpoint.training_digest(paths[:4], asdict(SETTINGS), "fp32", 2)
+        return checkpoint.training_digest(grids, asdict(SETTINGS), "fp32", 2)
 
     before = digest()
     assert digest() == before
-    assert checkpoint.training_digest(paths[3::-1], asdict(SETTINGS), "fp32", 2) != before
-    assert checkpoint.training_digest(paths[:4], asdict(SETTINGS), "bf16", 2) != before
+    assert checkpoint.training_digest(grids[::-1], asdict(SETTINGS), "fp32", 2) != before
+    assert checkpoint.training_digest(grids, asdict(SETTINGS), "bf16", 2) != before
+    assert checkpoint.training_digest([("a", "0a"), ("b", "1b")], asdict(SETTINGS), "fp32", 2) != before
 
     with monkeypatch.context() as patch:  # what the code's digest knows: tests/unit/core
         patch.setattr(checkpoint, "code_digest", lambda path: f"other code of {path.name}")
@@ -133,8 +137,8 @@ def test_a_cut_checkpoint_costs_its_epochs_and_nothing_else(interrupted, tmp_pat
 
 def test_two_trainings_never_share_a_folder(paths, tmp_path):
     hold = (
-        "import sys\nfrom rho2prop.autoencoder.checkpoint import only_training\n"
-        f"with only_training({str(tmp_path / 'work')!r}):\n print('held', flush=True)\n sys.stdin.read()\n"
+        "import sys\nfrom rho2prop.autoencoder.checkpoint import only_job\n"
+        f"with only_job({str(tmp_path / 'work')!r}):\n print('held', flush=True)\n sys.stdin.read()\n"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from standins.refusals import lacking, refused
+from standins.training import train_on
 
 from rho2prop.autoencoder.decoding import (
     Decoder,
@@ -22,8 +23,7 @@ from rho2prop.autoencoder.latent_database import LatentDatabase
 from rho2prop.autoencoder.latent_record import make_record
 from rho2prop.autoencoder.latent_writing import evaluate_database, write_database
 from rho2prop.autoencoder.network import AutoencoderConfig, PixelShuffle3d, build_autoencoder
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
-from rho2prop.autoencoder.training import train
+from rho2prop.autoencoder.request import TrainingSettings
 from rho2prop.densities.chgcar_writer import write_chgcar
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.densities.grids import Grid, to_grid
@@ -160,11 +160,7 @@ def run(density, tmp_path):
         squeezed = replace(density, values=density.values / scale**3, lattice=density.lattice * scale)
         write_npz(squeezed, densities[f"m{n}"])
     split = dict(zip(densities, ("train", "train", "validation", "test", "train"), strict=True))
-    train(
-        TrainingRequest(
-            list(densities.items()), split, SETTINGS, GRID, tmp_path / "autoencoder", tmp_path / "work", seed=0
-        )
-    )
+    train_on(list(densities.items()), split, SETTINGS, GRID, tmp_path / "autoencoder", seed=0)
     latents = np.random.default_rng(0).normal(size=(5, 16, 4, 4, 4)).astype(np.float16)
     write_latents(tmp_path / "all.npz", list(densities), latents, latents)
     return SimpleNamespace(folder=tmp_path, densities=densities, latents=latents, path=tmp_path / "latents.sqlite")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from standins.refusals import refused
+from standins.training import train_on
 
 from rho2prop.autoencoder.encoding import encode_files
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
-from rho2prop.autoencoder.training import train
+from rho2prop.autoencoder.request import TrainingSettings
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
@@ -29,17 +29,7 @@ def run(density, tmp_path):
     """Paths of one density under two names, and an autoencoder trained on it in ``autoencoder``."""
     write_npz(density, tmp_path / "a.npz")
     paths = [("a", tmp_path / "a.npz"), ("b", tmp_path / "a.npz")]
-    train(
-        TrainingRequest(
-            paths,
-            {"a": "train", "b": "validation"},
-            SETTINGS,
-            GRID,
-            tmp_path / "autoencoder",
-            tmp_path / "work",
-            seed=0,
-        )
-    )
+    train_on(paths, {"a": "train", "b": "validation"}, SETTINGS, GRID, tmp_path / "autoencoder", seed=0)
     return paths, tmp_path / "autoencoder"
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from standins.refusals import refused
+from standins.training import request_on
 
 from rho2prop.autoencoder.launch import launcher, train_ranks
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
@@ -29,22 +30,16 @@ def outside_slurm(monkeypatch):
 def test_two_ranks_of_one_machine_write_one_result(outside_slurm, density, tmp_path):
     write_npz(density, tmp_path / "density.npz")
     names = [f"m-{i}" for i in range(5)]
-    request = TrainingRequest(
-        paths=[(name, tmp_path / "density.npz") for name in names],
-        split=dict(zip(names, ["train"] * 3 + ["validation", "test"], strict=True)),
-        settings=SETTINGS,
-        grid=Grid("window", 16, 0.4),
-        out_dir=tmp_path / "model",
-        work_dir=tmp_path / "work",
-        seed=1,
-    )
+    paths = [(name, tmp_path / "density.npz") for name in names]
+    split = dict(zip(names, ["train"] * 3 + ["validation", "test"], strict=True))
+    request = request_on(paths, split, SETTINGS, Grid("window", 16, 0.4), tmp_path / "model", seed=1)
     assert TrainingRequest.from_json(request.to_json()) == request
     (tmp_path / "work").mkdir()
     train_ranks(launcher(SETTINGS, n_gpus=2), request)
     record = json.loads((tmp_path / "model/model.json").read_text())
     assert (record["ranks"], record["epochs"]) == (2, 2)
 
-    broken = replace(request, paths=[(name, tmp_path / "none.npz") for name in names], out_dir=tmp_path / "x")
+    broken = replace(request, grids=tmp_path / "none", out_dir=tmp_path / "x")
     with refused(1, source="train_autoencoder"):
         train_ranks(launcher(SETTINGS, n_gpus=2), broken)
     assert not (tmp_path / "x").exists()

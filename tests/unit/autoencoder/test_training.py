@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 import torch
 from standins.refusals import refused
+from standins.training import request_on, train_on
 
 import rho2prop.autoencoder.training as training
+from rho2prop.autoencoder.grid_store import GRIDS
 from rho2prop.autoencoder.network import AutoencoderConfig, build_autoencoder
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
+from rho2prop.autoencoder.request import TrainingSettings
 from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
@@ -77,7 +79,7 @@ def test_loss_falls_on_one_batch(network):
 
 def test_training_stops_early_and_keeps_the_best(paths, tmp_path):
     settings = replace(SETTINGS, learning_rate=1.0, max_epochs=40, patience=2)
-    training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
+    train_on(paths, SPLIT, settings, GRID, tmp_path / "out", seed=7)
     history = pd.read_csv(tmp_path / "out" / "history.csv")
     assert len(history) < 40
     assert history["validation_loss"].idxmin() == len(history) - 3
@@ -85,9 +87,11 @@ def test_training_stops_early_and_keeps_the_best(paths, tmp_path):
 
 
 def test_test_densities_are_not_read_in_training(paths, tmp_path):
-    dict(paths)["m4"].write_bytes(b"not a density")
-    settings = replace(SETTINGS, max_epochs=1)
-    training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
+    request = request_on(paths, SPLIT, replace(SETTINGS, max_epochs=1), GRID, tmp_path / "out", seed=7)
+    with (request.grids / GRIDS).open("r+b") as grids:
+        grids.seek(4 * 4 * GRID.size**3)
+        grids.write(bytes(range(256)))
+    training.train(request)
     assert training.read_parts(tmp_path / "out") == SPLIT
 
 
@@ -119,9 +123,7 @@ def test_scope_of_a_fold_takes_its_parts(tmp_path):
 def test_bf16_step_stays_near_fp32(paths, tmp_path):
     for precision in ("fp32", "bf16"):
         settings = replace(SETTINGS, precision=precision, max_epochs=2, dropout=0.0)
-        training.train(
-            TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / precision, tmp_path / f"w-{precision}", seed=7)
-        )
+        train_on(paths, SPLIT, settings, GRID, tmp_path / precision, seed=7)
         assert training.load_autoencoder(tmp_path / precision)[1]["precision"] == precision
     losses = [pd.read_csv(tmp_path / name / "history.csv")["train_loss"].iloc[0] for name in ("fp32", "bf16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
@@ -129,7 +131,7 @@ def test_bf16_step_stays_near_fp32(paths, tmp_path):
 
 def test_model_json_tells_what_precision_auto_was(paths, tmp_path):
     settings = replace(SETTINGS, precision="auto", max_epochs=1)
-    training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
+    train_on(paths, SPLIT, settings, GRID, tmp_path / "out", seed=7)
     record = training.load_autoencoder(tmp_path / "out")[1]
     assert record["settings"]["precision"] == "auto"
     assert record["precision"] in ("bf16", "fp32")
@@ -139,11 +141,31 @@ def test_model_json_tells_what_precision_auto_was(paths, tmp_path):
 def test_a_part_without_densities_is_refused(paths, tmp_path):
     split = SPLIT | {"m3": "train"}
     with refused("'validation'"):
-        training.train(TrainingRequest(paths, split, SETTINGS, GRID, tmp_path / "out", tmp_path / "work", seed=7))
+        train_on(paths, split, SETTINGS, GRID, tmp_path / "out", seed=7)
 
 
 def test_a_training_that_diverges_ends_with_the_epoch_and_writes_nothing(paths, tmp_path):
     settings = replace(SETTINGS, learning_rate=1e30)
     with refused("epoch", source="autoencoder.learning_rate"):
-        training.train(TrainingRequest(paths, SPLIT, settings, GRID, tmp_path / "out", tmp_path / "work", seed=7))
+        train_on(paths, SPLIT, settings, GRID, tmp_path / "out", seed=7)
     assert not (tmp_path / "out").exists()
+
+
+def test_activations_that_are_computed_again_change_no_bit():
+    """Losses, gradients, running means and the state of the generator after two steps with dropout."""
+    results = []
+    for recompute in (False, True):
+        torch.manual_seed(3)
+        model = build_autoencoder(AutoencoderConfig("paper", 16, 4, dropout=0.5))
+        model.recompute = recompute
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(2):
+            batch = torch.rand(3, 1, 16, 16, 16)
+            loss = torch.nn.functional.mse_loss(model(batch), batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        results.append([loss.detach(), *gradients, *model.state_dict().values(), torch.rand(1)])
+    assert all(map(torch.equal, *results))
+    assert model.encoder[2].num_batches_tracked == 2

@@ -1,5 +1,6 @@
-"""Grids are stored as configured, whatever is free at the moment, and only if the job's memory holds them."""
+"""A training starts only if the memory of its job holds a step, whatever the number of grids."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,9 @@ from standins.refusals import refused
 import rho2prop.autoencoder.training as training
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.jobs import memory
-from rho2prop.densities.density import write_npz
 from rho2prop.densities.grids import Grid
 
+CPU = torch.device("cpu")
 GRID = Grid("window", 16, 0.35)
 SETTINGS = TrainingSettings(
     network="fast", latent_size=4, dropout=0.0, orientations_per_epoch=2, batch_size=2,
@@ -34,40 +35,27 @@ def free_memory(monkeypatch):
     return set_bytes
 
 
-def test_precision_of_the_grids_is_the_setting_however_little_is_free(free_memory, density, tmp_path):
-    write_npz(density, tmp_path / "a.npz")
-    paths = [("a", tmp_path / "a.npz")]
-    grids = {}
-    for free_bytes in (1e12, 30_000):
-        free_memory(free_bytes)
-        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            grids[name] = training.load_grids(paths, GRID, grid_precision=name)
-            assert grids[name].dtype == dtype
-    torch.testing.assert_close(grids["bf16"].float(), grids["fp32"], rtol=2**-8, atol=0)
-
-
-def test_grids_that_do_not_fit_are_refused_before_a_density_is_read(free_memory, tmp_path):
-    free_memory(3e9)
-    training.require_memory(1900, 64, "fp32")  # 2.0 GB and the process
-    with refused(2000, "64³", "fp32", "3.1 GB", "3.0 GB") as refusal:
-        training.require_memory(2000, 64, "fp32")
-    assert "bf16" in refusal.value.fix
-    assert "mem_mb=3098" in refusal.value.fix
-    training.require_memory(2000, 64, "bf16")
-    paths = [(f"m{i}", tmp_path / "none.npz") for i in range(6000)]
-    split = {name: "validation" if name == "m0" else "train" for name, _ in paths}
+def test_a_batch_that_does_not_fit_is_refused_before_a_grid_is_read(free_memory, tmp_path):
+    free_memory(2e9)
+    training.require_memory(SETTINGS, 64, CPU)
+    large = replace(SETTINGS, batch_size=50, network="paper")
+    with refused("paper", 50, "64³", "2.0 GB", code="memory") as refusal:
+        training.require_memory(large, 64, CPU)
+    asked = math.ceil(memory.training_bytes("paper", 64, 50) / 1e6)
+    assert f"mem_mb={asked}" in refusal.value.fix
+    training.require_memory(large, 64, torch.device("cuda"))
     grid = replace(GRID, size=64)
-    with refused(6000, "64³", "bf16"):
-        training.train(TrainingRequest(paths, split, SETTINGS, grid, tmp_path / "out", tmp_path / "work", seed=1))
+    with refused(50, "64³", code="memory"):
+        training.train(TrainingRequest(tmp_path / "none", {}, large, grid, tmp_path / "out", tmp_path / "work", seed=1))
 
 
-def test_each_rank_of_a_node_holds_the_grids(free_memory, monkeypatch):
-    free_memory(10e9)
+def test_the_ranks_of_a_node_share_its_memory(free_memory, monkeypatch):
+    free_memory(2e9)
+    training.require_memory(SETTINGS, 64, CPU)
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    training.require_memory(1000, 64, "fp32")
-    with refused(4, 1500):
-        training.require_memory(1500, 64, "fp32")
+    with refused(4, code="memory"):
+        training.require_memory(SETTINGS, 64, CPU)
 
 
 def test_a_slurm_job_counts_its_own_memory_and_not_the_nodes(free_memory, monkeypatch):
@@ -115,7 +103,8 @@ def test_the_limit_of_a_control_group_is_the_least_of_it_and_those_above(tmp_pat
 
 
 def test_a_job_asks_for_what_the_check_demands():
-    for n_materials, size, precision, devices in ((6000, 128, "fp32", 1), (50_000, 64, "bf16", 4), (3, 64, "fp32", 1)):
-        asked = 1e6 * memory.training_mem_mb(n_materials, size, precision, devices)
-        assert asked >= devices * (memory.grids_bytes(n_materials, size, precision) + training.PROCESS_BYTES)
+    for network, size, batch_size, devices in (("paper", 128, 4, 1), ("fast", 64, 4, 4), ("fast", 256, 16, 2)):
+        asked = 1e6 * memory.training_mem_mb(network, size, batch_size, devices)
+        assert asked >= devices * memory.training_bytes(network, size, batch_size)
     assert memory.grids_bytes(6000, 128, "fp32") == 6000 * 128**3 * 4
+    assert memory.grids_bytes(6000, 128, "fp16") == memory.grids_bytes(6000, 128, "bf16") == 6000 * 128**3 * 2

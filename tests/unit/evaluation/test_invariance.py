@@ -6,10 +6,11 @@ import pytest
 import torch
 from standins.refusals import refused
 from standins.regressions import run
+from standins.training import train_on
 
 from rho2prop.autoencoder.encoding import encode, encode_averaged, read_latents, turned, write_latents
-from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
-from rho2prop.autoencoder.training import load_autoencoder, train
+from rho2prop.autoencoder.request import TrainingSettings
+from rho2prop.autoencoder.training import load_autoencoder
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density, check, read_npz, write_npz
 from rho2prop.densities.grids import Grid, to_grid
@@ -199,7 +200,7 @@ def trained(tmp_path_factory):
         write_npz(squeezed, paths[f"m{n}"])
     ids = list(densities)
     split = dict.fromkeys(ids, "train") | {"m3": "validation", "m7": "test"}
-    train(TrainingRequest(list(paths.items()), split, SETTINGS, GRID, folder / "autoencoder", folder / "work", seed=0))
+    train_on(list(paths.items()), split, SETTINGS, GRID, folder / "autoencoder", seed=0)
     model, _ = load_autoencoder(folder / "autoencoder")
     tables = {"fingerprint": pd.DataFrame([fingerprint(one) for one in densities.values()], index=ids)}
     latents = {
