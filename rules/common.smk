@@ -142,16 +142,15 @@ def names(role):
     return [name for name, material in materials().items() if material.role == role]
 
 
-def grids_disk(wildcards):
-    """Disk space of the grids of all labelled materials in one field, in MB."""
-    size, precision = config["grid"]["size"], config["autoencoder"]["grid_precision"]
-    n_materials = len(names("train")) if MATERIALS is not None else 0
-    return max(1000, grids_bytes(n_materials, size, precision) // 10**6)
-
-
 def n_labelled():
     """Number of labelled materials; 0 as long as the table of the Materials Project is not known."""
     return len(names("train")) if MATERIALS is not None else 0
+
+
+def grids_disk(wildcards):
+    """Disk space of the grids of all labelled materials in one field, in MB."""
+    size, precision = config["grid"]["size"], config["autoencoder"]["grid_precision"]
+    return max(1000, grids_bytes(n_labelled(), size, precision) // 10**6)
 
 
 def fitting_memory(wildcards, attempt):
