@@ -293,5 +293,5 @@ def test_nickel_stays_ferromagnetic_and_keeps_ten_electrons(tmp_path):
 
 
 def test_engines_are_imported_only_when_used():
-    assert set(base.ENGINES) == {"gpaw", "vasp", "materials_project", "files"}
+    assert set(base.ENGINES) == {"gpaw", "vasp", "atoms", "materials_project", "files"}
     assert base.load_engine("files").__name__ == "rho2prop.dft.files"
