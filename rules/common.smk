@@ -1,7 +1,6 @@
 # Checks of the configuration and the materials table, wildcard constraints, lists that the rules expand over.
 import contextlib
 import hashlib
-import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -29,6 +28,7 @@ from rho2prop.evaluation.label_check import (
     require_groups,
     require_labels,
 )
+from rho2prop.core.packages import use_package_in
 from rho2prop.core.settings import read_section
 from rho2prop.materials.table import ElementalCrystals, load_materials
 from rho2prop.materials.table_record import read_table_record, write_table_record
@@ -38,10 +38,7 @@ from rho2prop.core.jobs.run_check import check_run
 from rho2prop.core.jobs.slurm import growing, rank_resources, refuse_while_jobs_run
 from rho2prop.core.jobs.table_digest import record_table, table_digest
 
-# scripts, too, run the package of this clone: Snakemake puts it behind a rho2prop that is installed
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-)
+use_package_in(ROOT)
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENT = ROOT / "envs" / "rho2prop.yaml"
