@@ -12,6 +12,8 @@ from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
 from rho2prop.core.jobs import memory
 from rho2prop.densities.grids import Grid
 
+pytestmark = pytest.mark.slow  # torch
+
 CPU = torch.device("cpu")
 GRID = Grid("window", 16, 0.35)
 SETTINGS = TrainingSettings(

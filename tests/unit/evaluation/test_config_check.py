@@ -21,7 +21,6 @@ from rho2prop.evaluation.settings import (
 )
 from rho2prop.features.registry import BLOCKS
 from rho2prop.models.estimator import estimator_class
-from rho2prop.models.network_training import NetworkModel
 from rho2prop.models.registry import MODELS, check, least_labels, models_that_need_gpu
 
 ROOT = Path(__file__).parents[3]
@@ -146,6 +145,7 @@ def test_a_network_without_its_package_is_told(monkeypatch):
     assert not places({})
 
 
+@pytest.mark.slow  # imports each model
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_can_be_fitted_and_read_and_takes_some_block(model):
     if not MODELS[model].package or find_spec(MODELS[model].package):
@@ -165,8 +165,11 @@ def test_every_model_can_be_fitted_and_read_and_takes_some_block(model):
     assert (settings is None) == (MODELS[model].settings is None)
 
 
+@pytest.mark.slow  # imports each model
 def test_networks_are_the_models_that_are_trained_by_torch():
     here = [name for name, spec in MODELS.items() if not spec.package or find_spec(spec.package)]
+    from rho2prop.models.network_training import NetworkModel
+
     trained_by_torch = {name for name in here if issubclass(estimator_class(name), NetworkModel)}
     assert trained_by_torch == set(models_that_need_gpu(True)) & set(here)
 
