@@ -185,7 +185,7 @@ def test_every_rule_but_the_dear_ones_runs_again_when_its_code_changes():
     for block in blocks:
         scripts = re.findall(r'SCRIPTS / "(\w+)\.py"', block)
         for script in scripts:
-            triggers.setdefault(script, []).append(re.findall(r'code=code_of\("(\w+)\.py"\)', block))
+            triggers.setdefault(script, []).append(re.findall(r'code=code_of\("(\w+)\.py"[,)]', block))
     assert set(triggers) == {script.stem for script in SCRIPTS}
     for script, codes in triggers.items():
         assert codes == [[] if script in WITHOUT_TRIGGER else [script]] * len(codes), script
