@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from rho2prop.core.errors import InputError
-from rho2prop.core.jobs.memory import GRID_BYTES
+from rho2prop.core.jobs.memory import grids_bytes
 from rho2prop.densities.grids import Grid
 
 FORMAT = 1
@@ -51,7 +51,7 @@ class StoreContent:
     @property
     def row_bytes(self) -> int:
         """Bytes of one grid."""
-        return self.grid.size**3 * GRID_BYTES[self.precision]
+        return grids_bytes(1, self.grid.size, self.precision)
 
 
 class GridStore:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import gpaw
-
 from rho2prop.dft.base import Calculation, Task
-from rho2prop.dft.gpaw.engine import atoms_density
+from rho2prop.dft.gpaw.engine import atoms_density, version
+
+__all__ = ["Settings", "compute", "version"]  # of an engine; the version is GPAW's
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,6 @@ class AtomsSettings:
 
 
 Settings = AtomsSettings
-
-
-def version(settings: AtomsSettings) -> str:
-    """Version of GPAW."""
-    return gpaw.__version__
 
 
 def compute(task: Task, settings: AtomsSettings, work_dir: Path) -> Calculation:

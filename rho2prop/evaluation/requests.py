@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.memory import GPU_HOST_MB
 from rho2prop.evaluation.plan import Plan
 from rho2prop.features.registry import BLOCKS, LATENT, LATENT_PCA
 from rho2prop.models import gaussian_process_memory as process
@@ -16,7 +17,6 @@ from rho2prop.models.settings import GaussianProcessSettings
 # Measured with a few materials: 165 MB for the mean, 235 to 320 for LightGBM, 440 to 530 with torch.
 LIBRARIES_MB = 500
 TORCH_MB = 300
-GPU_MB = 4000  # with CUDA's own libraries
 MATERIAL_MB = 0.06  # 600 columns in double precision, twelve times: files, parts of a fold, sets of LightGBM
 LATENT_CHANNELS, LATENT_COPIES = 16, 4  # in single precision: as read, of a fold, scaled, in the PCA
 TARGETS_LEARNED = 5
@@ -104,4 +104,4 @@ def _fixed_mb(plan: Plan, model: str, features: str, n_materials: int) -> int:
     n_latents = sum(form in (LATENT, LATENT_PCA) for form in forms)
     latent_mb = 4 * LATENT_CHANNELS * plan.config["autoencoder"]["latent_size"] ** 3 / 1e6
     per_material = MATERIAL_MB + n_latents * LATENT_COPIES * latent_mb
-    return (GPU_MB if MODELS[model].needs_gpu else libraries) + math.ceil(n_materials * per_material)
+    return (GPU_HOST_MB if MODELS[model].needs_gpu else libraries) + math.ceil(n_materials * per_material)

@@ -26,13 +26,6 @@ def request_on(
     return TrainingRequest(store, split, settings, grid, out_dir, **({"work_dir": out_dir.with_name("work")} | options))
 
 
-def train_on(
-    paths: list[tuple[str, Path]],
-    split: Mapping[str, str],
-    settings: TrainingSettings,
-    grid: Grid,
-    out_dir: Path,
-    **options: Any,
-) -> None:
-    """Train an autoencoder on density files; ``options`` are the rest of the request."""
-    train(request_on(paths, split, settings, grid, out_dir, **options))
+def train_on(*arguments: Any, **options: Any) -> None:
+    """Train an autoencoder on density files, with the arguments of ``request_on``."""
+    train(request_on(*arguments, **options))
