@@ -53,13 +53,16 @@ class Worker:
         Raises
         ------
         InputError
-            With the job's own message, or if the process ended before it was done.
+            With the job's own message, or if the process ended before it was done; code ``gone`` if it had not begun.
         """
+        code = "gone"
         try:
             self._connection.send((job, arguments))
             while True:
                 kind, content = self._connection.recv()
-                if kind == "progress":
+                if kind == "begun":
+                    code = "died"
+                elif kind == "progress":
                     progress(content)
                 elif kind == "error":
                     raise InputError(*content)
@@ -69,7 +72,7 @@ class Worker:
             self.stop()
             problem = "the worker process died, probably for lack of memory"
             raise InputError(
-                "app", problem, "Try a smaller file, or try again when the machine is less busy", code="died"
+                "app", problem, "Try a smaller file, or try again when the machine is less busy", code=code
             ) from error
 
     def stop(self) -> None:
@@ -144,9 +147,14 @@ class WorkerPool:
             loop.call_soon_threadsafe(show, text)
 
         try:
-            worker = self._worker(place)
-            work = asyncio.to_thread(worker.work, job, arguments, report)
-            return await asyncio.wait_for(work, self._time_limit_s)
+            for is_last in (False, True):  # an idle worker may have been killed: that says nothing about this job
+                worker = self._worker(place)
+                work = asyncio.to_thread(worker.work, job, arguments, report)
+                try:
+                    return await asyncio.wait_for(work, self._time_limit_s)
+                except InputError as error:
+                    if is_last or error.code != "gone":
+                        raise
         except TimeoutError as error:
             await _stopped(worker)
             problem = f"the job took longer than {self._time_limit_s:.0f} s and was stopped"
@@ -219,6 +227,7 @@ def _do_jobs(connection: Connection, bundle_folder: Path, threads: int) -> None:
         except EOFError:
             return
         try:
+            connection.send(("begun", None))
             bundle = bundle or load_bundle(bundle_folder)
             result = JOBS[job](bundle, lambda text: connection.send(("progress", text)), **arguments)
             connection.send(("result", result))

@@ -87,7 +87,16 @@ def test_one_job_too_many_is_refused_and_the_waiting_one_comes_to_its_turn(bundl
         pool.stop()
 
 
-def test_a_worker_that_dies_gives_a_message_and_is_replaced(pool, place, monkeypatch):
+def test_a_worker_that_dies_gives_a_message_and_is_replaced(pool, place):
+    async def scenario():
+        with refused(code="died"):
+            await pool.run("predict_file", job(place), lambda text: pool.workers[0].process.kill())
+        return await pool.run("predict_file", job(place), lambda text: None)
+
+    assert run(scenario()).formula == "MgO"
+
+
+def test_a_job_whose_worker_was_killed_before_it_began_goes_to_another(pool, place, monkeypatch):
     pid, begun = freeze_first(pool), threading.Event()
     work = Worker.work
 
@@ -98,12 +107,10 @@ def test_a_worker_that_dies_gives_a_message_and_is_replaced(pool, place, monkeyp
     monkeypatch.setattr(Worker, "work", tell_and_work)
 
     async def scenario():
-        doomed = asyncio.create_task(pool.run("predict_file", job(place), lambda text: None))
+        moved = asyncio.create_task(pool.run("predict_file", job(place), lambda text: None))
         await asyncio.to_thread(begun.wait)
         os.kill(pid, signal.SIGKILL)
-        with refused(code="died"):
-            await doomed
-        return await pool.run("predict_file", job(place), lambda text: None)
+        return await moved
 
     assert run(scenario()).formula == "MgO"
 
