@@ -51,6 +51,7 @@ look_at_results()
 
 onstart:
     stop_while_jobs_run()
+    look_at_ready_jobs_only_when_one_ends(workflow.scheduler)
 
 
 rule all:

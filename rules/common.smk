@@ -207,6 +207,13 @@ def stop_while_jobs_run():
         write_table_record(MATERIALS, [TABLE_DIGEST, ENGINE, REFERENCE], RUN)
 
 
+def look_at_ready_jobs_only_when_one_ends(scheduler):
+    """Without a rate limit of the user's own: Snakemake's keeps looking at all ready jobs and their files every second."""
+    limiter = scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):  # the default
+        scheduler.job_rate_limiter = None
+
+
 def table_as_read(wildcards, resources):
     """Params for require_same_table; functions of `resources` do not trigger reruns."""
     return [TABLE, TABLE_DIGEST]

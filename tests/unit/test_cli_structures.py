@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from importlib import import_module
 
+import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 from standins.bundle_run import CONFIG, edit_manifest, finished_run, made_density
@@ -10,9 +12,12 @@ from standins.bundle_run import run_command as run
 
 from rho2prop.densities.density import read_npz, write_npz
 from rho2prop.dft import base
+from rho2prop.dft.atoms import AtomsSettings
 from rho2prop.prediction.bundle.reader import load_bundle
 
 pytestmark = pytest.mark.slow
+atoms_engine = import_module("rho2prop.dft.atoms")
+gpaw_engine = import_module("rho2prop.dft.gpaw.engine")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,22 @@ def test_a_structure_is_computed_with_the_bundles_engine_first(capsys, folder, t
         assert density.integral() == pytest.approx(1, rel=1e-5)
         table = load_bundle(quick).predict(density, "Li").table
         assert [one["value"] for one in row["predictions"]] == pytest.approx(table["value"].tolist(), rel=1e-5)
+
+
+def test_a_bundle_of_atoms_superposes_them_first(capsys, folder, tmp_path):
+    quick, work = shutil.copytree(folder, tmp_path / "bundle"), tmp_path / "work"
+    config = CONFIG | {"dft": CONFIG["dft"] | {"engine": "atoms", "atoms": {"xc": "PBE", "ecut_ev": 150}}}
+    density = {"kind": "promolecule", "engine": f"atoms of gpaw {atoms_engine.version(AtomsSettings('PBE', 150.0))}"}
+    edit_manifest(quick, config=config, density=density)
+    structure = write_poscar(tmp_path / "POSCAR", 3.44)
+    code, out, errors = run(capsys, "predict", structure, "--bundle", quick, "--format", "json", "--work", work)
+    assert (code, errors) == (0, [])
+    (kept,) = work.glob("*/density.npz")
+    found, computed = read_npz(kept), gpaw_engine.atoms_density(Structure.from_file(structure), 150.0, "PBE")
+    assert (found.kind, found.engine) == ("promolecule", density["engine"])
+    np.testing.assert_allclose(found.values, computed.values, atol=1e-6)
+    table = load_bundle(quick).predict(found, "Li").table
+    assert [one["value"] for one in json.loads(out)[0]["predictions"]] == pytest.approx(table["value"].tolist())
 
 
 def test_a_kept_calculation_is_used_only_for_the_same_structure_and_settings(capsys, folder, tmp_path, monkeypatch):
