@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rho2prop.core.targets import TARGETS
+from rho2prop.core.targets import SPREAD, TARGETS, spread_of
 from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.evaluation.cross_validation import Regression, RegressionData, predict_fold, run
 from rho2prop.evaluation.final_models import judge_final_models
@@ -53,15 +53,16 @@ def one_repeat(results: Path, config: dict, choice: dict, number: int) -> pd.Dat
             run(regression, RegressionData(known, splits, blocks), out)
         judged = judge_final_models([final], [folds], coverage)
         offered = set(judged.loc[judged["is_offered"], ["model", "target"]].itertuples(index=False, name=None))
-        predicted = predict_fold(final / "folds" / FINAL_FOLD, blocks, unseen["material_id"].tolist())
+        predicted = predict_fold(final / "folds" / FINAL_FOLD, blocks, unseen["material_id"].tolist(), with_spread=True)
         given = calibrations(folds, coverage)
     labels = unseen.set_index("material_id")
     frames = []
     for suffix, values in (("", predicted), (FROM_KG, derive_from_kg(predicted, unseen))):
-        for target in values:
+        for target in (name for name in values if not name.endswith(SPREAD)):
             is_known = labels[target].notna()
             y_true, y_pred = labels.loc[is_known, target].to_numpy(), values.loc[is_known, target].to_numpy()
-            lower, upper = given[model + suffix, target].bounds(y_pred, coverage)
+            spread = values.loc[is_known, spread_of(target)].to_numpy() if spread_of(target) in values else None
+            lower, upper = given[model + suffix, target].bounds(y_pred, coverage, spread)
             rows = {"model": model + suffix, "features": features, "target": target, "repeat": number}
             rows |= {"is_offered": (model + suffix, target) in offered, "error": np.abs(y_true - y_pred)}
             frames.append(pd.DataFrame(rows | {"is_inside": (lower <= y_true) & (y_true <= upper)}))

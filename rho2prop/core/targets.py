@@ -23,6 +23,7 @@ class Target:
     learns_logarithm: bool = True
 
 
+SPREAD = ".spread"  # end of the column with the predictive standard deviation of a target: ``spread_of``
 ATOMIZATION_ENERGY = "atomization_energy_ev_per_atom"
 FORMATION_ENERGY = "formation_energy_ev_per_atom"  # no target: a column that becomes the atomization energy
 TARGETS = {
@@ -35,3 +36,8 @@ TARGETS = {
         Target(ATOMIZATION_ENERGY, "E_at", "atomization energy", "eV/atom", learns_logarithm=False),
     )
 }
+
+
+def spread_of(target: str) -> str:
+    """Name beside a target for the predictive standard deviation of its label, or of the logarithm that is learned."""
+    return target + SPREAD

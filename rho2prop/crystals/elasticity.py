@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import constants
 
+from rho2prop.core.targets import spread_of
 from rho2prop.crystals.element_tables import MASS, of_elements
 
 POISSON = "poisson_ratio"  # not a target: it has no labels of its own
@@ -82,17 +83,33 @@ def derive_from_kg(predicted: pd.DataFrame, materials: pd.DataFrame) -> pd.DataF
     Parameters
     ----------
     predicted
-        Index ``material_id``, columns by target in GPa.
+        Index ``material_id``, columns by target in GPa; where ``spread_of`` K and G are there, those of E and Θ follow.
     materials
         Table with ``material_id, formula, volume_per_atom_ang3``.
+
+    Notes
+    -----
+    Spreads are standard deviations of logarithms. Errors of K and G count as independent, each carried through by
+    half the difference of the results at one standard deviation above and below.
     """
     if not {BULK, SHEAR} <= set(predicted.columns):
         return predicted[[]]
     rows = materials.set_index("material_id").loc[predicted.index]
     masses = np.array([mean_atomic_mass_u(formula) for formula in rows["formula"]])
     volumes = rows["volume_per_atom_ang3"].to_numpy(dtype=float)
-    k, g = predicted[BULK].to_numpy(), predicted[SHEAR].to_numpy()
-    derived = {YOUNG: youngs_modulus_gpa(k, g), DEBYE: debye_temperature_k(k, g, volumes, masses)}
+
+    def derive(k: np.ndarray, g: np.ndarray) -> dict[str, np.ndarray]:
+        return {YOUNG: youngs_modulus_gpa(k, g), DEBYE: debye_temperature_k(k, g, volumes, masses)}
+
+    k, g = predicted[BULK].to_numpy(dtype=float), predicted[SHEAR].to_numpy(dtype=float)
+    derived = derive(k, g)
+    if {spread_of(BULK), spread_of(SHEAR)} <= set(predicted.columns):
+        up_k, up_g = (np.exp(predicted[spread_of(name)].to_numpy(dtype=float)) for name in (BULK, SHEAR))
+        ends = [(derive(k * up_k, g), derive(k / up_k, g)), (derive(k, g * up_g), derive(k, g / up_g))]
+        for target in (YOUNG, DEBYE):
+            with np.errstate(divide="ignore", invalid="ignore"):  # of a modulus of 0: no spread
+                shares = [np.log(above[target] / below[target]) / 2 for above, below in ends]
+            derived[spread_of(target)] = np.nan_to_num(np.hypot(*shares), posinf=0.0)
     return pd.DataFrame(derived, index=predicted.index)
 
 

@@ -17,7 +17,7 @@ from rho2prop.core.atomic_files import atomic
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.code_digest import code_digest
 from rho2prop.core.jobs.provenance import content_digest
-from rho2prop.core.targets import TARGETS
+from rho2prop.core.targets import SPREAD, TARGETS, spread_of
 from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.evaluation.fold_results import PREDICTION_COLUMNS
 from rho2prop.features.design_matrix import BlockData, fit_design, load_design
@@ -153,7 +153,7 @@ def run(regression: Regression, data: RegressionData, out_dir: Path | str) -> No
                 folder.mkdir()
                 validated = _fit_fold(job, data.features, folder, advance)
                 validated.to_csv(folder / VALIDATED)
-                tested = predict_fold(folder, data.features, parts["test"])
+                tested = predict_fold(folder, data.features, parts["test"], with_spread=True)
                 _check_finite(tested, f"{regression}, fold {fold}")
                 tested.to_csv(folder / TESTED)
                 (folder / "fold.json").write_text(json.dumps(job.record() | {"digest": digest}, indent=1))
@@ -161,21 +161,21 @@ def run(regression: Regression, data: RegressionData, out_dir: Path | str) -> No
     _assemble(out_dir, work, regression, list(folds), left_out, labels[targets], labels, data.materials)
 
 
-def predict_fold(folder: Path, features: BlockData, material_ids: list[str]) -> pd.DataFrame:
+def predict_fold(folder: Path, features: BlockData, material_ids: list[str], with_spread: bool = False) -> pd.DataFrame:
     """Predictions by the models of one fold, read from disk.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``material_id``, one column per target, in the unit of the target.
+        Index ``material_id``, one column per target, in the unit of the target; with ``with_spread`` also
+        ``spread_of(target)`` where the model has a predictive variance.
     """
     record = json.loads((folder / "fold.json").read_text())
     ids = pd.Index(material_ids, name="material_id", dtype=object)
     if not len(ids):
         return pd.DataFrame(columns=record["targets"], index=ids, dtype=float)
     matrix = load_design(folder).apply(features, record["split"], record["fold"], list(material_ids))
-    predictor = estimator.load(folder, record["model"], record["targets"])
-    return pd.DataFrame(predictor(matrix), index=ids)[record["targets"]]
+    return pd.DataFrame(estimator.load(folder, record["model"], record["targets"], with_spread)(matrix), index=ids)
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _fit_fold(job: _FoldJob, features: BlockData, folder: Path, advance: Callabl
         regression.settings, lambda *names: regression.seed_of(fold, *names), regression.threads, advance
     )
     validated = estimator.fit(regression.model, data, fitting, folder)
-    return pd.DataFrame(validated, index=pd.Index(validation_ids, name="material_id"))[list(job.labels)]
+    return pd.DataFrame(validated, index=pd.Index(validation_ids, name="material_id"))
 
 
 def _check_finite(predicted: pd.DataFrame, source: str) -> None:
@@ -263,11 +263,13 @@ def _read_fold_predictions(path: Path) -> pd.DataFrame:
 
 def _labelled(fold: str, predicted: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=PREDICTION_COLUMNS)]
-    for target in predicted:
+    for target in (name for name in predicted if not name.endswith(SPREAD)):
         known = labels.loc[predicted.index, target].notna() & predicted[target].notna()
         truth = labels.loc[predicted.index[known], target]
-        values = {"y_true": truth.to_numpy(), "y_pred": predicted.loc[truth.index, target].to_numpy()}
-        frames.append(pd.DataFrame({"fold": fold, "material_id": truth.index, "target": target} | values))
+        own = predicted.loc[truth.index]
+        spread = own.get(spread_of(target), pd.Series(np.nan, own.index))
+        columns = [fold, truth.index, target, spread.to_numpy(), truth.to_numpy(), own[target].to_numpy()]
+        frames.append(pd.DataFrame(dict(zip(PREDICTION_COLUMNS, columns, strict=True))))
     return pd.concat([frame for frame in frames if len(frame)] or frames)
 
 

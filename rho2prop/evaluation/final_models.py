@@ -13,7 +13,7 @@ from scipy.stats import binomtest, mannwhitneyu
 
 from rho2prop.core.errors import InputError
 from rho2prop.evaluation.fold_results import read_summary
-from rho2prop.evaluation.intervals import Calibration, calibrations, tested_rows, validated_rows
+from rho2prop.evaluation.intervals import Calibration, calibrations, columns, tested_rows, validated_rows
 
 LARGEST_ERROR_RATIO = 1.25  # of the mean scaled errors, final to folds; smaller differences are let pass
 SMALLEST_P = 1e-3  # of one comparison: a run makes some thirty
@@ -92,10 +92,9 @@ def read_offered(path: Path | str) -> set[tuple[str, str, str]]:
 def _judged(found: pd.DataFrame, of_folds: pd.DataFrame, calibration: Calibration, coverage: float) -> dict:
     errors, fold_errors = ((rows["y_true"] - rows["y_pred"]).abs() for rows in (found, of_folds))
     by_fold = fold_errors.groupby(of_folds["fold"]).mean()
-    scores, fold_scores = (
-        calibration.scaled_errors(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy()) for rows in (found, of_folds)
-    )
-    lower, upper = calibration.bounds(found["y_pred"].to_numpy(), coverage)
+    scores, fold_scores = (calibration.scaled_errors(*columns(rows)) for rows in (found, of_folds))
+    _, y_pred, spread = columns(found)
+    lower, upper = calibration.bounds(y_pred, coverage, spread)
     n_inside = int(((lower <= found["y_true"]) & (found["y_true"] <= upper)).sum())
     p_error = float(mannwhitneyu(scores, fold_scores, alternative="greater").pvalue)
     p_coverage = float(binomtest(n_inside, len(found), coverage, alternative="less").pvalue)

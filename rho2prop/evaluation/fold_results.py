@@ -11,7 +11,8 @@ from rho2prop.crystals.elasticity import BULK, SHEAR
 from rho2prop.evaluation.metrics import score
 from rho2prop.models.registry import FROM_KG
 
-PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_true", "y_pred"]
+# The spread may be blank, so it is not the last: a line that was cut off must lack a number.
+PREDICTION_COLUMNS = ["fold", "material_id", "target", "y_spread", "y_true", "y_pred"]
 METRIC_COLUMNS = ["target", "features", "model", "split", "fold", "n_train", "n_test", "r2", "mae", "rmse"]
 
 
@@ -75,14 +76,18 @@ def is_trained(folder: Path | str) -> bool:
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Read a table of predictions; its number of rows must be that of ``targets.json`` beside it."""
+    """Read a table of predictions; its number of rows must be that of ``targets.json`` beside it.
+
+    ``y_spread`` (``rho2prop.core.targets.spread_of``) is NaN for models without a predictive variance.
+    """
     path = Path(path)
     text = dict.fromkeys(("fold", "material_id", "target"), str)
     rows = pd.read_csv(path, converters=text, float_precision="round_trip")
     summary = path.with_name("targets.json")
     n_rows = json.loads(summary.read_text()).get("n_rows", {}).get(path.stem) if summary.is_file() else None
-    if n_rows not in (None, len(rows)) or rows.isna().any(axis=None):
-        problem = f"has {len(rows)} rows, of which {int(rows.isna().any(axis=1).sum())} are incomplete"
+    n_incomplete = int(rows.drop(columns="y_spread", errors="ignore").isna().any(axis=1).sum())
+    if n_rows not in (None, len(rows)) or n_incomplete:
+        problem = f"has {len(rows)} rows, of which {n_incomplete} are incomplete"
         expected = "" if n_rows is None else f"; {n_rows} were written"
         raise InputError(path, problem + expected, f"Delete {path.parent} and fit again")
     return rows

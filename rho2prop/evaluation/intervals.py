@@ -2,12 +2,13 @@
 
 Split conformal prediction with locally scaled residuals (J. Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): the
 half width at a prediction ŷ is q·σ(ŷ), with q the ⌈(n + 1)·coverage⌉-th smallest of the n scores |y − ŷ| / σ(ŷ). The
-residuals are those of test folds, so no model has seen the material that its residual belongs to.
+residuals are those of test folds, so no model has seen the material that its residual belongs to. Where a model has a
+predictive variance, σ is in proportion to its standard deviation: intervals are wide where it knows little.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ COLUMNS = [
     "n",
     "mean_width",
     "scale_power",
+    "uses_spread",
 ]
 
 
@@ -50,14 +52,19 @@ class Calibration:
         Scaled residuals, sorted, shape (n,).
     is_positive
         Whether the property cannot be negative: intervals then begin at 0 or above.
+    uses_spread
+        Whether the local scale is multiplied by the spread of the prediction (``rho2prop.core.targets.spread_of``).
     """
 
     power: float
     offset: float
     scores: np.ndarray
     is_positive: bool
+    uses_spread: bool = False
 
-    def bounds(self, predicted: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(
+        self, predicted: np.ndarray, coverage: float, spread: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of the intervals.
 
         Parameters
@@ -67,14 +74,27 @@ class Calibration:
         coverage
             Wanted probability that the interval holds the true value. With too few residuals for it the interval
             is the whole line: infinite.
+        spread
+            Of the predictions, shape (N,); needed where ``uses_spread``.
         """
-        half = self.quantile(coverage) * _scale(predicted, self.power, self.offset, self.is_positive)
+        half = self.quantile(coverage) * self._scale(predicted, spread)
         lower, upper = predicted - half, predicted + half
         return (np.maximum(lower, 0.0), np.maximum(upper, 0.0)) if self.is_positive else (lower, upper)
 
-    def scaled_errors(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    def scaled_errors(self, y_true: np.ndarray, y_pred: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
         """|y − ŷ| / σ(ŷ), shape (N,), without unit; labels and predictions in the unit of the property."""
-        return np.abs(y_true - y_pred) / _scale(y_pred, self.power, self.offset, self.is_positive)
+        return np.abs(y_true - y_pred) / self._scale(y_pred, spread)
+
+    def _scale(self, predicted: np.ndarray, spread: np.ndarray | None) -> np.ndarray:
+        predicted = np.asarray(predicted, dtype=float)
+        size = np.maximum(predicted, 0.0) if self.is_positive else np.abs(predicted)
+        scale = self.offset * (1 + size / self.offset) ** self.power
+        if not self.uses_spread:
+            return scale
+        if spread is None or not np.isfinite(spread).all():
+            fix = "Use the predictions of the model that was calibrated"
+            raise InputError("intervals", "are scaled by a predictive variance, which these predictions lack", fix)
+        return scale * np.asarray(spread, dtype=float)
 
     def quantile(self, coverage: float) -> float:
         """Quantile of the scores with coverage ``coverage``; infinite if there are too few scores."""
@@ -84,7 +104,9 @@ class Calibration:
         return float(self.scores[rank - 1]) if rank <= len(self.scores) else math.inf
 
 
-def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, target: Target) -> Calibration:
+def calibrate(
+    y_true: np.ndarray, y_pred: np.ndarray, coverage: float, target: Target, spread: np.ndarray | None = None
+) -> Calibration:
     """Fit the local scale and keep the scores.
 
     Parameters
@@ -92,45 +114,51 @@ def calibrate(y_true: np.ndarray, y_pred: np.ndarray, coverage: float, target: T
     y_true, y_pred
         Labels and out-of-fold predictions in the unit of the property, shape (n,).
     coverage
-        Powers are compared by their interval scores at this coverage, on every fifth row in turn with the others to
+        Scales are compared by their interval scores at this coverage, on every fifth row in turn with the others to
         calibrate. Width alone would favour intervals that leave out where errors are large; scores of the rows that
-        calibrate would favour chance, and the intervals would hold less than they state. The usual power, 1 where
-        logarithms are learned and else 0, stands unless another is better by more than two standard errors.
+        calibrate would favour chance, and the intervals would hold less than they state. The usual scale, of power 1
+        where logarithms are learned and else 0, times the spread where there is one, stands unless another is better by
+        more than two standard errors.
     target
         The property.
+    spread
+        Predictive standard deviations (``rho2prop.core.targets.spread_of``), shape (n,); None or not finite: without.
     """
     y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if not len(y_true):
         raise InputError("out-of-fold predictions", "there are none, so intervals cannot be calibrated", "Add labels")
     offset = OFFSET_SHARE * float(np.median(np.abs(y_true))) or 1.0
+    has_spread = spread is not None and bool(np.isfinite(spread).all() and (np.asarray(spread) > 0).all())
+    spreads = np.asarray(spread, dtype=float) if has_spread else np.ones(len(y_true))
 
-    def calibrated(rows: np.ndarray, power: float) -> Calibration:
-        scale = _scale(y_pred[rows], power, offset, target.is_positive)
-        return Calibration(power, offset, np.sort(np.abs(y_true - y_pred)[rows] / scale), target.is_positive)
+    def calibrated(rows: np.ndarray, power: float, uses_spread: bool) -> Calibration:
+        scale = Calibration(power, offset, np.empty(0), target.is_positive, uses_spread)
+        return replace(scale, scores=np.sort(scale.scaled_errors(y_true[rows], y_pred[rows], spreads[rows])))
 
-    def held_out_scores(power: float) -> np.ndarray:
+    def held_out_scores(power: float, uses_spread: bool) -> np.ndarray:
         scores, turn = np.empty(len(y_true)), np.arange(len(y_true)) % COMPARISONS
         for rows in (turn == number for number in range(min(COMPARISONS, len(y_true)))):
-            bounds = calibrated(~rows, power).bounds(y_pred[rows], coverage)
+            bounds = calibrated(~rows, power, uses_spread).bounds(y_pred[rows], coverage, spreads[rows])
             scores[rows] = _interval_scores(y_true[rows], *bounds, coverage)
         return scores
 
-    chosen = USUAL_POWER_OF_LOGARITHM if target.learns_logarithm else USUAL_POWER
-    usual = best = held_out_scores(chosen)
-    for power in POWERS if np.isfinite(usual).all() else ():
-        scores = held_out_scores(power)
+    power = USUAL_POWER_OF_LOGARITHM if target.learns_logarithm else USUAL_POWER
+    chosen = power, has_spread
+    usual = best = held_out_scores(*chosen)
+    others = [(power, False) for power in POWERS] if np.isfinite(usual).all() else []
+    for scale in others:
+        scores = held_out_scores(*scale)
         gain = usual - scores
         is_better = gain.mean() > LEAST_GAIN * gain.std(ddof=1) / math.sqrt(len(gain))
         if is_better and scores.mean() < best.mean():
-            chosen, best = power, scores
-    return calibrated(np.ones(len(y_true), dtype=bool), chosen)
+            chosen, best = scale, scores
+    return calibrated(np.ones(len(y_true), dtype=bool), *chosen)
 
 
 def calibrations(folder: Path | str, coverage: float) -> dict[tuple[str, str], Calibration]:
     """Calibration by model (``_from_kg`` included) and target, from all folds of one regression folder."""
     return {
-        (model, target): calibrate(rows["y_true"], rows["y_pred"], coverage, TARGETS[target])
-        for model, _, target, rows in tested_rows(Path(folder))
+        (model, target): _calibrated(rows, coverage, target) for model, _, target, rows in tested_rows(Path(folder))
     }
 
 
@@ -167,15 +195,16 @@ def evaluate_intervals(folders: list[Path | str], final: list[Path | str], cover
                 continue
             for fold, held_out in predictions.groupby("fold", sort=True):
                 others = predictions[predictions["fold"] != fold]
-                calibration = calibrate(others["y_true"], others["y_pred"], coverage, TARGETS[target])
+                calibration = _calibrated(others, coverage, target)
                 folds.append(head | {"fold": fold} | _found(calibration, held_out, coverage))
             counts = np.array([row["n"] for row in folds])
             pooled: dict[str, float | str] = {
                 name: float(np.average([row[name] for row in folds], weights=counts))
                 for name in ("coverage_found", "mean_width")
             }
-            everyone = calibrate(predictions["y_true"], predictions["y_pred"], coverage, TARGETS[target])
-            pooled |= {"fold": POOLED, "n": int(counts.sum()), "scale_power": everyone.power}
+            everyone = _calibrated(predictions, coverage, target)
+            pooled |= {"fold": POOLED, "n": int(counts.sum())}
+            pooled |= {"scale_power": everyone.power, "uses_spread": everyone.uses_spread}
             rows += [*folds, head | pooled]
             if (model, target) in validated:
                 rows.append(head | {"fold": FINAL_FOLD} | _found(everyone, validated[model, target], coverage))
@@ -189,14 +218,26 @@ def _interval_scores(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, c
 
 
 def _found(calibration: Calibration, rows: pd.DataFrame, coverage: float) -> dict:
-    y_true = rows["y_true"].to_numpy()
-    lower, upper = calibration.bounds(rows["y_pred"].to_numpy(), coverage)
+    y_true, y_pred, spread = columns(rows)
+    lower, upper = calibration.bounds(y_pred, coverage, spread)
     return {
         "coverage_found": float(np.mean((lower <= y_true) & (y_true <= upper))),
         "n": len(rows),
         "mean_width": float(np.mean(upper - lower)),
         "scale_power": calibration.power,
+        "uses_spread": calibration.uses_spread,
     }
+
+
+def columns(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, predictions and spreads (NaN without) of a table of predictions, each of shape (N,)."""
+    spread = rows["y_spread"].to_numpy(dtype=float) if "y_spread" in rows else np.full(len(rows), np.nan)
+    return rows["y_true"].to_numpy(dtype=float), rows["y_pred"].to_numpy(dtype=float), spread
+
+
+def _calibrated(rows: pd.DataFrame, coverage: float, target: str) -> Calibration:
+    y_true, y_pred, spread = columns(rows)
+    return calibrate(y_true, y_pred, coverage, TARGETS[target], spread)
 
 
 def tested_rows(folder: Path) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
@@ -217,9 +258,3 @@ def _rows(folder: Path, name: str) -> Iterator[tuple[str, str, str, pd.DataFrame
     for suffix in ("", FROM_KG):
         for target, rows in read_predictions(folder / f"{name}{suffix}.csv").groupby("target", sort=False):
             yield summary["model"] + suffix, summary["features"], target, rows
-
-
-def _scale(predicted: np.ndarray, power: float, offset: float, is_positive: bool) -> np.ndarray:
-    predicted = np.asarray(predicted, dtype=float)
-    size = np.maximum(predicted, 0.0) if is_positive else np.abs(predicted)
-    return offset * (1 + size / offset) ** power

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from rho2prop.core.targets import TARGETS
+from rho2prop.core.targets import TARGETS, spread_of
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.boosting import Boosting
 from rho2prop.models.estimator import Fitting, FoldData, Predictions
@@ -39,7 +39,9 @@ class Blend:
 
 
 def _blended(process: Predictions, boosted: Predictions) -> Predictions:
-    return {target: _between(process[target], boosted[target], TARGETS[target].learns_logarithm) for target in process}
+    """Of values; spreads are those of the process, which has nine tenths of the weight."""
+    values = {name: _between(process[name], boosted[name], TARGETS[name].learns_logarithm) for name in boosted}
+    return values | {spread_of(name): process[spread_of(name)] for name in boosted}
 
 
 def _between(first: np.ndarray, second: np.ndarray, learns_logarithm: bool) -> np.ndarray:

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.named import load_named
-from rho2prop.core.targets import ATOMIZATION_ENERGY
+from rho2prop.core.targets import ATOMIZATION_ENERGY, SPREAD
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.registry import MODELS
 
-Predictions = dict[str, np.ndarray]  # target to values in its unit, shape (N,)
+# Target to values in its unit, shape (N,); ``spread_of(target)`` to standard deviations where a model has them.
+Predictions = dict[str, np.ndarray]
 Predictor = Callable[[DesignMatrix], Predictions]
 
 
@@ -108,7 +109,8 @@ class Estimator(Protocol):
         -------
         dict
             Target to predictions for the validation rows in its unit, shape (N,), by the model as it was before it
-            learned from these rows, where it does so in the end; rows without the label may be NaN.
+            learned from these rows, where it does so in the end; rows without the label may be NaN. A model with a
+            predictive variance adds ``spread_of(target)``, also in ``predict``.
         """
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
@@ -156,17 +158,17 @@ def fit(model: str, data: FoldData, fitting: Fitting, folder: Path) -> Predictio
     validated = estimator.fit(data.relative_to_elements(), fitting)
     estimator.save(folder)
     _add_zero(validated, data.validation)
-    return {
-        target: np.where(data.validation_labels[target].notna(), values, np.nan) for target, values in validated.items()
-    }
+    is_known = data.validation_labels.notna()
+    return {name: np.where(is_known[name.removesuffix(SPREAD)], values, np.nan) for name, values in validated.items()}
 
 
-def load(folder: Path, model: str, targets: list[str]) -> Predictor:
-    """Fitted model of a fold as a function from features to predictions."""
+def load(folder: Path, model: str, targets: list[str], with_spread: bool = False) -> Predictor:
+    """Fitted model of a fold as a function from features to predictions, with their spreads if wanted."""
     estimator = estimator_class(model).load(folder, targets)
 
     def predict(matrix: DesignMatrix) -> Predictions:
-        values = estimator.predict(matrix)
+        predicted = estimator.predict(matrix)
+        values = predicted if with_spread else {target: predicted[target] for target in targets}
         _add_zero(values, matrix)
         return values
 

@@ -60,6 +60,14 @@ class Kernel:
         covariance += r
         return covariance
 
+    def variance(self, rows: np.ndarray) -> np.ndarray:
+        """Prior variances without noise, shape (M,), of rows of shape (M, F): the diagonal of ``between``."""
+        trends = self.hyperparameters[len(self.hyperparameters) - self.trend.max(initial=NEITHER) - 1 :]
+        variances = np.full(len(rows), np.exp(self.hyperparameters[1]))
+        for group, weight in enumerate(np.exp(trends)):
+            variances += weight * (rows[:, self.trend == group].astype(np.float64) ** 2).mean(axis=1)
+        return variances
+
     def combine(self, left: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Covariances times weights, shape (M,), a chunk of ``left`` at a time."""
         parts = [self.between(left[chunk], right) @ weights for chunk in chunks(len(left), len(right))]

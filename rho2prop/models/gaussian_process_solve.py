@@ -92,6 +92,19 @@ def sparse(
     return learn(slice(n_train, None)), left_out
 
 
+def spread(kernel: Kernel, known: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Predictive standard deviations with noise, shape (M,), of rows of shape (M, F), given labels of ``known`` (N, F).
+
+    Source: Rasmussen and Williams (as in ``rho2prop.models.gaussian_process``), eq. 2.26.
+    """
+    factor = _factor(kernel, known, kernel.noise + JITTER)
+    variances = kernel.variance(rows)
+    for chunk in chunks(len(rows), len(known)):
+        whitened = dtrsm(1.0, factor, kernel.between(rows[chunk], known).T, trans_a=1, overwrite_b=1)
+        variances[chunk] -= (whitened**2).sum(axis=0)
+    return np.sqrt(np.maximum(variances, 0.0) + kernel.noise)
+
+
 def _factor(kernel: Kernel, rows: np.ndarray, diagonal: float) -> np.ndarray:
     """Cholesky factor of the covariances of all rows; below its diagonal is what was in memory."""
     matrix = np.empty((len(rows), len(rows)), order="F")

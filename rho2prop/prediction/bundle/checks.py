@@ -202,6 +202,10 @@ def _check_manifest(manifest: dict, path: Path) -> None:
     ):
         for number, record in enumerate(records):
             check_fields(record, fields, f"{key}[{number}].", path)
+    for number, record in enumerate(manifest["intervals"]["calibrations"]):
+        if not isinstance(record.get("uses_spread", False), bool):  # bundles of the first models do not have it
+            problem = f"its key 'intervals.calibrations[{number}].uses_spread' is not true or false"
+            raise InputError(path, problem, FIX_WHOLE)
     _check_regressors(manifest, path)
     for name, record in manifest["files"].items():
         check_fields(record, FILE_FIELDS, f"files[{name[:80]!r}].", path)

@@ -81,7 +81,8 @@ def read_calibrations(path: Path, records: list[dict]) -> dict[tuple[str, str, s
         if scores.min() < 0 or (np.diff(scores) < 0).any():
             raise InputError(path, f"its scores {record['scores']!r} are negative or not sorted", FIX_WHOLE)
         key = record["model"], record["features"], record["target"]
-        found[key] = Calibration(record["power"], record["offset"], scores, record["is_positive"])
+        uses_spread = record.get("uses_spread", False)
+        found[key] = Calibration(record["power"], record["offset"], scores, record["is_positive"], uses_spread)
     return found
 
 

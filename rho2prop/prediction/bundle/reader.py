@@ -11,7 +11,7 @@ import pandas as pd
 
 from rho2prop.core.errors import InputError, escaped
 from rho2prop.core.packages import how_to_install, is_installed, require
-from rho2prop.core.targets import TARGETS
+from rho2prop.core.targets import SPREAD, TARGETS, spread_of
 from rho2prop.crystals.elasticity import derive_from_kg
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.densities.density import Density
@@ -282,11 +282,12 @@ class Bundle:
 
     def _rows(self, predicted: pd.DataFrame, model: str, features: str, coverage: float) -> pd.DataFrame:
         rows = []
-        for target in predicted:
+        for target in (name for name in predicted if not name.endswith(SPREAD)):
             if (model, features, target) not in self._calibrations:  # not offered: rho2prop.evaluation.final_models
                 continue
             value = float(predicted[target].iloc[0])
-            lower, upper = self._calibrations[model, features, target].bounds(np.array([value]), coverage)
+            spread = predicted[spread_of(target)].to_numpy() if spread_of(target) in predicted else None
+            lower, upper = self._calibrations[model, features, target].bounds(np.array([value]), coverage, spread)
             row = {"target": target, "symbol": TARGETS[target].symbol, "unit": TARGETS[target].unit, "model": model}
             row |= {"features": features, "value": value, "lower": float(lower[0]), "upper": float(upper[0])}
             rows.append(row | {"coverage": coverage})
@@ -308,11 +309,11 @@ class _Regressor:
         self.blocks = record["blocks"]
         self.needs_promolecule = any(BLOCKS[block].needs_promolecule for block in self.blocks)
         with readable(folder):
-            self._design, self._predictor = load_design(folder), load(folder, self.model, self.targets)
+            self._design, self._predictor = load_design(folder), load(folder, self.model, self.targets, True)
 
     def predict(self, blocks: BlockData, name: str) -> pd.DataFrame:
         matrix = self._design.apply(blocks, FINAL_SPLIT, FINAL_FOLD, [name])
-        return pd.DataFrame(self._predictor(matrix), index=pd.Index([name], name="material_id"))[self.targets]
+        return pd.DataFrame(self._predictor(matrix), index=pd.Index([name], name="material_id"))
 
 
 def _needs_torch(listed: dict) -> bool:

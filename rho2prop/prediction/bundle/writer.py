@@ -237,6 +237,7 @@ def _write_intervals(folds: list[str], judged: pd.DataFrame, coverage: float, fo
                     "power": calibration.power,
                     "offset": calibration.offset,
                     "is_positive": calibration.is_positive,
+                    "uses_spread": calibration.uses_spread,
                 }
             )
     refused = judged[~judged["is_offered"]]

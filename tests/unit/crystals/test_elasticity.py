@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rho2prop.core.targets import spread_of
 from rho2prop.crystals.elasticity import (
     debye_temperature_k,
     derive_from_kg,
@@ -35,6 +36,19 @@ def test_debye_temperature_scales_with_the_square_root_of_stiffness_and_mass():
     reference = debye_temperature_k(100.0, 50.0, 15.0, 30.0)
     assert debye_temperature_k(400.0, 200.0, 15.0, 30.0) == pytest.approx(2 * reference)
     assert debye_temperature_k(100.0, 50.0, 15.0, 120.0) == pytest.approx(reference / 2)
+
+
+def test_spreads_of_young_and_debye_follow_from_those_of_k_and_g():
+    table = pd.DataFrame({"bulk_modulus_gpa": [100.0, 60.0], "shear_modulus_gpa": [40.0, 0.0]}, index=["a", "b"])
+    materials = pd.DataFrame({"material_id": ["a", "b"], "formula": "MgO", "volume_per_atom_ang3": 10.0})
+    spreads = {spread_of("bulk_modulus_gpa"): 0.03, spread_of("shear_modulus_gpa"): 0.04}
+    found = derive_from_kg(table.assign(**spreads), materials)
+    young, debye = (found[spread_of(name)] for name in ("youngs_modulus_gpa", "debye_temperature_k"))
+    k, g = 100.0, 40.0  # d ln E / d ln K = G/(3K+G), d ln E / d ln G = 3K/(3K+G)
+    assert young["a"] == pytest.approx(np.hypot(0.03 * g, 0.04 * 3 * k) / (3 * k + g), rel=1e-3)
+    assert 0.018 < debye["a"] < 0.021  # Θ goes nearly as the root of G
+    assert young["b"] == 0.0
+    assert list(derive_from_kg(table, materials)) == ["youngs_modulus_gpa", "debye_temperature_k"]
 
 
 def test_moduli_below_zero_count_as_zero():

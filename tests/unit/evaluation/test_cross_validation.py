@@ -63,8 +63,8 @@ def test_predictions_are_of_test_rows_with_a_label(boosted, inputs):
 
 
 def test_a_model_that_predicts_no_number_is_refused_not_scored_without_that_row(tmp_path, inputs, monkeypatch):
-    def diverged(folder, blocks, ids):
-        predicted = predict_fold(folder, blocks, ids)
+    def diverged(*arguments, **keywords):
+        predicted = predict_fold(*arguments, **keywords)
         predicted.iloc[2] = np.nan
         return predicted
 

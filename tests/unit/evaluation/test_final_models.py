@@ -11,7 +11,7 @@ from standins.crystals import rock_salt
 from standins.folds import SETTINGS
 from standins.regressions import run
 
-from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
+from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS, spread_of
 from rho2prop.crystals.elasticity import BULK, SHEAR
 from rho2prop.evaluation.cross_validation import predict_fold
 from rho2prop.evaluation.final_models import COLUMNS, judge_final_models, read_offered
@@ -91,10 +91,12 @@ def test_intervals_hold_the_stated_share_of_unseen_materials(tmp_path, world, mo
     judged = judge_final_models([final], [folds], COVERAGE)
     assert list(judged.columns) == COLUMNS
     assert judged["is_offered"].all(), judged["reason"].tolist()
-    predicted = predict_fold(final / "folds" / "final", blocks, unseen["material_id"].tolist())
+    predicted = predict_fold(final / "folds" / "final", blocks, unseen["material_id"].tolist(), with_spread=True)
     for (_, target), calibration in calibrations(folds, COVERAGE).items():
         truth = unseen[target].to_numpy()
-        lower, upper = calibration.bounds(predicted[target].to_numpy(), COVERAGE)
+        assert calibration.uses_spread == (model in ("gaussian_process", "blend"))
+        spread = predicted[spread_of(target)].to_numpy() if calibration.uses_spread else None
+        lower, upper = calibration.bounds(predicted[target].to_numpy(), COVERAGE, spread)
         assert 0.87 <= np.mean((lower <= truth) & (truth <= upper)) <= 0.93, target
 
 

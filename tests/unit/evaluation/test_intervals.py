@@ -90,6 +90,30 @@ def test_errors_of_one_size_take_a_constant_width():
     assert calibrate(rows["y_true"], rows["y_pred"], 0.9, TARGETS[BULK]).power == 0.0
 
 
+def test_intervals_follow_the_predictive_variance_where_it_tells_something():
+    rng = np.random.default_rng(1)
+    y_pred, spread = rng.uniform(50, 250, 3000), rng.uniform(0.02, 0.3, 3000)
+    y_true = y_pred * np.exp(spread * rng.normal(size=3000))
+    learn, rest = slice(0, 1500), slice(1500, None)
+    found = calibrate(y_true[learn], y_pred[learn], 0.9, TARGETS[BULK], spread[learn])
+    plain = calibrate(y_true[learn], y_pred[learn], 0.9, TARGETS[BULK])
+    assert (found.uses_spread, plain.uses_spread) == (True, False)
+    lower, upper = found.bounds(y_pred[rest], 0.9, spread[rest])
+    low, high = plain.bounds(y_pred[rest], 0.9)
+    inside = (lower <= y_true[rest]) & (y_true[rest] <= upper)
+    assert inside.mean() == pytest.approx(0.9, abs=0.03)
+    assert (upper - lower).mean() < 0.95 * (high - low).mean()
+    unsure = spread[rest] > 0.2
+    assert inside[unsure].mean() > ((low <= y_true[rest]) & (y_true[rest] <= high))[unsure].mean() + 0.05
+    with refused(source="intervals"):
+        found.bounds(y_pred, 0.9)
+    # one that tells nothing is left aside, and so is one that is missing
+    shuffled = rng.permutation(spread)[learn]
+    even = y_pred[learn] * np.exp(0.1 * rng.normal(size=1500))
+    assert not calibrate(even, y_pred[learn], 0.9, TARGETS[BULK], shuffled).uses_spread
+    assert not calibrate(even, y_pred[learn], 0.9, TARGETS[BULK], np.full(1500, np.nan)).uses_spread
+
+
 def test_no_interval_of_a_positive_property_begins_below_zero():
     scores = np.sort(np.random.default_rng(0).uniform(0, 5, 200))
     lower, upper = Calibration(0.0, 10.0, scores, True).bounds(np.array([3.0, -200.0]), 0.9)

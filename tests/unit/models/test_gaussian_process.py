@@ -12,6 +12,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from standins.densities import gaussian_density
 
 from rho2prop.core.errors import InputError
+from rho2prop.core.targets import spread_of
 from rho2prop.densities.crystal_description import CrystalDescription
 from rho2prop.evaluation import importance
 from rho2prop.features.description import describe
@@ -90,6 +91,38 @@ def test_it_survives_its_file(fitted, tmp_path):
     )
 
 
+def test_its_variance_is_that_of_scikit_learn_and_grows_away_from_what_is_known(fitted, monkeypatch):
+    features, labels, process = fitted
+    noise, variance = np.exp(process.hyperparameters[:2])
+    widths = np.repeat(np.exp(process.hyperparameters[2:]), [3, 4]) * np.sqrt([3, 3, 3, 4, 4, 4, 4])
+    kernel = ConstantKernel(variance) * Matern(widths, nu=2.5) + WhiteKernel(noise)
+    unseen, _ = crystals(20, seed=2)
+    for n_rows in (None, 60):
+        reference = GaussianProcessRegressor(kernel, optimizer=None).fit(features[:n_rows], labels[:n_rows])
+        _, expected = reference.predict(unseen, return_std=True)
+        np.testing.assert_allclose(process.spread(unseen, n_rows), expected * process.scale, rtol=1e-4)
+    far = process.spread(unseen + 1e3)
+    np.testing.assert_allclose(far, np.sqrt(variance + noise) * process.scale, rtol=1e-4)
+    assert (process.spread(unseen) < far).all()
+    assert (process.spread(unseen) > np.sqrt(noise) * process.scale).all()
+    every = process.spread(unseen)
+    monkeypatch.setattr(gaussian_process, "SPREAD_ROWS", 75)  # every other row
+    assert (process.spread(unseen) >= every - 1e-9).all()  # who knows less is less sure
+
+
+def test_the_variance_of_trends_grows_with_the_square_of_the_feature():
+    rng = np.random.default_rng(3)
+    names = (SCALES[0], "magpie.noise")
+    features = rng.normal(size=(60, 2))
+    process = fit(features, ["elemental_solids", "magpie"], names, np.exp(features[:, 0] + 0.3 * rng.normal(size=60)))
+    near, far, farther = process.spread(np.array([[0.0, 0.0], [50.0, 0.0], [100.0, 0.0]]))
+    assert near < far < farther
+    noise, signal, *_, trend = np.exp(process.hyperparameters)
+    slope_variance = 1 / (1 / trend + (features[:, 0] ** 2).sum() / noise)  # of Bayesian linear regression
+    assert farther > process.scale * np.sqrt(1e4 * slope_variance)
+    assert farther < process.scale * np.sqrt(1e4 * trend + signal + noise)
+
+
 def test_distances_are_those_of_each_block():
     left, right = np.zeros((1, 7)), np.array([[3.0, 0, 0, 2, 2, 2, 2]])
     distances = list(each_distance(left, right, np.array([0, 0, 0, 1, 1, 1, -1])))
@@ -146,6 +179,11 @@ def test_models_are_written_and_read_back(model, tmp_path):
     assert sum(advanced) == 2
     unseen, truth = crystals(60, seed=5)
     found = estimator.load(tmp_path, model, data.targets)(DesignMatrix(unseen, BLOCKS, None))
+    spreads = estimator.load(tmp_path, model, data.targets, with_spread=True)(DesignMatrix(unseen, BLOCKS, None))
+    assert set(found) == set(data.targets)
+    assert set(spreads) == {*data.targets, *map(spread_of, data.targets)}
+    errors = np.abs(np.log(found[BULK] / truth)) / spreads[spread_of(BULK)]
+    assert 0.3 < np.median(errors) < 1.5  # of a normal distribution: 0.67
     assert (found[BULK] > 0).all()
     assert np.abs(found[BULK] - truth).mean() < 0.5 * np.abs(truth - truth.mean()).mean()
     assert np.corrcoef(found[ATOMIZATION], -np.log(truth))[0, 1] > 0.8

@@ -77,6 +77,7 @@ def test_a_key_of_another_form_is_refused(folder, key):
         ("intervals.calibrations.0.offset", -1.0, "offset"),
         ("intervals.calibrations.0.offset", float("nan"), "NaN"),
         ("intervals.calibrations.0.power", 1e9, "power"),
+        ("intervals.calibrations.0.uses_spread", "yes", "uses_spread"),
         ("intervals.calibrations.0.n", 0, "calibrations[0].n"),
         ("intervals.calibrations.0.target", "colour", "target"),
         ("intervals.calibrations.0.features", "magpie", "no calibration of"),

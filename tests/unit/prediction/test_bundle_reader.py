@@ -70,6 +70,14 @@ def test_a_moved_bundle_predicts_what_the_workflow_predicts(made, moved, tmp_pat
     assert (both["unit_bundle"] == both["unit_workflow"]).all()
 
 
+def test_an_interval_scaled_by_a_variance_that_the_model_lacks_is_refused(moved):
+    intervals = json.loads((moved / "manifest.json").read_text())["intervals"]
+    intervals["calibrations"][0]["uses_spread"] = True  # of LightGBM
+    edit_manifest(moved, intervals=intervals)
+    with refused(source="intervals"):
+        load_bundle(moved).predict(made_density(), "x")
+
+
 def test_remarks_of_a_reader_are_warnings_and_names_are_safe_on_a_terminal(bundle):
     charged = checked_density(made_density(electrons=9.0), "MgO.npz")
     prediction = bundle.predict(charged, "a\x1b[2Jb")
