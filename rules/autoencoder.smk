@@ -15,8 +15,7 @@ rule write_grids:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(480),
+        **requested("write_grids"),
         disk_mb=grids_disk,
     params:
         grid=config["grid"],
@@ -45,18 +44,10 @@ rule train_autoencoder:
         ENVIRONMENT
     threads: config["autoencoder"]["threads"]
     resources:
+        **requested("train_autoencoder"),
         **rank_resources(
             config["autoencoder"]["devices"], config["autoencoder"]["nodes"]
         ),
-        mem_mb=growing(  # per node
-            training_mem_mb(
-                config["autoencoder"]["network"],
-                config["grid"]["size"],
-                config["autoencoder"]["batch_size"],
-                config["autoencoder"]["devices"],
-            )
-        ),
-        runtime=growing(1440),
     params:
         # own threads, not those of the rule, which --cores limits: the last digits depend on them
         autoencoder={
@@ -87,8 +78,7 @@ rule evaluate_reconstruction:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(120),
+        **requested("evaluate_reconstruction"),
     params:
         grid=config["grid"],
         code=code_of("evaluate_reconstruction.py"),
@@ -105,12 +95,13 @@ rule write_slices:
         slices=expand("results/reconstruction/slices/{number}.npz", number=[1, 2]),
     log:
         "logs/write_slices.log",
+    benchmark:
+        "results/benchmarks/write_slices.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **requested("write_slices"),
     params:
         grid=config["grid"],
         code=code_of("write_slices.py"),

@@ -1,5 +1,6 @@
 # Checks of the configuration and the materials table, wildcard constraints, lists that the rules expand over.
 import contextlib
+import functools
 import hashlib
 import sys
 
@@ -12,16 +13,12 @@ from rho2prop.densities.field_names import FIELDS, field_of
 from rho2prop.evaluation.config_check import problems
 from rho2prop.evaluation.earlier_version import refuse_earlier_results
 from rho2prop.evaluation.plan import CHUNKS, Plan, descriptor_files, field_blocks
-from rho2prop.evaluation.requests import (
-    explain_minutes,
-    fit_mem_mb,
-    fit_minutes,
-    require_memory,
-)
+from rho2prop.evaluation.requests import RunSize, job_request, require_memory
 from rho2prop.models.registry import models_that_need_gpu
 from rho2prop.core.jobs.chunks import PATTERN, chunks_of
 from rho2prop.core.jobs.code_digest import code_digest
-from rho2prop.core.jobs.memory import grids_bytes, training_mem_mb
+from rho2prop.core.jobs.memory import grids_bytes
+from rho2prop.core.jobs.request_record import ATTEMPT
 from rho2prop.evaluation.label_check import (
     formula_and_system,
     require_any_label,
@@ -141,7 +138,7 @@ def names(role):
 
 def n_labelled():
     """Number of labelled materials; 0 as long as the table of the Materials Project is not known."""
-    return len(names("train")) if MATERIALS is not None else 0
+    return sum(material.role == "train" for material in (MATERIALS or {}).values())
 
 
 def grids_disk(wildcards):
@@ -150,27 +147,28 @@ def grids_disk(wildcards):
     return max(1000, grids_bytes(n_labelled(), size, precision) // 10**6)
 
 
-def fitting_memory(wildcards, attempt):
-    """Memory for fitting or explaining a model, in MB."""
-    model, features = wildcards.model, wildcards.features
-    return attempt * fit_mem_mb(PLAN, model, features, n_labelled())
+@functools.cache
+def run_size(is_known):
+    """Numbers of materials; asked for each job."""
+    return RunSize(len(MATERIALS), n_labelled()) if is_known else RunSize()
 
 
-def fitting_time(wildcards, attempt):
-    """Time for fitting a model in all folds, in minutes."""
-    return attempt * fit_minutes(PLAN, wildcards.model, wildcards.split, [n_labelled()])
+def requested(rule):
+    """Resources of a rule: memory and time from the size of its work, more with each attempt."""
 
+    def growing_amount(index):
+        return lambda wildcards, attempt, threads: (
+            attempt
+            * job_request(
+                PLAN, rule, run_size(MATERIALS is not None), threads, wildcards
+            )[index]
+        )
 
-def learning_time(wildcards, attempt):
-    """Time for the learning curve of a model, in minutes."""
-    sizes = [size for size in PLAN.learning_curve.sizes if size <= n_labelled()]
-    return attempt * fit_minutes(PLAN, wildcards.model, wildcards.split, sizes)
-
-
-def explaining_time(wildcards, attempt):
-    """Time for the importance of the blocks of a model, in minutes."""
-    model, features = wildcards.model, wildcards.features
-    return attempt * explain_minutes(PLAN, model, features, n_labelled())
+    return {
+        "mem_mb": growing_amount(0),
+        "runtime": growing_amount(1),
+        ATTEMPT: lambda wildcards, attempt: attempt,
+    }
 
 
 def table_with_enough_labels(wildcards):

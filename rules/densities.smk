@@ -31,8 +31,7 @@ if PER_JOB == 1 or MATERIALS is None:
             ENVIRONMENT
         threads: RANKS
         resources:
-            mem_mb=growing(2000),
-            runtime=growing(60),
+            **requested("run_dft"),
             mp_requests=int(ENGINE == MATERIALS_PROJECT),  # the profile limits concurrent requests
         params:
             engine=ENGINE,
@@ -63,8 +62,7 @@ else:  # engines of seconds: a job of its own would cost each material more than
             conda:
                 ENVIRONMENT
             resources:
-                mem_mb=growing(2000),
-                runtime=growing(240),
+                **requested("run_dft"),
             params:
                 engine=ENGINE,
                 settings=SETTINGS,
@@ -82,12 +80,13 @@ rule write_vasp_inputs:
         folder=directory("results/vasp_inputs"),
     log:
         "logs/write_vasp_inputs.log",
+    benchmark:
+        "results/benchmarks/write_vasp_inputs.tsv"
     conda:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        **requested("write_vasp_inputs"),
     params:
         code=code_of("write_vasp_inputs.py"),
         ids=lambda wildcards: list(materials()),
@@ -136,8 +135,7 @@ rule run_atom:
         ENVIRONMENT
     threads: RANKS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        **requested("run_atom"),
     params:
         engine=ENGINE,
         settings=SETTINGS,
@@ -164,8 +162,7 @@ rule collect_materials:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        **requested("collect_materials"),
     params:
         labels=lambda wildcards: {
             name: materials()[name].labels for name in names("train")

@@ -13,8 +13,7 @@ rule write_descriptors:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        **requested("write_descriptors"),
     params:
         code=code_of("write_descriptors.py"),
     script:
@@ -34,8 +33,7 @@ rule write_graphs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        **requested("write_graphs"),
     params:
         code=code_of("write_graphs.py"),
     script:
@@ -57,8 +55,7 @@ rule write_fingerprints:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        **requested("write_fingerprints"),
     params:
         code=code_of("write_fingerprints.py"),
     script:
@@ -81,8 +78,7 @@ rule encode_latents:
         ENVIRONMENT
     threads: config["autoencoder"]["threads"]
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(120),
+        **requested("encode_latents"),
         gpu=1,
     params:
         grid=config["grid"],

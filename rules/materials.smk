@@ -54,11 +54,12 @@ elif config["materials"] == MATERIALS_PROJECT:
             structures=directory("results/materials_project/structures"),
         log:
             "logs/write_materials_project.log",
+        benchmark:
+            "results/benchmarks/write_materials_project.tsv"
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=growing(2000),
-            runtime=growing(60),
+            **requested("write_materials_project"),
         params:
             filters={
                 key: value

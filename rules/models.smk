@@ -57,11 +57,12 @@ rule write_bundle:
         folder=directory("results/models"),
     log:
         "logs/write_bundle.log",
+    benchmark:
+        "results/benchmarks/write_bundle.tsv"
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **requested("write_bundle"),
     params:
         config=PROTOCOL,
         code=code_of("write_bundle.py"),
@@ -88,8 +89,7 @@ rule write_latent_database:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        **requested("write_latent_database"),
     params:
         code=code_of("write_latent_database.py"),
     script:
@@ -116,8 +116,7 @@ rule evaluate_invariance:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        **requested("evaluate_invariance"),
     params:
         n_materials=PLAN.invariance.n_materials,
         seed=config["seed"],

@@ -11,12 +11,13 @@ rule encode_material:
         folder=directory("results/new/{material}"),
     log:
         "logs/encode_material/{material}.log",
+    benchmark:
+        "results/benchmarks/encode_material/{material}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **requested("encode_material"),
     params:
         structure=lambda wildcards: materials()[wildcards.material].structure,
         grid=config["grid"],
@@ -39,11 +40,12 @@ rule predict_properties:
         outcomes="results/new_outcomes.csv",
     log:
         "logs/predict_properties.log",
+    benchmark:
+        "results/benchmarks/predict_properties.tsv"
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **requested("predict_properties"),
     params:
         choices=config["predict"],
         code=code_of("predict_properties.py"),

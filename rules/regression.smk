@@ -43,8 +43,7 @@ rule fit_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=fitting_memory,
-        runtime=fitting_time,
+        **requested("fit_regression"),
     params:
         blocks=blocks_of,
         settings=settings_of,
@@ -59,8 +58,7 @@ use rule fit_regression as fit_network with:
     wildcard_constraints:
         model="|".join(models_that_need_gpu(True)),
     resources:
-        mem_mb=fitting_memory,
-        runtime=fitting_time,
+        **requested("fit_network"),
         gpu=1,
 
 
@@ -82,8 +80,7 @@ rule learn_from_fewer:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=fitting_memory,
-        runtime=learning_time,
+        **requested("learn_from_fewer"),
     params:
         sizes=PLAN.learning_curve.sizes,
         blocks=blocks_of,
@@ -99,8 +96,7 @@ use rule learn_from_fewer as learn_network with:
     wildcard_constraints:
         model="|".join(models_that_need_gpu(True)),
     resources:
-        mem_mb=fitting_memory,
-        runtime=learning_time,
+        **requested("learn_network"),
         gpu=1,
 
 
@@ -188,8 +184,7 @@ rule explain_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=fitting_memory,
-        runtime=explaining_time,
+        **requested("explain_regression"),
     params:
         seed=config["seed"],
         code=code_of("explain_regression.py"),

@@ -92,11 +92,12 @@ rule plot_figures:
         },
     log:
         "logs/plot_figures.log",
+    benchmark:
+        "results/benchmarks/plot_figures.tsv"
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **requested("plot_figures"),
     params:
         config=PROTOCOL,
         inputs=REPORTED,
@@ -112,11 +113,12 @@ rule render_report:
         html="results/report.html",
     log:
         "logs/render_report.log",
+    benchmark:
+        "results/benchmarks/render_report.tsv"
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **requested("render_report"),
     params:
         config=PROTOCOL,
         table=table_as_read,

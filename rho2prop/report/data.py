@@ -1,5 +1,6 @@
 """Reads and checks the results of a run; summaries that figures and tables share."""
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rho2prop.core.errors import InputError
+from rho2prop.core.jobs.request_record import REQUESTED, read_request
 from rho2prop.core.targets import TARGETS
 from rho2prop.evaluation.metrics import summarise as summarise_scores
 from rho2prop.features.feature_sets import SECTION, resolve
@@ -77,6 +79,8 @@ LATER_COLUMNS = {
 }
 SLICE_ARRAYS = ("original", "reconstructed", "difference")
 KEYS = (*TABLES, "predictions_dir", "slices", "benchmarks")
+MEASURED = {"wall_s": "s", "cpu_s": "cpu_time", "max_rss_mb": "max_rss"}  # columns of Snakemake's benchmark files
+ENDING_LATER = ("write_bundle", "plot_figures", "render_report")  # beside the report, sooner or later
 POOLED_TEXT = ("fold", "material_id", "target")
 POOLED_NUMBERS = ("y_true", "y_pred")
 
@@ -244,25 +248,31 @@ def read_slice(path: Path | str) -> dict:
 
 
 def read_benchmarks(folder: Path) -> pd.DataFrame:
-    """Snakemake's benchmark files below a folder: rule, wall time, processor time, peak memory of each job.
+    """Snakemake's benchmark files below a folder, with what each job requested.
 
     Returns
     -------
     pandas.DataFrame
-        Columns rule, wall_s, cpu_s, max_rss_mb; one row per job. The rule is the first folder (or the
-        file's name). Values that Snakemake could not measure ("-", "NA") are NaN.
+        One row per job: rule, wall_s, cpu_s, max_rss_mb, and the request by the names of ``read_request``. The rule is
+        the first folder (or the file's name); those that end with the report or after it are left out. NaN: Snakemake
+        could not measure it ("-", "NA"), or the request was not recorded.
     """
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
-        parts = path.relative_to(folder).parts
-        frame = pd.read_csv(path, sep="\t", dtype=str)
-        missing = [column for column in ("s", "max_rss", "cpu_time") if column not in frame]
-        if missing:
-            raise InputError(path, f"no column {missing[0]!r}", "Keep only Snakemake's benchmark files there")
-        for record in frame.to_dict("records"):
-            values = [pd.to_numeric(record[key], errors="coerce") for key in ("s", "cpu_time", "max_rss")]
-            rows.append((parts[0] if len(parts) > 1 else path.stem, *values))
-    return pd.DataFrame(rows, columns=["rule", "wall_s", "cpu_s", "max_rss_mb"])
+        rule = path.relative_to(folder).with_suffix("").parts[0]
+        if rule in ENDING_LATER:
+            continue
+        with path.open(encoding="utf-8", newline="") as file:
+            records = list(csv.DictReader(file, delimiter="\t"))
+        if any("s" not in record for record in records):
+            raise InputError(path, "no column 's'", "Keep only Snakemake's benchmark files there")
+        for record in records:
+            measured = {name: record.get(key) for name, key in MEASURED.items()}
+            rows.append({"rule": rule} | measured | read_request(path))
+    columns = [*MEASURED, *REQUESTED]
+    frame = pd.DataFrame(rows, columns=["rule", *columns])
+    frame[columns] = frame[columns].apply(pd.to_numeric, errors="coerce")
+    return frame
 
 
 def kind_of(block: str) -> str:

@@ -65,6 +65,9 @@ def test_fingerprints_of_chunks_hold_the_statistics_of_each_density_in_the_order
     parts = sorted(path.stem for path in (folder / "results/chunks/features/fingerprint").glob("*.csv"))
     assert parts == sorted(chunks_of(tuple(names), 8))
     assert len(parts) > 1
+    requests = [folder / f"results/benchmarks/write_fingerprints/fingerprint/{part}.json" for part in parts]
+    assert all(json.loads(path.read_text()).items() >= {"runtime": 30, "attempt": 1}.items() for path in requests)
+    assert not (folder / "results/benchmarks/gather_chunks").exists()
     features = pd.read_csv(folder / "results/features/fingerprint.csv", index_col="material_id")
     assert list(features.index) == names
     expected = fingerprint(cells["m-03"])

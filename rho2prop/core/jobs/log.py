@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from rho2prop.core.errors import InputError
 from rho2prop.core.jobs.provenance import check_inputs, keep, seal, unseal
+from rho2prop.core.jobs.request_record import record_request
 from rho2prop.core.jobs.running_jobs import running_job
 
 PATIENCE_S, PAUSE_S = 60, 5  # on a shared file system other nodes may see an old record, usually for less than this
@@ -57,7 +58,7 @@ def logged(path: str) -> Iterator[None]:
 
 @contextmanager
 def job(snakemake: Any, updated: Iterable[str] = (), later: Iterable[str] = ()) -> Iterator[None]:
-    """Run the body of a workflow script: log it, check its inputs and record its outputs.
+    """Run the body of a workflow script: log it, record its request, check its inputs and record its outputs.
 
     Parameters
     ----------
@@ -71,6 +72,7 @@ def job(snakemake: Any, updated: Iterable[str] = (), later: Iterable[str] = ()) 
     """
     with _in_folder_of_run(snakemake), logged(snakemake.log[0]):
         named = [snakemake.input.get(name, []) for name in later]
+        record_request(snakemake.log[0], snakemake.threads, snakemake.resources)
         unread = [path for paths in named for path in ([paths] if isinstance(paths, str) else paths)]
         inputs, outside = _patiently(lambda: check_inputs(snakemake.input, snakemake.threads, unread))
         for path in updated:

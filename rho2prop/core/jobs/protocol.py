@@ -2,7 +2,7 @@
 
 
 def without_machine(config: dict) -> dict:
-    """The configuration without what changes no result: sections ``machine`` of the engines, and ``chunk_size``.
+    """The configuration without what changes no result: sections ``machine`` in ``dft``, and ``chunk_size``.
 
     Keys are sorted: the order in which files define them does not matter either.
     """
@@ -11,6 +11,7 @@ def without_machine(config: dict) -> dict:
         if isinstance(section, dict)
         else section
         for name, section in config["dft"].items()
+        if name != "machine"
     }
     sections = {"dft": _ordered(dft)}
     if "features" in config:

@@ -8,6 +8,7 @@ from rho2prop.report.data import Run
 from rho2prop.report.figures import materials as material_figures
 from rho2prop.report.numbers import count, decimals, duration, significant, span
 from rho2prop.report.sections import protocol
+from rho2prop.report.sections.cost import cost_of_steps
 from rho2prop.report.sections.protocol import MAX_ROWS, cut
 
 
@@ -107,7 +108,7 @@ def dft(run: Run) -> Section:
     else:
         section.blocks += _outcomes(run, outcomes)
     section.blocks += protocol.atoms(run)
-    section.blocks += _benchmarks(run)
+    section.blocks += cost_of_steps(run)
     return section
 
 
@@ -166,65 +167,4 @@ def _electrons(converged: pd.DataFrame) -> list:
             f"numbers differ from integers by at most {significant(deviation, 2)}. A density is read or written only "
             "if its integral over the cell agrees with this number within 0.1 % (or 0.001 electrons, if that is more)."
         )
-    ]
-
-
-def cost_table(benchmarks: pd.DataFrame) -> pd.DataFrame:
-    """Jobs, sum, mean and highest wall time, processor time, peak memory per rule; costly rules first."""
-    grouped = benchmarks.groupby("rule")
-    table = pd.DataFrame(
-        {
-            "jobs": grouped.size(),
-            "wall_s": grouped["wall_s"].sum(),
-            "mean_s": grouped["wall_s"].mean(),
-            "longest_s": grouped["wall_s"].max(),
-            "cpu_s": grouped["cpu_s"].sum(min_count=1),
-            "max_rss_mb": grouped["max_rss_mb"].max(),
-        }
-    )
-    return table.sort_values("wall_s", ascending=False)
-
-
-def _benchmarks(run: Run) -> list:
-    if run.benchmarks is None or run.benchmarks.empty:
-        return [Text("No benchmark files were found, so the cost per step is unknown.", "missing")]
-    table = cost_table(run.benchmarks)
-    rows = [
-        Row(
-            (
-                str(row.Index),
-                f"{row.jobs:,}",
-                duration(row.wall_s),
-                duration(row.mean_s),
-                duration(row.longest_s),
-                duration(row.cpu_s),
-                decimals(row.max_rss_mb, 0),
-            )
-        )
-        for row in table.itertuples()
-    ]
-    total = Row(
-        (
-            "all",
-            f"{table.jobs.sum():,}",
-            duration(table.wall_s.sum()),
-            "",
-            "",
-            duration(table.cpu_s.sum(min_count=1)),
-            "",
-        )
-    )
-    return [
-        Figure(
-            "cost-by-rule",
-            material_figures.cost_by_rule(table),
-            "Cost of each step of the workflow, summed over its jobs.",
-            f"Bars of wall and processor time per rule; the costliest is {table.index[0]} "
-            f"with {duration(table.wall_s.iloc[0])}.",
-        ),
-        Table(
-            "Cost per step, from Snakemake's benchmark files; rules without such a file cost little.",
-            ("rule", "jobs", "wall time, sum", "mean", "longest", "processor time", "peak memory / MB"),
-            (*rows, total),
-        ),
     ]
