@@ -99,8 +99,8 @@ def cost_of_steps(run: Run) -> list:
     ]
     sums = duration(table.wall_s.sum()), duration(table.cpu_s.sum(min_count=1))
     total = Row(("all", f"{table.jobs.sum():,}", *sums, *("",) * 7))
-    columns = ("rule", "jobs", "wall time, sum", "processor time", "mean", "longest", "requested")
-    columns += ("peak memory / MB", "requested / MB", "used", "remark")
+    of_time = "wall time, sum", "processor time", "mean", "longest", "requested"
+    columns = "rule", "jobs", *of_time, "peak memory / MB", "requested / MB", "used", "remark"
     return [
         Figure(
             "cost-by-rule",

@@ -3,6 +3,8 @@
 import copy
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,11 @@ def test_a_learning_curve_takes_the_time_of_its_sizes():
         job_request(PLAN, "learn_from_fewer", RunSize(number, number), 1, of_model("blend"))[1] for number in (40, 6000)
     ]
     assert minutes[0] < minutes[1] < job_request(PLAN, "fit_regression", RunSize(6000, 6000), 1, of_model("blend"))[1]
+
+
+@pytest.mark.slow
+def test_the_table_of_the_documentation_is_what_its_command_prints():
+    command = [sys.executable, str(ROOT / "benchmarks" / "request_table.py")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    start = (lines := (ROOT / "docs" / "cluster.md").read_text().splitlines()).index(printed[0])
+    assert lines[start : start + len(printed)] == printed
