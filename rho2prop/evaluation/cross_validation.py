@@ -175,7 +175,9 @@ def predict_fold(folder: Path, features: BlockData, material_ids: list[str], wit
     if not len(ids):
         return pd.DataFrame(columns=record["targets"], index=ids, dtype=float)
     matrix = load_design(folder).apply(features, record["split"], record["fold"], list(material_ids))
-    return pd.DataFrame(estimator.load(folder, record["model"], record["targets"], with_spread)(matrix), index=ids)
+    predicted = estimator.load(folder, record["model"], record["targets"], with_spread)(matrix)
+    spreads = [name for name in predicted if name.endswith(SPREAD)]
+    return pd.DataFrame(predicted, index=ids)[[*record["targets"], *spreads]]
 
 
 @dataclass(frozen=True)

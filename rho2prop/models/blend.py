@@ -24,10 +24,16 @@ class Blend:
     def fit(self, data: FoldData, fitting: Fitting) -> Predictions:
         of_process = Fitting(fitting.settings.gaussian_process, fitting.seed, fitting.threads)  # advances nothing
         of_boosting = replace(fitting, settings=fitting.settings.lightgbm)
-        return _blended(self.process.fit(data, of_process), self.boosting.fit(data, of_boosting))
+        process = self.process.fit(data, of_process)
+        spreads = {name: process[name] for name in map(spread_of, data.targets)}
+        return _blended(process, self.boosting.fit(data, of_boosting)) | spreads
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
         return _blended(self.process.predict(matrix), self.boosting.predict(matrix))
+
+    def spreads(self, matrix: DesignMatrix) -> Predictions:
+        """Those of the process, which has nine tenths of the weight."""
+        return self.process.spreads(matrix)
 
     def save(self, folder: Path) -> None:
         self.process.save(folder)
@@ -39,9 +45,7 @@ class Blend:
 
 
 def _blended(process: Predictions, boosted: Predictions) -> Predictions:
-    """Of values; spreads are those of the process, which has nine tenths of the weight."""
-    values = {name: _between(process[name], boosted[name], TARGETS[name].learns_logarithm) for name in boosted}
-    return values | {spread_of(name): process[spread_of(name)] for name in boosted}
+    return {target: _between(process[target], boosted[target], TARGETS[target].learns_logarithm) for target in boosted}
 
 
 def _between(first: np.ndarray, second: np.ndarray, learns_logarithm: bool) -> np.ndarray:

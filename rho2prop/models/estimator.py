@@ -110,7 +110,7 @@ class Estimator(Protocol):
         dict
             Target to predictions for the validation rows in its unit, shape (N,), by the model as it was before it
             learned from these rows, where it does so in the end; rows without the label may be NaN. A model with a
-            predictive variance adds ``spread_of(target)``, also in ``predict``.
+            predictive variance adds ``spread_of(target)``, and has a method ``spreads`` like ``predict`` that gives it.
         """
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
@@ -167,9 +167,10 @@ def load(folder: Path, model: str, targets: list[str], with_spread: bool = False
     estimator = estimator_class(model).load(folder, targets)
 
     def predict(matrix: DesignMatrix) -> Predictions:
-        predicted = estimator.predict(matrix)
-        values = predicted if with_spread else {target: predicted[target] for target in targets}
+        values = estimator.predict(matrix)
         _add_zero(values, matrix)
+        if with_spread and hasattr(estimator, "spreads"):
+            values |= estimator.spreads(matrix)
         return values
 
     return predict

@@ -183,9 +183,11 @@ class GaussianProcesses:
         return unseen
 
     def predict(self, matrix: DesignMatrix) -> Predictions:
-        values = {target: process.predict(matrix.tabular) for target, process in self.processes.items()}
-        spreads = {spread_of(target): process.spread(matrix.tabular) for target, process in self.processes.items()}
-        return values | spreads
+        return {target: process.predict(matrix.tabular) for target, process in self.processes.items()}
+
+    def spreads(self, matrix: DesignMatrix) -> Predictions:
+        """Predictive standard deviations, shape (N,), by ``spread_of(target)``."""
+        return {spread_of(target): process.spread(matrix.tabular) for target, process in self.processes.items()}
 
     def save(self, folder: Path) -> None:
         for target, process in self.processes.items():
