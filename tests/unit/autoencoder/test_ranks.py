@@ -3,14 +3,19 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from standins.densities import gaussian_density
 from standins.refusals import refused
 from standins.training import request_on
 
 from rho2prop.autoencoder.launch import launcher, train_ranks
 from rho2prop.autoencoder.request import TrainingRequest, TrainingSettings
+from rho2prop.autoencoder.training import load_autoencoder, train
 from rho2prop.densities.density import write_npz
-from rho2prop.densities.grids import Grid
+from rho2prop.densities.grids import Grid, to_grid
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +48,35 @@ def test_two_ranks_of_one_machine_write_one_result(outside_slurm, density, tmp_p
     with refused(1, source="train_autoencoder"):
         train_ranks(launcher(SETTINGS, n_gpus=2), broken)
     assert not (tmp_path / "x").exists()
+
+
+def test_two_ranks_train_as_one_with_their_batches_together(outside_slurm, tmp_path):
+    """Equal grids, which no orientation changes, give both the same batch statistics: what is left must agree."""
+    cubic = gaussian_density(np.eye(3) * 4.8, (24, 24, 24), ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)))
+    write_npz(cubic, tmp_path / "density.npz")
+    names = [f"m-{i}" for i in range(6)]
+    paths = [(name, tmp_path / "density.npz") for name in names]
+    split = dict(zip(names, ["train"] * 4 + ["validation", "test"], strict=True))
+    together, made, losses = replace(SETTINGS, max_epochs=6, patience=6), {}, {}
+    for ranks in (1, 2):
+        (tmp_path / f"{ranks}").mkdir()
+        settings = replace(together, devices=ranks, batch_size=4 // ranks)
+        out = tmp_path / f"{ranks}" / "model"
+        request = request_on(paths, split, settings, Grid("window", 16, 0.3), out, seed=1)
+        if ranks == 1:
+            train(request)
+        else:
+            (out.with_name("work")).mkdir()
+            train_ranks(launcher(settings, n_gpus=ranks), request)
+        model, record = load_autoencoder(out)
+        assert record["ranks"] == ranks
+        grid = torch.from_numpy(to_grid(cubic, Grid(**record["grid"])))[None, None]
+        with torch.no_grad():
+            made[ranks] = model(grid).numpy()
+        losses[ranks] = pd.read_csv(out / "history.csv")["train_loss"].to_numpy()
+    assert losses[1][-1] < 0.9 * losses[1][0]  # it learns
+    np.testing.assert_allclose(losses[2], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(made[2], made[1], atol=0.01 * made[1].max())
 
 
 def test_a_slurm_job_starts_its_ranks_with_srun(monkeypatch):
