@@ -23,8 +23,8 @@ FITS = ("lightgbm magpie_fingerprint", "blend total_density", "attention_cnn mag
 
 def rows(plan: Plan) -> dict[str, tuple[str, dict[str, str]]]:
     """Label of each row: rule and wildcards."""
-    found: dict[str, tuple[str, dict[str, str]]] = {rule: (rule, {}) for rule in REQUESTS}
-    found |= {rule: (rule, {}) for rule in ("run_atom", "train_autoencoder")}
+    names = ("run_dft", "run_atom", *REQUESTS, "train_autoencoder")
+    found: dict[str, tuple[str, dict[str, str]]] = {rule: (rule, {}) for rule in names}
     for fit in FITS:
         model, features = fit.split()
         wildcards = {"model": model, "features": features, "split": plan.main_split}

@@ -148,8 +148,9 @@ def job_request(
         return machine["mem_mb"], machine["runtime_min"]
     if rule == "run_atom":  # in a large box
         return 2 * machine["mem_mb"], 2 * machine["runtime_min"]
-    work = _work(plan, REQUESTS[rule].materials, size, threads)
-    return REQUESTS[rule].mem_mb(work), REQUESTS[rule].minutes(work)
+    request = MEASURED_ENGINES[engine] if rule == "run_dft" else REQUESTS[rule]
+    work = _work(plan, request.materials, size, threads)
+    return request.mem_mb(work), request.minutes(work)
 
 
 def _work(plan: Plan, materials: str, size: RunSize, threads: int) -> Work:

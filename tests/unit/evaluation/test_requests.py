@@ -152,10 +152,10 @@ def rules_of_jobs() -> set[str]:
 
 
 def test_every_rule_requests_by_size_and_is_measured():
-    assert rules_of_jobs() == {*REQUESTS, *REGRESSIONS, "run_atom", "train_autoencoder"}
+    assert rules_of_jobs() == {*REQUESTS, *REGRESSIONS, "run_dft", "run_atom", "train_autoencoder"}
 
 
-@pytest.mark.parametrize("rule", sorted(REQUESTS))
+@pytest.mark.parametrize("rule", sorted({*REQUESTS, "run_dft"}))
 def test_requests_never_fall_with_size(rule):
     by_number = [job_request(plan_of(), rule, RunSize(number, number)) for number in (0, 500, 6000, 150_000)]
     by_grid = [job_request(plan_of(size=size), rule, RunSize(6000, 6000)) for size in (32, 64, 128)]
@@ -171,7 +171,7 @@ def test_only_jobs_of_the_whole_run_grow_with_it():
     small, large = (RunSize(number, number) for number in (1000, 100_000))
     growing = {rule for rule in REQUESTS if job_request(plan_of(), rule, small) != job_request(plan_of(), rule, large)}
     assert {"write_grids", "evaluate_reconstruction", "collect_materials", "predict_properties"} <= growing
-    assert not growing & {"run_dft", "write_fingerprints", "encode_latents", "encode_material", "write_slices"}
+    assert not growing & {"write_fingerprints", "encode_latents", "encode_material", "write_slices"}
 
 
 def test_calculations_request_what_the_configuration_says():
