@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from rho2prop.evaluation.cross_validation import Regression, RegressionData, run
 from rho2prop.evaluation.fold_results import read_predictions
@@ -24,6 +25,8 @@ from rho2prop.materials.splits import read_splits
 from rho2prop.models.registry import MODELS
 
 MODEL, FEATURES, BLOCKS = "attention_cnn", "magpie_latent", ("magpie", "latent")
+CONFIG = Path(__file__).parents[1] / "config.yaml"
+DEFAULTS = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))[MODEL]
 SETTINGS = {
     "40 epochs, stopped after 8, 2 trials": dict(max_epochs=40, patience=8, batch_size=32, n_trials=2),
     "40 epochs, 2 trials": dict(max_epochs=40, patience=40, batch_size=32, n_trials=2),
@@ -40,7 +43,7 @@ def errors(results: Path, split: str, name: str) -> dict:
     materials = read_materials(results / "materials.csv")
     blocks = read_blocks({"magpie": results / "features/magpie.csv"}, {"all": results / "latents/all.npz"})
     splits = read_splits(results / "splits.csv", materials["material_id"])
-    settings = MODELS[MODEL].settings_of({"channels": [16, 32]} | SETTINGS[name])
+    settings = MODELS[MODEL].settings_of(DEFAULTS | SETTINGS[name])
     regression = Regression(MODEL, FEATURES, BLOCKS, split, settings, n_components=1, seed=1)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from rho2prop.evaluation.label_check import (
 )
 from rho2prop.core.packages import use_package_in
 from rho2prop.core.settings import read_section
+from rho2prop.materials.split_names import DRAWN, GIVEN
 from rho2prop.materials.table import ElementalCrystals, load_materials
 from rho2prop.materials.table_record import read_table_record, write_table_record
 from rho2prop.core.jobs.protocol import without_machine
@@ -57,6 +58,7 @@ if PROBLEMS := problems(config, ENVIRONMENT.read_text() if HAS_CONDA else None):
 ENGINE = config["dft"]["engine"]
 ELEMENTS = read_section(ElementalCrystals, config["elements"], "elements")
 PLAN = Plan(config)
+SPLITS = (*DRAWN, GIVEN)
 PROTOCOL = without_machine(
     config
 )  # for params: a change of the machine must not trigger reruns
@@ -66,11 +68,11 @@ wildcard_constraints:
     material=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     element=r"[A-Z][a-z]?",
     role=r"train|predict",
-    scope=rf"(({'|'.join(FIELDS[1:])})-)?(all|(random|formula|chemical_system)-\d+)",
+    scope=rf"(({'|'.join(FIELDS[1:])})-)?(all|({'|'.join(SPLITS)})-\d+)",
     block="|".join(field_blocks()),
     chunk=PATTERN,
     field="|".join(FIELDS),
-    split=r"random|formula|chemical_system|all",
+    split="|".join([*SPLITS, "all"]),
     model=r"[a-z][a-z0-9_]*",
     features=r"[a-z][a-z0-9_]*",
 
@@ -181,6 +183,13 @@ def table_with_enough_labels(wildcards):
     kinds, n_folds = evaluation.splits, evaluation.n_folds
     refusing(require_groups, labelled, config["materials"], kinds, n_folds, group_of)
     return "results/materials.csv"
+
+
+def given_parts(wildcards):
+    """Params function: part of each labelled material in the split that the table gives; none where it is not used."""
+    if GIVEN not in PLAN.evaluation.splits:
+        return {}
+    return {name: material.split for name, material in labelled_materials().items()}
 
 
 def look_at_results():

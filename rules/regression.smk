@@ -16,6 +16,7 @@ rule write_splits:
         kinds=PLAN.evaluation.splits,
         n_folds=PLAN.evaluation.n_folds,
         validation_fraction=PLAN.evaluation.validation_fraction,
+        given=given_parts,
         seed=config["seed"],
         code=code_of("write_splits.py"),
     script:

@@ -14,6 +14,7 @@ from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import Choice
 from rho2prop.features import feature_sets
 from rho2prop.features.registry import BLOCKS, LATENT, blocks_that
+from rho2prop.materials.split_names import DRAWN, GIVEN
 from rho2prop.models.registry import MODELS, check, is_enough
 
 
@@ -29,7 +30,7 @@ def problems(config: dict, environment: str | None = None) -> list[InputError]:
     """
     plan = Plan(config)
     found = [*feature_sets.problems(config[feature_sets.SECTION]), *_regressions(plan), *_chosen(plan)]
-    found += [*_densities(plan), *_sizes(plan), *_ranges(config)]
+    found += [*_densities(plan), *_sizes(plan), *_ranges(config), *_splits(plan)]
     used = {choice.model for choice in plan.evaluation.regressions}
     for model in sorted(used & set(MODELS)):
         package = MODELS[model].package
@@ -77,6 +78,19 @@ def _chosen(plan: Plan) -> Iterable[InputError]:
             elif place != "invariance.models" and str(choice) not in evaluated:
                 fix = f"Add it to evaluation.regressions. {suggestion(str(choice), evaluated)}"
                 yield InputError(place, f"{choice} is not evaluated", fix)
+
+
+def _splits(plan: Plan) -> Iterable[InputError]:
+    """Problems of a split that the materials table gives."""
+    if GIVEN not in plan.evaluation.splits:
+        return
+    if plan.main_split == GIVEN:
+        problem = f"the last is {GIVEN!r}, whose one fold can neither check intervals nor judge the final models"
+        others = ", ".join(DRAWN)
+        yield InputError("evaluation.splits", problem, f"Name one of {others} after it", "last_split")
+    if plan.config["materials"] in ("elements", "materials_project"):
+        problem = f"{GIVEN!r} needs the column split, which the table of {plan.config['materials']} does not have"
+        yield InputError("evaluation.splits", problem, f"Remove {GIVEN!r}, or name a table of your own", "no_column")
 
 
 def _densities(plan: Plan) -> Iterable[InputError]:
@@ -152,7 +166,9 @@ def _ranges(config: dict) -> Iterable[InputError]:
     ranges = {
         f"materials_project.{key}": source[key] for key in ("n_elements", "bulk_modulus_gpa", "shear_modulus_gpa")
     }
-    for place, (least, most) in (ranges | {"lightgbm.learning_rate": config["lightgbm"]["learning_rate"]}).items():
+    searched = ("lightgbm.learning_rate", "attention_cnn.learning_rate", "attention_cnn.dropout")
+    ranges |= {f"{section}.{key}": config[section][key] for section, key in (name.split(".") for name in searched)}
+    for place, (least, most) in ranges.items():
         if least > most:
             yield InputError(place, f"[{least}, {most}] is an empty range", f"Write it as [{most}, {least}]")
     both = sorted({*source["elements"]} & {*source["exclude_elements"]})

@@ -7,6 +7,7 @@ from rho2prop.core.errors import InputError
 from rho2prop.core.targets import ATOMIZATION_ENERGY, FORMATION_ENERGY, TARGETS
 from rho2prop.evaluation.plan import Plan
 from rho2prop.evaluation.settings import Choice
+from rho2prop.materials.split_names import GIVEN, require_parts
 from rho2prop.materials.table import Material
 from rho2prop.models.registry import MODELS, least_labels
 
@@ -62,7 +63,7 @@ def require_any_label(materials: dict[str, Material], source: str) -> dict[str, 
 def require_groups(
     labelled: dict[str, Material], source: str, kinds: list[str], n_folds: int, group_of: Callable
 ) -> None:
-    """Raise InputError if there are fewer formulas or chemical systems than folds.
+    """Raise InputError if there are fewer formulas or chemical systems than folds, or an empty part of a given split.
 
     Parameters
     ----------
@@ -71,13 +72,15 @@ def require_groups(
     source
         Where they come from, for messages.
     kinds
-        Splits: ``random``, ``formula``, ``chemical_system``.
+        Splits: ``random``, ``formula``, ``chemical_system``, ``given``.
     n_folds
         Folds of each.
     group_of
         Path of a structure to its formula and chemical system; asked for as many as are needed to tell.
     """
-    needed = dict.fromkeys(kinds, max(n_folds, 3))
+    if GIVEN in kinds:
+        require_parts(source, (material.split for material in labelled.values()))
+    needed = dict.fromkeys((kind for kind in kinds if kind != GIVEN), max(n_folds, 3))
     needed["chemical_system"] = max(needed.get("chemical_system", 0), 2)  # the final models validate on whole ones
     found: dict[str, set[str]] = {kind: set() for kind in needed}
     for name, material in labelled.items():

@@ -18,6 +18,7 @@ from rho2prop.evaluation.settings import (
 )
 from rho2prop.features import feature_sets
 from rho2prop.features.registry import BLOCKS, GRAPH, LATENT, LATENT_PCA, blocks_that
+from rho2prop.materials.split_names import FINAL_FOLD, FINAL_SPLIT, GIVEN, GIVEN_FOLD
 from rho2prop.models.registry import MODELS
 
 REGRESSION, LEARNING = "results/regression", "results/learning"
@@ -60,10 +61,11 @@ class Plan:
         """The last split, which the report shows in detail."""
         return self.evaluation.splits[-1]
 
-    @property
-    def folds(self) -> list[str]:
-        """Names of the folds of each split."""
-        return [str(fold) for fold in range(self.evaluation.n_folds)]
+    def folds(self, split: str) -> list[str]:
+        """Names of the folds of a split."""
+        if split == FINAL_SPLIT:
+            return [FINAL_FOLD]
+        return [GIVEN_FOLD] if split == GIVEN else [str(fold) for fold in range(self.evaluation.n_folds)]
 
     def blocks(self, features: str) -> list[str]:
         """Blocks of a set in order, a param of each rule that reads it: a changed definition reruns the rule."""
@@ -80,9 +82,9 @@ class Plan:
     def latent_scopes(self, split: str, field: str = TOTAL) -> list[str]:
         """Autoencoders of a field whose latents a split uses: one for all, or one per fold."""
         prefix = "" if field == TOTAL else f"{field}-"
-        if self.config["autoencoder"]["scope"] == "all" or split == "all":
+        if self.config["autoencoder"]["scope"] == "all" or split == FINAL_SPLIT:
             return [f"{prefix}all"]
-        return [f"{prefix}{split}-{fold}" for fold in self.folds]
+        return [f"{prefix}{split}-{fold}" for fold in self.folds(split)]
 
     def feature_files(self, features: str, split: str) -> list[str]:
         """Files of the blocks that a feature set is joined from."""

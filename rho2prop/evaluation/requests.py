@@ -66,7 +66,7 @@ def fit_mem_mb(plan: Plan, model: str, features: str, n_materials: int, explains
 
 def fit_minutes(plan: Plan, model: str, split: str, sizes: Sequence[int]) -> int:
     """Time in minutes to fit a model on one core in all folds of a split, to each of ``sizes`` materials."""
-    n_fits = 1 if split == "all" else plan.evaluation.n_folds
+    n_fits = len(plan.folds(split))
     if MODELS[model].needs_gpu:
         return _network_minutes(plan, model, n_fits, sum(sizes))
     seconds = 0.0

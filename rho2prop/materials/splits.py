@@ -1,22 +1,27 @@
 """Draw and read the folds: which material trains, validates and tests."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rho2prop.core.errors import InputError
+from rho2prop.materials.split_names import FINAL_FOLD, FINAL_SPLIT, GIVEN, GIVEN_FOLD, PARTS, require_parts
 
 GROUP_COLUMNS = {"random": "material_id", "formula": "formula", "chemical_system": "chemical_system"}
-FINAL_SPLIT, FINAL_FOLD = "all", "final"
 SOURCE = "results/materials.csv"
-COLUMNS, PARTS = ["split", "fold", "material_id", "part"], {"train", "validation", "test"}
+COLUMNS = ["split", "fold", "material_id", "part"]
 
 
 def draw_splits(
-    materials: pd.DataFrame, kinds: list[str], n_folds: int, validation_fraction: float, seed: int
+    materials: pd.DataFrame,
+    kinds: list[str],
+    n_folds: int,
+    validation_fraction: float,
+    seed: int,
+    given: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Draw all folds.
 
@@ -26,13 +31,16 @@ def draw_splits(
         Table of materials with the columns ``material_id, role, formula, chemical_system``; only rows of role
         ``train`` take part. The order of the rows does not matter.
     kinds
-        Any of ``random``, ``formula``, ``chemical_system``: what must not be on both sides of a split.
+        Any of ``random``, ``formula``, ``chemical_system``: what must not be on both sides of a split. ``given``: the
+        parts of ``given``, one fold.
     n_folds
         Number of test parts of each split.
     validation_fraction
         Share of a fold's non-test part that validates; whole groups, as the split has them.
     seed
         Seed; each split draws from its own stream.
+    given
+        Part of each material, for the split ``given``.
 
     Returns
     -------
@@ -43,12 +51,15 @@ def draw_splits(
     Raises
     ------
     InputError
-        Fewer groups than folds, or none left to train on.
+        Fewer groups than folds, or none left to train on. A part of ``given`` is missing or empty.
     """
     rows = materials[materials["role"] == "train"].sort_values("material_id")
     ids = rows["material_id"].astype(str).to_numpy()
     parts = []
     for kind in kinds:
+        if kind == GIVEN:
+            parts.append(_frame(GIVEN, GIVEN_FOLD, ids, _given_parts(ids, given or {})))
+            continue
         groups = rows[GROUP_COLUMNS[kind]].astype(str).to_numpy()
         _check_groups(kind, groups, max(n_folds, 3), n_folds)
         rng = np.random.default_rng(derived_seed(seed, "splits", kind))
@@ -80,7 +91,7 @@ def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> 
     Raises
     ------
     InputError
-        A fold lacks a material or has it twice, or a split does not test each material once.
+        A fold lacks a material or has it twice, or a split that was drawn does not test each material once.
     """
     splits = pd.read_csv(path, dtype=str, keep_default_na=False)
     fix = "Delete it and repeat the command, which draws the same folds"
@@ -88,10 +99,10 @@ def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> 
         raise InputError(path, f"has the columns {', '.join(splits.columns)}, expected {', '.join(COLUMNS)}", fix)
     everyone = sorted(splits["material_id"].unique() if material_ids is None else material_ids)
     for (split, fold), rows in splits.groupby(["split", "fold"], sort=False):
-        if sorted(rows["material_id"]) != everyone or not set(rows["part"]) <= PARTS:
+        if sorted(rows["material_id"]) != everyone or not set(rows["part"]) <= set(PARTS):
             problem = f"fold {fold} of split {split} has {len(rows)} rows, not each of {len(everyone)} materials once"
             raise InputError(path, problem, fix)
-    for split, rows in splits[splits["split"] != FINAL_SPLIT].groupby("split", sort=False):
+    for split, rows in splits[~splits["split"].isin([FINAL_SPLIT, GIVEN])].groupby("split", sort=False):
         if sorted(rows.loc[rows["part"] == "test", "material_id"]) != everyone:
             raise InputError(path, f"split {split} does not test each of {len(everyone)} materials once", fix)
     return splits
@@ -100,6 +111,12 @@ def read_splits(path: Path | str, material_ids: Iterable[str] | None = None) -> 
 def derived_seed(seed: int, *names: str) -> int:
     """A separate seed for each named part of the run, the same on every machine."""
     return int(np.random.SeedSequence([seed, zlib.crc32("/".join(names).encode())]).generate_state(1)[0] >> 1)
+
+
+def _given_parts(ids: np.ndarray, given: Mapping[str, str]) -> np.ndarray:
+    parts = [given.get(name) for name in ids]
+    require_parts(SOURCE, parts)
+    return np.array(parts)
 
 
 def _check_groups(kind: str, groups: np.ndarray, n_needed: int, n_folds: int) -> None:

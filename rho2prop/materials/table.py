@@ -31,13 +31,14 @@ class Material:
     """One row of the materials table; paths as they can be opened from the working directory.
 
     ``labels``: values by target. A formation energy relative to the elements stays under ``FORMATION_ENERGY`` until the
-    composition is known (``rho2prop.materials.collection``).
+    composition is known (``rho2prop.materials.collection``). ``split``: its part in the split ``given``.
     """
 
     material_id: str
     structure: str
     density: str | None = None
     labels: dict[str, float] = field(default_factory=dict)
+    split: str | None = None
 
     @property
     def role(self) -> str:
@@ -136,6 +137,8 @@ def read_table(
         }
         row_errors = list(_row_errors(line, record, validator, path.parent, needs_density))
         row_errors += _formation_energy_errors(line, record.get(FORMATION_ENERGY), formation_energy_reference)
+        if "split" in cells and "split" not in record and _labels(record, formation_energy_reference):
+            row_errors.append(f"line {line}, column split: blank; write train, validation or test")
         material_id = str(record.get("material_id", ""))
         if not row_errors and material_id in materials:
             row_errors = [
@@ -150,6 +153,7 @@ def read_table(
                 str(path.parent / record["structure"]),
                 str(path.parent / record["density"]) if "density" in record else None,
                 _labels(record, formation_energy_reference),
+                record.get("split"),
             )
     if errors:
         more = f"\n  ... and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""

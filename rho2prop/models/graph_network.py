@@ -15,6 +15,7 @@ from torch import nn
 from rho2prop.core.errors import InputError
 from rho2prop.features.crystal_graphs import CrystalGraph
 from rho2prop.models.network_training import Inputs, NetworkModel
+from rho2prop.models.settings import NetworkSettings
 
 try:
     from alignn.models.alignn_atomwise_pure import ALIGNNAtomWisePure, ALIGNNAtomWisePureConfig
@@ -92,8 +93,8 @@ class GraphNetworkModel(NetworkModel):
         return GraphNetwork(GraphNetworkConfig(**shape))
 
     @classmethod
-    def shape(cls, inputs: Inputs, trial: dict) -> dict:
-        return {}
+    def shape(cls, inputs: Inputs, trial: dict, settings: NetworkSettings) -> dict:
+        return settings.shape
 
     @staticmethod
     def as_input(graph: CrystalGraph) -> TorchGraph:

@@ -6,6 +6,7 @@ One network for all targets is the idea of "universal" prediction from the densi
 "Towards Universal Material Property Prediction with Deep Learning and Single-Descriptor electronic Density").
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -13,9 +14,11 @@ import torch
 from torch import nn
 
 from rho2prop.features.design_matrix import DesignMatrix
-from rho2prop.models.attention_cnn import AttentionCnnConfig, AttentionCnnModel, ResidualAttentionBlock, dense
+from rho2prop.models.attention_cnn import AttentionCnnConfig, AttentionCnnModel, dense, stage
 from rho2prop.models.estimator import Fitting, FoldData, Predictions
+from rho2prop.models.network_training import Inputs
 from rho2prop.models.registry import MULTISCALE_HEADS
+from rho2prop.models.settings import NetworkSettings
 
 N_SCALES = 3
 SMALLEST = 2  # voxels along the edge of the coarsest scale
@@ -46,8 +49,9 @@ class MultiscaleCnn(nn.Module):
         self.scales = nn.ModuleList(
             nn.Sequential(
                 *(
-                    ResidualAttentionBlock(before, after, 1)
-                    for before, after in zip((config.latent_channels, *config.channels), config.channels, strict=False)
+                    block
+                    for pair in pairwise((config.latent_channels, *config.channels))
+                    for block in stage(*pair, 1, config.blocks_per_stage)
                 ),
                 VoxelPooling(width),
             )
@@ -79,6 +83,11 @@ class MultiscaleCnnModel(AttentionCnnModel):
 
     architecture = "multiscale_cnn"
     network = MultiscaleCnn
+
+    @classmethod
+    def shape(cls, inputs: Inputs, trial: dict, settings: NetworkSettings) -> dict:
+        without = {"stem": 0, "tabular_widths": ()}  # has neither a stem nor descriptors
+        return super().shape(inputs, trial, settings) | without
 
 
 class SingleTaskMultiscaleCnn(MultiscaleCnnModel):

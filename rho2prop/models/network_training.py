@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -16,13 +16,10 @@ from rho2prop.core.targets import TARGETS
 from rho2prop.features.crystal_graphs import CrystalGraph
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.estimator import Fitting, FoldData, Predictions
-from rho2prop.models.settings import NetworkSettings
+from rho2prop.models.settings import NetworkSettings, SearchRanges
 
 EVALUATION_BATCH = 256
-HEAD_WIDTHS = (32, 64, 128)
-LEARNING_RATES = (4e-3, 1e-2)  # below, validation losses on the bench were twice as large after 100 epochs
 WEIGHT_DECAYS = (1e-6, 1e-2)
-LARGEST_DROPOUT = 0.4
 LARGEST_EXCESS = 0.5  # of the range of the training labels
 LARGEST_LOSS_RATIO = 1.5  # of a trial's validation loss to that of the best: worse ones are left out of the mean
 
@@ -40,8 +37,8 @@ class Architecture(Protocol):
         """
 
     @classmethod
-    def shape(cls, inputs: "Inputs", trial: dict) -> dict:
-        """Configuration of the network for given inputs and the parameters of a trial."""
+    def shape(cls, inputs: "Inputs", trial: dict, settings: NetworkSettings) -> dict:
+        """Configuration of the network for given inputs, the parameters of a trial and settings, but ``n_outputs``."""
 
     @staticmethod
     def as_input(graph: CrystalGraph) -> Any:
@@ -217,7 +214,7 @@ def fit(
     One search of a few trials may end badly, and nothing judges the one that predicts: the mean of its trials scatters
     less (L. K. Hansen, P. Salamon, IEEE Trans. Pattern Anal. Mach. Intell. 12, 993 (1990)). A trial whose validation
     loss exceeds that of the best by more than half is left out. Learning rates fall to zero along a cosine over
-    ``max_epochs``.
+    all epochs that the settings allow (``NetworkSettings.epochs``).
 
     Parameters
     ----------
@@ -226,7 +223,7 @@ def fit(
     data
         Features and labels of the two parts. Rows without any label are left out.
     settings
-        Budget of the search and fixed parts of the network.
+        Budget and ranges of the search, fixed parts of the network.
     seed
         Seed of the search, the weights, the batches and dropout.
     threads
@@ -254,7 +251,7 @@ def fit(
     rng = np.random.default_rng(seed)
     trials, networks = [], []
     for _ in range(settings.n_trials):
-        trial = _draw_trial(rng)
+        trial = _draw_trial(rng, settings.ranges)
         loss, history, network = _train(architecture, trial, parts, settings)
         trials.append(trial | {"validation_loss": loss, "epochs": len(history), "history": history})
         networks.append(network)
@@ -272,23 +269,17 @@ def _logarithms(values: np.ndarray, is_log: np.ndarray) -> np.ndarray:
     return np.where(is_log, np.log(np.where(is_log, values, 1.0)), values)
 
 
-def _fixed_shape(settings: NetworkSettings) -> dict:
-    """Settings that are not part of the search."""
-    of_search = {field.name for field in fields(NetworkSettings)}
-    return {name: value for name, value in asdict(settings).items() if name not in of_search}
-
-
-def _draw_trial(rng: np.random.Generator) -> dict:
+def _draw_trial(rng: np.random.Generator, ranges: SearchRanges) -> dict:
     def log_uniform(low: float, high: float) -> float:
         return float(math.exp(rng.uniform(math.log(low), math.log(high))))
 
     return {
         "head_depth": int(rng.integers(1, 4)),
-        "head_width": int(rng.choice(HEAD_WIDTHS)),
-        "dropout": float(rng.uniform(0, LARGEST_DROPOUT)),
+        "head_width": int(rng.choice(ranges.head_widths)),
+        "dropout": float(rng.uniform(*ranges.dropout)),
         "weight_decay": log_uniform(*WEIGHT_DECAYS),
         "optimiser": str(rng.choice(["Adam", "AdamW"])),
-        "learning_rate": log_uniform(*LEARNING_RATES),
+        "learning_rate": log_uniform(*ranges.learning_rate),
         "seed": int(rng.integers(2**31)),
     }
 
@@ -305,7 +296,7 @@ def _train(
         (inputs.to(fabric.device), targets.to(fabric.device), known.to(fabric.device))
         for inputs, targets, known in parts
     )
-    shape = _fixed_shape(settings) | {"n_outputs": targets.shape[1]} | architecture.shape(inputs, trial)
+    shape = architecture.shape(inputs, trial, settings) | {"n_outputs": targets.shape[1]}
     with torch.random.fork_rng():
         torch.manual_seed(trial["seed"])
         network = architecture.build(shape)
@@ -313,10 +304,10 @@ def _train(
             network.parameters(), lr=trial["learning_rate"], weight_decay=trial["weight_decay"]
         )
         model, optimiser = fabric.setup(network, optimiser)
-        n_batches = max(1, round(len(targets) / settings.batch_size))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.max_epochs * n_batches)
+        n_batches, n_epochs = max(1, round(len(targets) / settings.batch_size)), settings.epochs(len(targets))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_epochs * n_batches)
         best_loss, best_weights, best_epoch, history = math.inf, None, 0, []
-        for epoch in range(settings.max_epochs):
+        for epoch in range(n_epochs):
             model.train()
             order = torch.randperm(len(targets)).to(targets.device)
             # Equal parts: a last batch of one row would have no variance to normalise by.

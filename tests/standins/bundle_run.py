@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from pymatgen.core import Structure
+from standins.networks import cnn_section
 from standins.training import train_on
 
 from rho2prop.__main__ import main
@@ -44,7 +45,7 @@ CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
     "materials": "/somewhere/materials.csv",
     "grid": {"kind": "window", "size": 16, "voxel_ang": 0.4},
     "lightgbm": {"n_trials": 1, "max_rounds": 40, "patience": 10, "learning_rate": [0.05, 0.2], "max_bin": 31},
-    "attention_cnn": {"n_trials": 1, "max_epochs": 4, "patience": 4, "batch_size": 16, "channels": [4]},
+    "attention_cnn": cnn_section(n_trials=1, max_epochs=4, patience=4, batch_size=16, channels=[4]),
     "intervals": {"coverage": 0.8},
     "predict": [
         {"model": "lightgbm", "features": "magpie_fingerprint"},

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from standins.networks import cnn_section
 from standins.regressions import PROCESS, run
 
 from rho2prop.crystals.elasticity import BULK, SHEAR, derive_from_kg
@@ -16,7 +17,7 @@ SETTINGS = {
         "gaussian_process": PROCESS,
         "lightgbm": dict(n_trials=2, max_rounds=60, patience=20, learning_rate=[0.1, 0.2], max_bin=31),
     },
-    "attention_cnn": dict(n_trials=1, max_epochs=4, patience=4, batch_size=32, channels=[4]),
+    "attention_cnn": cnn_section(n_trials=1, max_epochs=4, patience=4, batch_size=32, channels=[4]),
 }
 
 

@@ -8,5 +8,6 @@ from rho2prop.materials.splits import draw_splits
 with job(snakemake):
     params = snakemake.params
     materials = read_materials(snakemake.input.materials)
-    splits = draw_splits(materials, params.kinds, params.n_folds, params.validation_fraction, params.seed)
+    drawn = (params.kinds, params.n_folds, params.validation_fraction, params.seed)
+    splits = draw_splits(materials, *drawn, params.given)
     write_table(splits, snakemake.output.splits)

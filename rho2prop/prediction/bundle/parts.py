@@ -284,7 +284,7 @@ def _check_network(folder: Path, width: DesignWidth, regressor: dict) -> None:
 def _check_sizes(sizes: dict, width: DesignWidth, n_outputs: int, path: Path) -> None:
     for name, size in sizes.items():
         values = size if isinstance(size, list) else [size]
-        most = MOST_LAYERS if name.endswith("depth") or name.startswith("n_layers") else MOST_WIDTH
+        most = MOST_LAYERS if name.endswith("depth") or name.startswith(("n_layers", "blocks_")) else MOST_WIDTH
         if len(values) > MOST_LAYERS or not all(is_number(one, 0, most) for one in values):
             raise InputError(path, f"its size {name!r} is {str(size)[:60]}, expected at most {most}", FIX_WHOLE)
     wanted = {"latent_channels": width.channels, "latent_size": width.latent_size, "n_tabular": width.columns}

@@ -15,7 +15,7 @@ from rho2prop.report.data import kind_of
 from rho2prop.report.numbers import plus_minus, significant
 from rho2prop.report.style import BLUE, CYCLE, GREEN, INK, MARKERS, ORANGE, SYMBOLS, panels, plain_log, style
 
-SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system"}
+SPLIT_NAMES = {"random": "random", "formula": "by formula", "chemical_system": "by chemical system", "given": "given"}
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
 KIND_COLOURS = {"density": BLUE, "composition": ORANGE, "structure": GREEN}
 

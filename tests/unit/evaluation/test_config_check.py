@@ -59,7 +59,9 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
         DEFAULTS | {"materials": "table.csv"}, yaml.safe_load((ROOT / "config/bench.yaml").read_text(encoding="utf-8"))
     )
     study = merged(bench, yaml.safe_load((ROOT / "config/study.yaml").read_text(encoding="utf-8")))
+    paper = yaml.safe_load((ROOT / "config/latentmatfusion.yaml").read_text(encoding="utf-8"))
     assert problems(bench) == []
+    assert problems(merged(DEFAULTS | {"materials": "table.csv"}, paper)) == []
     assert problems(study, "alignn==1") == []
 
 
@@ -115,6 +117,7 @@ def test_the_defaults_and_the_shipped_configurations_have_no_problem():
         (regressions(multiscale_cnn=["latent"]) | {"attention_cnn": {"channels": [8, 10]}},
          "attention_cnn.channels", "multiple of 4"),
         ({"lightgbm": {"learning_rate": [0.2, 0.1]}}, "lightgbm.learning_rate", "[0.1, 0.2]"),
+        ({"attention_cnn": {"dropout": [0.5, 0.1]}}, "attention_cnn.dropout", "[0.1, 0.5]"),
         ({"materials_project": {"n_elements": [3, 1]}}, "materials_project.n_elements", "[1, 3]"),
         ({"materials_project": {"bulk_modulus_gpa": [9.0, 1.0]}}, "materials_project.bulk_modulus_gpa", "[1.0, 9.0]"),
         ({"materials_project": {"elements": ["Li", "O"], "exclude_elements": ["O"]}},

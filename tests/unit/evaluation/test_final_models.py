@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 from standins.crystals import rock_salt
 from standins.folds import SETTINGS
+from standins.networks import cnn_section, graph_network_section
 from standins.regressions import run
 
 from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS, spread_of
@@ -24,15 +25,17 @@ pytestmark = pytest.mark.slow
 
 COVERAGE, N_KNOWN, N_FEW, N_UNSEEN = 0.9, 1000, 400, 2000
 NETWORK = dict(n_trials=2, max_epochs=16, patience=16, batch_size=32)
+CNN = cnn_section(**NETWORK, channels=[4])
+GRAPH = NETWORK | {"width": 8, "layers": 1, "max_epochs": 60, "patience": 60, "n_trials": 1}
 FAMILIES = {
     "mean": ("none", {}),
     "lightgbm": ("magpie", SETTINGS["lightgbm"] | {"n_trials": 8, "learning_rate": [0.02, 0.05]}),
     "gaussian_process": ("magpie", SETTINGS["gaussian_process"]),
     "blend": ("magpie", SETTINGS["blend"]),
-    "attention_cnn": ("magpie+latent", NETWORK | {"channels": [4]}),
-    "multiscale_cnn": ("latent", NETWORK | {"channels": [4]}),
-    "multiscale_cnn_single": ("latent", NETWORK | {"channels": [4]}),
-    "graph_network": ("graph", NETWORK | {"width": 8, "layers": 1, "max_epochs": 60, "patience": 60, "n_trials": 1}),
+    "attention_cnn": ("magpie+latent", CNN),
+    "multiscale_cnn": ("latent", CNN),
+    "multiscale_cnn_single": ("latent", CNN),
+    "graph_network": ("graph", graph_network_section(**GRAPH)),
 }
 
 
@@ -141,7 +144,7 @@ def test_the_mean_of_good_trials_is_the_network_and_bad_trials_are_left_out(tmp_
     known, _, blocks = world
     known = known.iloc[:N_FEW]
     splits = splits_of(known)
-    settings = NETWORK | {"channels": [4], "n_trials": 4, "max_epochs": 5}
+    settings = CNN | {"n_trials": 4, "max_epochs": 5}
     run("attention_cnn", "magpie+latent", "all", known, splits, blocks, settings, 8, tmp_path / "all", 1, 1)
     record = json.loads((tmp_path / "all/folds/final/model.json").read_text())
     losses = np.array([trial["validation_loss"] for trial in record["trials"]])

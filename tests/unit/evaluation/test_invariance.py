@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from standins.networks import cnn_section
 from standins.refusals import refused
 from standins.regressions import run
 from standins.training import train_on
@@ -30,7 +31,7 @@ SETTINGS = TrainingSettings(
     grid_precision="fp32", devices=1, nodes=1, threads=1,
 )  # fmt: skip
 BOOSTING = {"n_trials": 1, "max_rounds": 40, "patience": 40, "learning_rate": [0.2, 0.3], "max_bin": 31}
-NETWORK = {"n_trials": 1, "max_epochs": 2, "patience": 2, "batch_size": 4, "channels": [8]}
+NETWORK = cnn_section(n_trials=1, max_epochs=2, patience=2, batch_size=4, channels=[8])
 BULK = "bulk_modulus_gpa"
 
 

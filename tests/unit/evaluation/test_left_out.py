@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from standins.networks import cnn_section
 from standins.refusals import lacking
 from standins.regressions import regression, run
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = {
     "mean": {},
-    "attention_cnn": dict(n_trials=1, max_epochs=2, patience=2, batch_size=4, channels=[4]),
+    "attention_cnn": cnn_section(n_trials=1, max_epochs=2, patience=2, batch_size=4, channels=[4]),
 }
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 from standins.crystals import face_centred_cubic, rock_salt
+from standins.networks import graph_network_section
 from standins.refusals import refused
 
 from rho2prop.features.crystal_graphs import crystal_graph, read_graphs, write_graphs
@@ -15,7 +16,9 @@ from rho2prop.models.settings import GraphNetworkSettings
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = GraphNetworkSettings(n_trials=1, max_epochs=30, patience=30, batch_size=8, width=16, layers=2)
+SETTINGS = GraphNetworkSettings(
+    **graph_network_section(n_trials=1, max_epochs=30, patience=30, batch_size=8, width=16, layers=2)
+)
 
 
 def lengths(graph):

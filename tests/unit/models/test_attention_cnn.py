@@ -1,9 +1,13 @@
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from standins.networks import cnn_section
 from standins.refusals import refused
 
+from rho2prop.core.settings import read_section
 from rho2prop.features.design_matrix import DesignMatrix
 from rho2prop.models.attention_cnn import (
     AttentionCnn,
@@ -18,7 +22,13 @@ from rho2prop.models.settings import CnnSettings
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = CnnSettings(n_trials=2, max_epochs=80, patience=80, batch_size=16, channels=(4, 8))
+
+def settings_with(**changes):
+    small = dict(n_trials=2, max_epochs=80, patience=80, batch_size=16, channels=[4, 8])
+    return read_section(CnnSettings, cnn_section(**small | changes), "attention_cnn")
+
+
+SETTINGS = settings_with()
 NAMES = ["bulk_modulus_gpa", "atomization_energy_ev_per_atom"]
 
 
@@ -50,6 +60,59 @@ def test_each_combination_of_branches_predicts_all_targets(channels, n_tabular):
     assert output.shape == (2, 4)
     output.sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_the_network_of_the_papers_notebooks_has_their_number_of_weights():
+    shape = dict(latent_channels=16, latent_size=16, n_tabular=132, n_outputs=1, head_depth=2, head_width=256)
+    shape |= dict(stem=64, channels=(64, 128, 256), blocks_per_stage=2, tabular_widths=(256, 128), tabular_dropout=0.3)
+    with torch.device("meta"):
+        network = AttentionCnn(config(**shape))
+    assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(8.5e6, rel=0.02)
+    assert sum(isinstance(layer, ChannelAttention) for layer in network.modules()) == 3  # of each stage's first block
+    drops = [layer.p for layer in network.modules() if isinstance(layer, torch.nn.Dropout)]
+    assert drops == [0.3, 0.3, 0.1]
+
+
+@pytest.mark.parametrize("latent_size", [4, 5, 8])
+def test_a_stem_halves_the_latent_and_all_weights_are_learned(latent_size):
+    shape = dict(latent_size=latent_size, stem=5, blocks_per_stage=2, tabular_widths=(7, 6))
+    network = AttentionCnn(config(**shape))
+    latent = torch.randn(3, 3, *[latent_size] * 3)
+    assert network.volume_branch[0](latent).shape == (3, 5, *[-(-latent_size // 2)] * 3)
+    network(latent, torch.randn(3, 5)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_a_record_from_before_these_settings_builds_the_network_of_the_defaults():
+    of_now = asdict(config()) | {"channels": [4, 6]}
+    earlier = {name: of_now[name] for name in of_now if name not in ("stem", "tabular_dropout", "tabular_widths")}
+    earlier.pop("blocks_per_stage")
+    networks = [AttentionCnnModel.build(shape).state_dict() for shape in (earlier, of_now)]
+    shapes = [{name: weight.shape for name, weight in weights.items()} for weights in networks]
+    assert shapes[0] == shapes[1]
+    assert "tabular_branch.0.weight" in shapes[0]
+
+
+def test_many_materials_get_fewer_epochs_and_few_all_of_them():
+    default = settings_with(max_epochs=120)
+    assert [default.epochs(n) for n in (20, 500, 501, 3600, 10**6)] == [120, 120, 120, 17, 1]
+    (train, labels), (validation, validation_labels) = make_data(60), make_data(20, seed=1)
+    data = fold_data(train, labels, validation, validation_labels)
+    settings = settings_with(n_trials=1, channels=[4], max_samples=130, max_epochs=9)
+    assert len(fit(AttentionCnnModel, data, settings, seed=1, threads=1).record["trials"][0]["history"]) == 3
+
+
+def test_trials_are_drawn_from_the_ranges_of_the_settings():
+    (train, labels), (validation, validation_labels) = make_data(40), make_data(20, seed=1)
+    data = fold_data(train, labels, validation, validation_labels)
+    fixed = dict(head_widths=[24], dropout=[0.3, 0.3], learning_rate=[2e-3, 5e-3], tabular_dropout=0.2)
+    settings = settings_with(n_trials=3, channels=[4], max_epochs=1, stem=4, tabular_widths=[6, 5], **fixed)
+    trained = fit(AttentionCnnModel, data, settings, seed=1, threads=1)
+    rates = [trial["learning_rate"] for trial in trained.record["trials"]]
+    assert 2e-3 <= min(rates) < max(rates) <= 5e-3
+    for member in trained.network.configs():
+        assert (member.head_width, member.dropout, member.tabular_dropout) == (24, pytest.approx(0.3), 0.2)
+        assert (member.stem, member.tabular_widths, member.blocks_per_stage) == (4, (6, 5), 1)
 
 
 def test_a_network_without_inputs_is_refused():
@@ -110,7 +173,7 @@ def test_learns_both_branches_with_missing_labels_and_round_trips(tmp_path):
 
 def test_the_seed_decides_the_predictions_and_the_callers_random_state_is_kept():
     (train, labels), (validation, validation_labels) = make_data(), make_data(20, seed=1)
-    settings = CnnSettings(n_trials=2, max_epochs=2, patience=2, batch_size=16, channels=(4,))
+    settings = settings_with(max_epochs=2, channels=[4])
     torch.manual_seed(11)
     state = torch.random.get_rng_state()
     runs = []

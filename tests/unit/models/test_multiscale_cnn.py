@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from standins.networks import cnn_section
 from standins.refusals import refused
 
 from rho2prop.features.design_matrix import DesignMatrix
@@ -14,7 +15,7 @@ from rho2prop.models.multiscale_cnn import MultiscaleCnn, VoxelPooling
 pytestmark = pytest.mark.slow
 
 TARGETS = ["bulk_modulus_gpa", "atomization_energy_ev_per_atom"]
-SETTINGS = {"n_trials": 1, "max_epochs": 30, "patience": 30, "batch_size": 16, "channels": [8]}
+SETTINGS = cnn_section(n_trials=1, max_epochs=30, patience=30, batch_size=16, channels=[8])
 
 
 def config(**changes):
