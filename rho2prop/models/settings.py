@@ -59,7 +59,7 @@ class BlendSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class SearchRanges:
-    """What the trials of a random search draw from.
+    """Ranges that the trials of a random search draw from.
 
     Parameters
     ----------
