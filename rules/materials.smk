@@ -23,7 +23,8 @@ if config["materials"] == "elements":
 elif config["materials"] == MATERIALS_PROJECT:
     FETCHING = ("page_size", "pause_s", "timeout_s", "retries", "backoff_s")
 
-    # All elastic tensors of the Materials Project; needs network and MP_API_KEY. Delete the file to fetch it again.
+    # All elastic tensors (without_labels: predict: all materials) of the Materials Project; needs network and MP_API_KEY.
+    # Delete the file to fetch it again.
     rule fetch_materials_project:
         output:
             snapshot=protected(config["materials_project"]["snapshot"]),
@@ -40,6 +41,9 @@ elif config["materials"] == MATERIALS_PROJECT:
             settings=lambda wildcards, resources: {
                 key: config["materials_project"][key] for key in FETCHING
             },
+            all_materials=lambda wildcards, resources: (
+                config["materials_project"]["without_labels"] == "predict"
+            ),
         script:
             SCRIPTS / "fetch_materials_project.py"
 

@@ -6,4 +6,4 @@ from rho2prop.materials.materials_project.snapshot import Download, fetch_snapsh
 
 with job(snakemake):
     settings = read_section(Download, snakemake.params.settings, "materials_project")
-    fetch_snapshot(snakemake.output.snapshot, settings)
+    fetch_snapshot(snakemake.output.snapshot, settings, snakemake.params.all_materials)

@@ -56,7 +56,8 @@ def _data_beside(folder: Path) -> tuple[Path, ...]:
     return tuple(file for file in folder.iterdir() if file.is_file() and file.suffix in (".json", ".yaml", ".j2"))
 
 
-def _imported(path: Path) -> list[Path]:
+@cache  # most files are in the closures of many scripts
+def _imported(path: Path) -> tuple[Path, ...]:
     names: set[str] = set()
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.ImportFrom) and not node.level:
@@ -65,7 +66,7 @@ def _imported(path: Path) -> list[Path]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAME.match(node.value):
             names.add(node.value.partition(":")[0])
-    return [file for name in names for file in _files(name)]
+    return tuple(file for name in names for file in _files(name))
 
 
 def _files(name: str) -> list[Path]:

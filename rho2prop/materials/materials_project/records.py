@@ -19,7 +19,7 @@ from rho2prop.core.targets import ATOMIZATION_ENERGY, TARGETS
 from rho2prop.crystals.elasticity import BULK, DEBYE, SHEAR, YOUNG, youngs_modulus_gpa
 from rho2prop.crystals.structures import checked_structure, structure_from_json
 from rho2prop.dft.atomization_energy import cohesive_energies_ev, from_formation_energy
-from rho2prop.materials.materials_project.snapshot import read_header, read_records
+from rho2prop.materials.materials_project.snapshot import read_header, read_records, require_all_materials
 
 LARGEST_DEBYE_K = 4000.0
 REUSS_TOLERANCE = 1e-3  # relative: the interface gives three decimals
@@ -60,6 +60,8 @@ class Filters:
         Reject tensors that the Materials Project flags.
     require_labels
         ``all`` or ``any`` of K, G, E, Θ.
+    without_labels
+        What becomes of materials that have no such elastic tensor: ``leave_out``, or ``predict`` their properties.
     atomization_energy
         Whether it becomes a label: experimental cohesive energies of the elements minus the stored formation energy.
     max_materials
@@ -76,6 +78,7 @@ class Filters:
     reuss_at_most_voigt: bool
     reject_warnings: bool
     require_labels: Literal["all", "any"]
+    without_labels: Literal["leave_out", "predict"]
     atomization_energy: bool
     max_materials: int | None
 
@@ -119,6 +122,8 @@ def write_materials_project(
         The snapshot cannot be read, a filter names an unknown element, or no material passes.
     """
     header = read_header(snapshot)
+    if filters.without_labels == "predict":
+        require_all_materials(header, snapshot)
     _check_elements(filters)
     cohesive_ev = cohesive_energies_ev() if filters.atomization_energy else None
     sample = _sample(snapshot, filters, cohesive_ev)
@@ -152,7 +157,9 @@ def write_materials_project(
                 code="no_materials",
             )
         print(f"database {header['database_version']}, fetched {header['fetched_utc']}")
+        n_labelled = sum(len(row) > 2 for row in rows)
         print(f"{len(rows)} of {header['n_materials']} materials chosen; left out: {counts or 'none'}")
+        print(f"{n_labelled} of them with labels, {len(rows) - n_labelled} to predict")
         _write_table(rows, ["material_id", "structure", *TARGETS], materials_path)
         _write_table(rejected, ["material_id", "reason"], rejected_path)
         _write_table(properties, PROPERTIES, properties_path)
@@ -173,7 +180,8 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
     Returns
     -------
     dict
-        Those that are known and plausible. E = 9KG/(3K+G), because the interface's own E is not available via
+        Those that are known and plausible; none where there is no elastic tensor to be used and ``without_labels`` is
+        ``predict``. E = 9KG/(3K+G), because the interface's own E is not available via
         mp-api. The atomization energy is the elements' mean cohesive energy minus the Materials Project's formation
         energy, which is relative to the elements; left out for an element without a cohesive energy. (Formation
         energies are themselves fitted to experiment, by the anion and GGA/GGA+U corrections: one zero.)
@@ -188,6 +196,24 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
     summary, elasticity = record["summary"], record["elasticity"]
     if summary is None:
         raise Rejected("no summary document (deprecated or withdrawn)")
+    if filters.without_labels == "predict":
+        _check_material(summary, filters)
+    try:
+        found = _of_tensor(summary, elasticity, filters)
+    except Rejected:
+        if filters.without_labels == "predict":  # its stored formation energy is not a label of its own
+            return {}
+        raise
+    energy_ev = _number(summary.get("formation_energy_per_atom"))
+    if cohesive_ev is not None and energy_ev is not None:
+        atomization_ev = from_formation_energy(energy_ev, _structure(record).composition, cohesive_ev)
+        if atomization_ev is not None and atomization_ev > 0:
+            found[ATOMIZATION_ENERGY] = atomization_ev
+    return found
+
+
+def _of_tensor(summary: dict, elasticity: dict | None, filters: Filters) -> dict[str, float]:
+    """K, G, E and Θ from an elastic tensor that passes the filters."""
     if elasticity is None:
         raise Rejected("no elasticity document, or a shear modulus below 0 or above 1000 GPa")
     _check_material(summary, filters)
@@ -205,11 +231,6 @@ def labels(record: dict, filters: Filters, cohesive_ev: dict[str, float] | None 
         raise Rejected("a label is missing or not plausible", ", ".join(missing))
     if not found:
         raise Rejected("it has no label")
-    energy_ev = _number(summary.get("formation_energy_per_atom"))
-    if cohesive_ev is not None and energy_ev is not None:
-        atomization_ev = from_formation_energy(energy_ev, _structure(record).composition, cohesive_ev)
-        if atomization_ev is not None and atomization_ev > 0:
-            found[ATOMIZATION_ENERGY] = atomization_ev
     return found
 
 

@@ -15,7 +15,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -60,6 +60,7 @@ class Query:
     fields: tuple[str, ...]
 
 
+TENSORS = "has_props"  # filter of summaries: only those of materials with elastic tensors
 QUERIES = (
     # by g_vrh: mp-api's search(k_vrh=…) sends its upper end as g_vrh_max
     Query(
@@ -69,7 +70,7 @@ QUERIES = (
     ),
     Query(
         "summary",
-        {"has_props": "elasticity", "deprecated": False, "_sort_fields": "material_id"},
+        {TENSORS: "elasticity", "deprecated": False, "_sort_fields": "material_id"},
         (
             "material_id",
             "formula_pretty",
@@ -113,7 +114,14 @@ class Download:
         return Patience(self.timeout_s, self.retries, self.backoff_s)
 
 
-def fetch_snapshot(path: Path | str, settings: Download) -> None:
+def queries_for(all_materials: bool) -> tuple[Query, ...]:
+    """Queries for materials with elastic tensors, or for all of them with the tensors that there are."""
+    if not all_materials:
+        return QUERIES
+    return tuple(replace(query, filters={k: v for k, v in query.filters.items() if k != TENSORS}) for query in QUERIES)
+
+
+def fetch_snapshot(path: Path | str, settings: Download, all_materials: bool = False) -> None:
     """Download the snapshot, page by page; an interrupted download resumes.
 
     Parameters
@@ -122,6 +130,8 @@ def fetch_snapshot(path: Path | str, settings: Download) -> None:
         Snapshot to write; an existing one is kept. Pages are stored in ``<path>.parts`` until all are fetched.
     settings
         How it is fetched.
+    all_materials
+        Whether also those without an elastic tensor.
 
     Raises
     ------
@@ -134,9 +144,10 @@ def fetch_snapshot(path: Path | str, settings: Download) -> None:
         return
     client, database = connect(patience)
     parts = path.with_name(f"{path.name}.parts")
-    _prepare_parts(parts, database, settings.page_size)
+    queries = queries_for(all_materials)
+    _prepare_parts(parts, database, settings.page_size, queries)
     counts = {}
-    for query in QUERIES:
+    for query in queries:
         counts[query.route] = _fetch_pages(client, query, parts, settings)
     if database_version(patience) != database:
         raise _changed(parts)
@@ -154,7 +165,7 @@ def fetch_snapshot(path: Path | str, settings: Download) -> None:
                 "documents": counts[query.route][0],
                 "repeated_ids": counts[query.route][1],
             }
-            for query in QUERIES
+            for query in queries
         ],
     }
     n_materials = _write_snapshot(path, header, parts)
@@ -172,6 +183,15 @@ def read_header(path: Path | str) -> dict:
         The file is missing, is not a snapshot, or has another schema.
     """
     return _header(next(_lines(Path(path))), Path(path))
+
+
+def require_all_materials(header: dict, path: Path | str) -> None:
+    """Raise InputError if a snapshot was fetched without the materials that have no elastic tensor."""
+    for query in header.get("queries", []):
+        if TENSORS in query.get("filters", {}):
+            problem = "holds only materials with elastic tensors, and materials_project.without_labels is predict"
+            fix = "Name another file as materials_project.snapshot, which is fetched; or set the key to leave_out"
+            raise InputError(path, problem, fix, code="only_tensors")
 
 
 def read_records(path: Path | str) -> Iterator[dict]:
@@ -252,13 +272,13 @@ def _header(line: bytes, path: Path) -> dict:
     return header
 
 
-def _prepare_parts(parts: Path, database: str, page_size: int) -> None:
+def _prepare_parts(parts: Path, database: str, page_size: int, queries: tuple[Query, ...]) -> None:
     """Keep the pages of an interrupted download only if request and database are the same."""
     plan = {
         "schema": SCHEMA,
         "database_version": database,
         "page_size": page_size,
-        "queries": [[query.route, query.filters, list(query.fields)] for query in QUERIES],
+        "queries": [[query.route, query.filters, list(query.fields)] for query in queries],
     }
     plan_path = parts / "plan.json"
     if plan_path.is_file() and plan_path.read_text(encoding="utf-8") == json.dumps(plan):

@@ -27,6 +27,7 @@ FILTERS = Filters(
     reuss_at_most_voigt=True,
     reject_warnings=True,
     require_labels="all",
+    without_labels="leave_out",
     atomization_energy=False,
     max_materials=None,
 )
@@ -43,9 +44,9 @@ def record(name, elasticity=None, summary=None):
 class Written:
     """Tables made of some records with some filters."""
 
-    def __init__(self, folder, records=None, **filters):
+    def __init__(self, folder, records=None, header=None, **filters):
         records = [record(name) for name in CRYSTALS] if records is None else records
-        header = {"format": FORMAT, "schema": SCHEMA, "database_version": "2026.11.1"}
+        header = {"format": FORMAT, "schema": SCHEMA, "database_version": "2026.11.1", **(header or {})}
         header |= {"fetched_utc": "2026-11-21T12:00:00+00:00", "n_materials": len(records)}
         snapshot = folder / "snapshot.jsonl.gz"
         snapshot.write_bytes(gzip.compress("\n".join(json.dumps(line) for line in [header, *records]).encode()))
@@ -273,6 +274,32 @@ def test_hygiene_can_be_relaxed(tmp_path):
     written = Written(tmp_path, records, reject_warnings=False, reuss_at_most_voigt=False, require_labels="any")
     assert set(written.materials) == {"mp-149", "mp-134", "mp-66"}
     assert set(written.materials["mp-66"].labels) == {"bulk_modulus_gpa", "shear_modulus_gpa", "youngs_modulus_gpa"}
+
+
+def test_materials_without_a_usable_tensor_are_rows_to_predict(tmp_path):
+    records = [
+        record("mp-149"),
+        record("mp-134", {"warnings": ["flagged"]}),  # its label is left out, not the material
+        {**record("mp-66"), "elasticity": None},
+        {**record("mp-30"), "elasticity": None},
+        {**record("mp-1265"), "elasticity": None, "summary": None},
+    ]
+    written = Written(tmp_path, records, without_labels="predict", exclude_elements=["Cu"], atomization_energy=True)
+    assert {name: bool(material.labels) for name, material in written.materials.items()} == {
+        "mp-149": True,
+        "mp-134": False,
+        "mp-66": False,
+    }
+    assert set(written.rejected) == {"mp-30", "mp-1265"}
+    assert set(written.properties.index) == set(written.materials)
+    assert read_structure(written.materials["mp-66"].structure) == crystal("mp-66")
+
+
+def test_a_snapshot_without_the_others_cannot_predict_them(tmp_path):
+    queries = [{"route": "summary", "filters": {"has_props": "elasticity", "deprecated": False}}]
+    with refused(code="only_tensors"):
+        Written(tmp_path, header={"queries": queries}, without_labels="predict")
+    assert set(Written(tmp_path, header={"queries": queries}).materials) == set(CRYSTALS)
 
 
 def test_a_larger_sample_contains_the_smaller_one(tmp_path):

@@ -11,7 +11,14 @@ from standins.mp_server import KEY, Fault
 from standins.refusals import refused
 
 from rho2prop.dft.materials_project.client import ServiceError
-from rho2prop.materials.materials_project.snapshot import FORMAT, Download, fetch_snapshot, read_header, read_records
+from rho2prop.materials.materials_project.snapshot import (
+    FORMAT,
+    Download,
+    fetch_snapshot,
+    read_header,
+    read_records,
+    require_all_materials,
+)
 
 pytestmark = pytest.mark.slow  # a server answers
 
@@ -39,6 +46,24 @@ def test_snapshot_holds_both_documents_of_each_material(server, path):
         assert records[name]["summary"]["formation_energy_per_atom"] == energy_ev
         assert len(records[name]["summary"]["structure"]["sites"]) == records[name]["summary"]["nsites"]
     assert files_below(path.parent) == [path]
+
+
+def test_all_materials_are_fetched_where_the_others_are_to_be_predicted(server, path):
+    without = "mp-149"
+    server.elasticity = [document for document in server.elasticity if document["material_id"] != without]
+    for document in server.summary:
+        document["has_props"] = {"elasticity": document["material_id"] != without}
+    fetch_snapshot(path, SETTINGS, all_materials=True)
+    records = {record["material_id"]: record for record in read_records(path)}
+    assert set(records) == set(CRYSTALS)
+    assert [name for name, record in records.items() if record["elasticity"] is None] == [without]
+    assert all("has_props" not in query for _, query in server.requests)
+    require_all_materials(read_header(path), path)
+    only_tensors = path.with_name("tensors.jsonl.gz")
+    fetch_snapshot(only_tensors, SETTINGS)
+    assert {record["material_id"] for record in read_records(only_tensors)} == set(CRYSTALS) - {without}
+    with refused(code="only_tensors"):
+        require_all_materials(read_header(only_tensors), only_tensors)
 
 
 def test_first_line_says_what_when_and_how(server, path):
