@@ -86,7 +86,8 @@ def _network_minutes(plan: Plan, model: str, n_fits: int, n_materials: int) -> i
     section = plan.config[MODELS[model].section]
     n_networks = n_fits * section["n_trials"] * (1 if MODELS[model].is_joint else TARGETS_LEARNED)
     n_values = plan.config["autoencoder"]["latent_size"] ** 3
-    on_cpu = _minutes(NETWORK_S * n_networks * section["max_epochs"] * n_materials * n_values)
+    n_samples = min(section["max_epochs"] * n_materials, section.get("max_samples", math.inf))
+    on_cpu = _minutes(NETWORK_S * n_networks * n_samples * n_values)
     return min(on_cpu, math.ceil(NETWORK_MINUTES * max(1.0, n_materials / NETWORK_MATERIALS)))
 
 

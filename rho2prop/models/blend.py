@@ -32,7 +32,7 @@ class Blend:
         return _blended(self.process.predict(matrix), self.boosting.predict(matrix))
 
     def spreads(self, matrix: DesignMatrix) -> Predictions:
-        """Those of the process, which has nine tenths of the weight."""
+        """Return those of the process, which has nine tenths of the weight."""
         return self.process.spreads(matrix)
 
     def save(self, folder: Path) -> None:
