@@ -205,7 +205,7 @@ def test_a_job_refuses_before_and_seals_after_and_leaves_no_record_when_it_fails
     new = "results/new.csv"
     snakemake = SimpleNamespace(
         log=["rule.log"], input=Items(table=TABLE), output=Items(new=new), threads=1, rule="make",
-        wildcards=Items(split="random"),
+        wildcards=Items(split="random"), resources={},
     )  # fmt: skip
     with job(snakemake):
         (run / new).write_text("1")
