@@ -68,7 +68,7 @@ def fit_minutes(plan: Plan, model: str, split: str, sizes: Sequence[int]) -> int
     """Time in minutes to fit a model on one core in all folds of a split, to each of ``sizes`` materials."""
     n_fits = len(plan.folds(split))
     if MODELS[model].needs_gpu:
-        return _network_minutes(plan, model, n_fits, sum(sizes))
+        return _network_minutes(plan, model, n_fits, sizes)
     seconds = 0.0
     for member in (model, *MODELS[model].members):
         n_targets = TARGETS_LEARNED - len(MODELS[model].derived_targets)
@@ -81,14 +81,14 @@ def fit_minutes(plan: Plan, model: str, split: str, sizes: Sequence[int]) -> int
     return _minutes(seconds)
 
 
-def _network_minutes(plan: Plan, model: str, n_fits: int, n_materials: int) -> int:
+def _network_minutes(plan: Plan, model: str, n_fits: int, sizes: Sequence[int]) -> int:
     """Time on a CPU, but no more than what a GPU takes."""
     section = plan.config[MODELS[model].section]
     n_networks = n_fits * section["n_trials"] * (1 if MODELS[model].is_joint else TARGETS_LEARNED)
     n_values = plan.config["autoencoder"]["latent_size"] ** 3
-    n_samples = min(section["max_epochs"] * n_materials, section.get("max_samples", math.inf))
+    n_samples = sum(min(section["max_epochs"] * size, section["max_samples"]) for size in sizes)
     on_cpu = _minutes(NETWORK_S * n_networks * n_samples * n_values)
-    return min(on_cpu, math.ceil(NETWORK_MINUTES * max(1.0, n_materials / NETWORK_MATERIALS)))
+    return min(on_cpu, math.ceil(NETWORK_MINUTES * max(1.0, sum(sizes) / NETWORK_MATERIALS)))
 
 
 def explain_minutes(plan: Plan, model: str, features: str, n_materials: int) -> int:

@@ -110,7 +110,7 @@ REQUESTS = {
 }
 REGRESSIONS = ("fit_regression", "fit_network", "learn_from_fewer", "learn_network", "explain_regression")
 MEASURED_ENGINES = {  # of run_dft; the need of others depends on the material: dft.machine
-    "atoms": Request(BATCH, fixed_mb=2200, material_s=1.0),  # 430 to 1,460 MB, but for the largest of 3,200 cells
+    "atoms": Request(BATCH, fixed_mb=2200, material_s=1.0),  # half of 32 batches below 700 MB, three 2.1 to 2.9 GB
     "files": Request(BATCH, fixed_mb=500, material_s=0.5),
 }
 
